@@ -1,0 +1,30 @@
+FUZZTIME ?= 10s
+
+.PHONY: help build generate test demo bench lint fuzz clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## the agent, as build/apm-ebpf; installs Go where there is none
+	@scripts/build
+
+generate: ## compile bpf/ into internal/probe; needs clang, llvm-strip and libbpf's headers
+	go generate ./...
+
+test: ## all tests, those that load BPF programs too; needs root
+	@scripts/test
+
+demo: ## a sample service, the agent beside it, and what it prints; needs root
+	@scripts/demo
+
+bench: ## what profiling costs here, beside other profilers; needs root (scripts/bench --help)
+	@scripts/bench
+
+lint: ## formats, linters, and whether generated files are current
+	@scripts/lint
+
+fuzz: ## each fuzz test for FUZZTIME (default 10s)
+	@scripts/fuzz $(FUZZTIME)
+
+clean: ## remove what was built here
+	rm -rf build
