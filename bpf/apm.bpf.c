@@ -1,0 +1,23 @@
+/* The kernel half of apm-ebpf: one object, so that all parts share their maps without pinning. */
+#include "vmlinux.h"
+
+#include "arch.bpf.h"
+#include "event.h"
+#include "target.bpf.h"
+#include "python.bpf.h"
+#include "stack.bpf.h"
+#include "request.bpf.h"
+#include "process.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Types of events, named so that bpf2go finds them. */
+const struct stack_event *unused_stack __attribute__((unused));
+const struct thread_event *unused_thread __attribute__((unused));
+const struct conn_event *unused_conn __attribute__((unused));
+const struct io_event *unused_io __attribute__((unused));
+const enum event_kind *unused_kind __attribute__((unused));
+const enum loss *unused_loss __attribute__((unused));
+const enum io_flag *unused_flag __attribute__((unused));
+const enum stack_status *unused_status __attribute__((unused));
+const enum runtime *unused_runtime __attribute__((unused));

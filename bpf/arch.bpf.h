@@ -1,0 +1,66 @@
+/*
+ * What differs between architectures: registers at a system call, their numbers, the TLS base.
+ */
+#ifndef APM_ARCH_H
+#define APM_ARCH_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#if defined(__TARGET_ARCH_x86)
+
+enum {
+	NR_READ = 0,
+	NR_WRITE = 1,
+	NR_READV = 19,
+	NR_WRITEV = 20,
+	NR_SENDTO = 44,
+	NR_RECVFROM = 45,
+	NR_SENDMSG = 46,
+	NR_RECVMSG = 47,
+};
+
+#define REGS_SYSCALL(r) ((s32)BPF_CORE_READ(r, orig_ax))
+#define REGS_ARG0(r) BPF_CORE_READ(r, di)
+#define REGS_ARG1(r) BPF_CORE_READ(r, si)
+#define REGS_ARG2(r) BPF_CORE_READ(r, dx)
+#define REGS_ARG3(r) BPF_CORE_READ(r, r10)
+#define TLS_BASE(task) BPF_CORE_READ(task, thread.fsbase)
+
+#elif defined(__TARGET_ARCH_arm64)
+
+enum {
+	NR_READ = 63,
+	NR_WRITE = 64,
+	NR_READV = 65,
+	NR_WRITEV = 66,
+	NR_SENDTO = 206,
+	NR_RECVFROM = 207,
+	NR_SENDMSG = 211,
+	NR_RECVMSG = 212,
+};
+
+#define REGS_SYSCALL(r) BPF_CORE_READ(r, syscallno)
+#define REGS_ARG0(r) BPF_CORE_READ(r, orig_x0)
+#define REGS_ARG1(r) BPF_CORE_READ(r, regs[1])
+#define REGS_ARG2(r) BPF_CORE_READ(r, regs[2])
+#define REGS_ARG3(r) BPF_CORE_READ(r, regs[3])
+#define TLS_BASE(task) BPF_CORE_READ(task, thread.uw.tp_value)
+
+#else
+#error "architecture not supported"
+#endif
+
+/*
+ * Registers that the current task had when it entered the kernel. Before 5.15 there is no helper;
+ * they lie at the top of the kernel stack, whose size is 16 KiB on both architectures.
+ */
+static __always_inline struct pt_regs *user_regs(struct task_struct *task)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id___have, BPF_FUNC_task_pt_regs___have))
+		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	return (struct pt_regs *)(BPF_CORE_READ(task, stack) + 16384 - bpf_core_type_size(struct pt_regs));
+}
+
+#endif

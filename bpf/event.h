@@ -1,0 +1,113 @@
+/*
+ * What the programs tell the agent: one struct an event, written to the ring buffer in one piece.
+ * bpf2go turns these into Go types, so every byte of padding is named.
+ */
+#ifndef APM_EVENT_H
+#define APM_EVENT_H
+
+enum event_kind {
+	EVENT_SAMPLE = 1, /* stack_event: the thread is on a CPU */
+	EVENT_SWITCH_OUT, /* stack_event: the thread leaves its CPU */
+	EVENT_SWITCH_IN,  /* thread_event: the thread has a CPU again */
+	EVENT_WAKE,	  /* thread_event: the thread may run again; peer is the waker */
+	EVENT_WRITE,	  /* stack_event: who makes the first write of an answer */
+	EVENT_OPEN,	  /* conn_event: a connection is seen for the first time */
+	EVENT_RECV,	  /* io_event */
+	EVENT_SEND,	  /* io_event */
+	EVENT_CLOSE,	  /* io_event without data */
+	EVENT_FORK,	  /* thread_event: pid is the child, peer the parent */
+	EVENT_EXEC,	  /* thread_event */
+	EVENT_EXIT,	  /* thread_event: the last thread of a process is gone */
+};
+
+/* Why something was lost; indexes the losses map. */
+enum loss {
+	LOSS_RING_STACK, /* ring buffer full: samples and switches */
+	LOSS_RING_IO,	 /* ring buffer full: bytes of connections */
+	LOSS_RING_OTHER, /* ring buffer full: wake-ups, forks, exits */
+	LOSS_CONNS,	 /* more connections than the map holds */
+	LOSS_REQUESTS,	 /* more open requests than the map holds */
+	LOSS_TARGETS,	 /* more processes than the map holds */
+	LOSS_DATA,	 /* bytes that could not be read from the target */
+	LOSS_COUNT,
+};
+
+struct event {
+	u64 time; /* CLOCK_MONOTONIC, ns */
+	u32 kind;
+	u32 pid; /* process (tgid) and thread, in the initial PID namespace */
+	u32 tid;
+	u32 pad;
+};
+
+struct frame {
+	u64 address; /* of the frame; up to CPython 3.10, of the generator that owns it */
+	u64 code;    /* code object */
+	u64 instr;   /* instruction, low 56 bits; owner in the top byte */
+};
+
+enum stack_status {
+	STACK_OK,
+	STACK_NO_THREAD, /* the thread has no interpreter state: not a Python thread, or not yet */
+	STACK_EMPTY,	 /* it has, and runs no Python code */
+	STACK_UNREADABLE,
+};
+
+#define FRAMES_LEAF 192 /* kept from the leaf of a stack */
+#define FRAMES_ROOT 64	/* kept from its root, as a ring: entry i of the rest is at i % 64 */
+#define FRAMES_MAX (FRAMES_LEAF + FRAMES_ROOT)
+
+struct stack_event {
+	struct event event;
+	u64 connection; /* EVENT_WRITE: whose answer begins */
+	u64 args[2];	/* EVENT_SWITCH_OUT: first two arguments of the system call */
+	s32 syscall;	/* -1: not in one */
+	u32 state;	/* EVENT_SWITCH_OUT: task state, 0 when preempted */
+	u32 mode;	/* file type of the descriptor in args[0] (S_IFMT), 0: none */
+	u32 status;	/* enum stack_status */
+	u32 depth;	/* frames of the stack; more than FRAMES_MAX: the middle is missing */
+	u32 pad;
+	struct frame frames[FRAMES_MAX]; /* leaf first */
+};
+
+struct thread_event {
+	struct event event;
+	u32 peer;
+	u32 pad;
+};
+
+struct conn_event {
+	struct event event;
+	u64 connection;
+	u16 family;
+	u16 local_port;
+	u16 remote_port;
+	u16 pad;
+	u8 local[16];
+	u8 remote[16];
+};
+
+#define IO_HEAD 4096
+#define IO_TAIL 32
+
+enum io_flag {
+	IO_BEGINS = 1 << 0,    /* EVENT_RECV: first read of what may be a request */
+	IO_SAMPLED = 1 << 1,   /* stacks are taken for it */
+	IO_PEER = 1 << 2,      /* EVENT_CLOSE: by the peer or the network */
+	IO_WRITE_END = 1 << 3, /* EVENT_CLOSE: only our direction: shutdown(SHUT_WR) or close */
+};
+
+struct io_event {
+	struct event event;
+	u64 connection; /* address of the struct sock */
+	u64 request;	/* time of the read that began it: names it together with connection */
+	u64 lost;	/* stack events of this process that were lost, so far */
+	s64 length;	/* bytes that passed, -errno of a failed write */
+	u32 flags;	/* enum io_flag */
+	u32 head;	/* bytes kept from the beginning … */
+	u32 tail;	/* … and from the end, which follow them in data */
+	u32 pad;
+	u8 data[2 * IO_HEAD]; /* IO_HEAD + IO_TAIL are used; the rest spares the verifier a proof */
+};
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * Targets come and go: a child of a target is one from its first instruction on. 5.10.
+ */
+#ifndef APM_PROCESS_H
+#define APM_PROCESS_H
+
+#include "python.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	u32 parent_pid = parent->tgid, pid = child->tgid;
+
+	if (pid == parent_pid)
+		return 0; /* a thread */
+	struct target *t = find_target(parent_pid);
+
+	if (!t)
+		return 0;
+	struct target copy = *t; /* the same address space until it calls exec */
+
+	copy.requests = 0;
+	copy.lost = 0;
+	if (bpf_map_update_elem(&targets, &pid, &copy, BPF_ANY))
+		count_loss(LOSS_TARGETS);
+	else
+		send_thread_event(EVENT_FORK, pid, child->pid, parent_pid, wakeup_flags());
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(sched_process_exec, struct task_struct *task)
+{
+	u32 pid = task->tgid;
+	struct target *t = find_target(pid);
+
+	if (!t)
+		return 0;
+	t->runtime = RUNTIME_NONE;
+	send_thread_event(EVENT_EXEC, pid, pid, 0, wakeup_flags());
+	return 0;
+}
+
+/* A thread's TLS base is reused within a second, so what is known by it must go at once. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(sched_process_exit, struct task_struct *task)
+{
+	u32 pid = task->tgid;
+
+	if (!find_target(pid))
+		return 0;
+	struct thread_key key = {.tls = TLS_BASE(task), .pid = pid};
+
+	bpf_map_delete_elem(&py_threads, &key);
+	if (BPF_CORE_READ(task, signal, live.counter) == 0) {
+		send_thread_event(EVENT_EXIT, pid, task->pid, 0, wakeup_flags());
+		bpf_map_delete_elem(&targets, &pid);
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,584 @@
+/*
+ * What passes through the server's connections: the first bytes of every read and write, and who
+ * writes. Nothing is parsed here but the first byte; internal/http1 is the authority on where a
+ * request begins and ends. Connections are named by their struct sock: descriptors are reused too
+ * fast. Hooks: sock_recv_length and sock_send_length (6.3), sys_exit before that; ends by
+ * inet_sock_set_state and tcp_destroy_sock.
+ */
+#ifndef APM_REQUEST_H
+#define APM_REQUEST_H
+
+#include "stack.bpf.h"
+
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define TCP_ESTABLISHED 1
+#define TCP_FIN_WAIT1 4
+#define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
+#define TCP_LISTEN 10
+#define MSG_PEEK 2
+#define EAGAIN 11
+#define S_IFSOCK 0140000
+
+#define HEAD_SEGMENTS 16	  /* of IO_HEAD bytes: as much of a request is kept */
+#define ANSWER_KEPT (4 * IO_HEAD) /* of an answer, before only the beginnings of writes are */
+#define LATER_HEAD 64		  /* bytes of those beginnings: a chunk's size */
+#define IOVECS 8		  /* of a vectored call that are looked at */
+#define STACK_AFTER_NS 1000000	  /* answers younger than this need no stack at their first write */
+
+struct conn {
+	u64 request; /* time of the read that began the last request */
+	u32 pid;
+	u32 kept_in; /* bytes of the request and the answer that were sent to the agent */
+	u32 kept_out;
+	u8 answering; /* a final answer was begun */
+	u8 sampled;
+	u16 pad;
+};
+
+/*
+ * struct sock -> connection of a target. Made at its first request, deleted when it ends; the agent
+ * deletes those of Unix sockets, which end without an event. Large enough for a busy event loop.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, u64);
+	__type(value, struct conn);
+} conns SEC(".maps");
+
+struct request_key {
+	u64 connection;
+	u64 request;
+};
+
+/*
+ * Open sampled requests -> process. Whoever deletes an entry, the next read here or the agent, lowers
+ * the gate: exactly one of them does, on kernels without compare-and-exchange too (5.10).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct request_key);
+	__type(value, u32);
+} open_requests SEC(".maps");
+
+struct listener {
+	u32 net; /* namespace */
+	u32 port;
+};
+
+/* Ports on which targets listen: only what was accepted there can carry requests. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct listener);
+	__type(value, u8);
+} listeners SEC(".maps");
+
+struct ticket {
+	u32 pid;
+	u32 pad;
+	u64 number;
+};
+
+/* Numbers that requests of a process have drawn, so that two threads never draw the same. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct ticket);
+	__type(value, u8);
+} tickets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct io_event);
+} io_scratch SEC(".maps");
+
+struct iovec {
+	u64 base;
+	u64 length;
+};
+
+/* Where the bytes of a call lie in the target. */
+struct buffers {
+	u64 base;   /* a buffer, or an array of iovec */
+	u32 count;  /* iovecs; 0: a buffer; unknown if base is 0 */
+	u32 peeked; /* MSG_PEEK */
+};
+
+static __always_inline struct buffers find_buffers(struct pt_regs *regs, s32 nr)
+{
+	struct buffers b = {};
+
+	switch (nr) {
+	case NR_RECVFROM:
+		b.peeked = REGS_ARG3(regs) & MSG_PEEK;
+	case NR_READ:
+	case NR_WRITE:
+	case NR_SENDTO:
+		b.base = REGS_ARG1(regs);
+		break;
+	case NR_READV:
+	case NR_WRITEV:
+		b.base = REGS_ARG1(regs);
+		b.count = REGS_ARG2(regs);
+		break;
+	case NR_RECVMSG:
+		b.peeked = REGS_ARG2(regs) & MSG_PEEK;
+	case NR_SENDMSG:
+		b.base = read_user(REGS_ARG1(regs) + 16); /* msg_iov, msg_iovlen of struct user_msghdr */
+		b.count = read_user(REGS_ARG1(regs) + 24);
+		break;
+	}
+	return b;
+}
+
+static __always_inline u16 family_of(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_family);
+}
+
+/* Can requests arrive here: accepted by a listener of a target, and open for answers. */
+static __always_inline bool is_server_side(struct sock *sk)
+{
+	u16 family = family_of(sk);
+
+	if (family == AF_UNIX) /* an accepted socket shares its listener's address; a client's has none */
+		return BPF_CORE_READ((struct unix_sock *)sk, addr) != NULL;
+	if (family != AF_INET && family != AF_INET6)
+		return false;
+	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT)
+		return false;
+	struct listener key = {
+	    .net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+	    .port = BPF_CORE_READ(sk, __sk_common.skc_num),
+	};
+	return bpf_map_lookup_elem(&listeners, &key) != NULL;
+}
+
+/* A request begins with a token (RFC 9110, 5.6.2), after empty lines at most. */
+static __always_inline bool may_begin_request(struct buffers *b)
+{
+	u64 address = b->count ? read_user(b->base) : b->base;
+	u8 c = 0;
+
+	if (!address || bpf_probe_read_user(&c, 1, (void *)address))
+		return false;
+	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f);
+}
+
+/* Is this request the one of sample_every that gets stacks? */
+static __always_inline bool draw_sample(struct target *t, u32 pid)
+{
+	u32 every = t->sample_every;
+	struct ticket ticket = {.pid = pid};
+	u8 drawn = 1;
+
+	if (every <= 1)
+		return true;
+	for (int i = 0; i < 16; i++) {
+		ticket.number = t->requests + i;
+		if (!bpf_map_update_elem(&tickets, &ticket, &drawn, BPF_NOEXIST)) {
+			t->requests = ticket.number + 1;
+			return ticket.number % every == 0;
+		}
+	}
+	return false;
+}
+
+/* Ends the sampling of a request, if it has not ended. */
+static __always_inline void end_sampling(u64 connection, u64 request)
+{
+	struct request_key key = {.connection = connection, .request = request};
+	u32 *pid = bpf_map_lookup_elem(&open_requests, &key);
+
+	if (!pid)
+		return;
+	u32 slot = *pid % GATES;
+
+	if (!bpf_map_delete_elem(&open_requests, &key))
+		__sync_fetch_and_add(&gates[slot], -1);
+}
+
+static __always_inline void begin_request(struct conn *c, u64 connection, struct target *t, u32 pid, u64 now)
+{
+	if (c->sampled)
+		end_sampling(connection, c->request);
+	c->request = now;
+	c->pid = pid;
+	c->kept_in = 0;
+	c->kept_out = 0;
+	c->answering = 0;
+	c->sampled = draw_sample(t, pid);
+	if (!c->sampled)
+		return;
+	struct request_key key = {.connection = connection, .request = now};
+
+	if (bpf_map_update_elem(&open_requests, &key, &pid, BPF_NOEXIST)) {
+		count_loss(LOSS_REQUESTS);
+		c->sampled = 0;
+		return;
+	}
+	__sync_fetch_and_add(&gates[pid % GATES], 1);
+}
+
+static __always_inline struct io_event *begin_io(u32 kind, u64 connection, struct conn *c, struct target *t)
+{
+	u32 zero = 0;
+	struct io_event *e = bpf_map_lookup_elem(&io_scratch, &zero);
+	u64 id = bpf_get_current_pid_tgid();
+
+	if (!e)
+		return NULL;
+	stamp(&e->event, kind, id >> 32, id);
+	e->connection = connection;
+	e->request = c->request;
+	e->lost = t ? t->lost : 0;
+	e->length = 0;
+	e->flags = c->sampled ? IO_SAMPLED : 0;
+	e->head = 0;
+	e->tail = 0;
+	e->pad = 0;
+	return e;
+}
+
+static __always_inline void send_io(struct io_event *e)
+{
+	u64 size = __builtin_offsetof(struct io_event, data) + e->head + e->tail;
+	u64 flags = e->flags & IO_BEGINS ? wakeup_flags() : BPF_RB_NO_WAKEUP;
+
+	if (size > sizeof(*e))
+		return;
+	if (bpf_ringbuf_output(&events, e, size, flags))
+		count_loss(LOSS_RING_IO);
+}
+
+/* Appends length bytes at address to the event's data. */
+static __always_inline void keep_head(struct io_event *e, u64 address, u64 length)
+{
+	u32 at = e->head;
+
+	if (at >= IO_HEAD)
+		return;
+	u32 size = length < IO_HEAD - at ? length : IO_HEAD - at;
+
+	FORGET(size); /* else the compiler drops the check that the verifier needs */
+	if (!size || size > IO_HEAD)
+		return;
+	if (bpf_probe_read_user(e->data + at, size, (void *)address)) {
+		count_loss(LOSS_DATA);
+		return;
+	}
+	e->head = at + size;
+}
+
+static __always_inline void keep_tail(struct io_event *e, u64 address)
+{
+	u32 at = e->head;
+
+	if (at > IO_HEAD)
+		return;
+	if (!bpf_probe_read_user(e->data + at, IO_TAIL, (void *)address))
+		e->tail = IO_TAIL;
+}
+
+/* Keeps the beginning of a vectored call's bytes, up to limit; returns where the last one lies. */
+static __always_inline u64 keep_vector(struct io_event *e, struct buffers *b, u64 length, u32 limit)
+{
+	u64 end = 0;
+
+	for (u32 i = 0; i < IOVECS; i++) {
+		struct iovec v;
+
+		if (i >= b->count || !length ||
+		    bpf_probe_read_user(&v, sizeof(v), (void *)(b->base + i * sizeof(v))))
+			break;
+		if (v.length > length)
+			v.length = length;
+		length -= v.length;
+		end = v.base + v.length;
+		if (e->head < limit)
+			keep_head(e, v.base, v.length < limit - e->head ? v.length : limit - e->head);
+		if (v.length < IO_TAIL)
+			end = 0; /* the last bytes may span two: not worth it */
+	}
+	return length ? 0 : end;
+}
+
+/* Sends what a read brought, as many events as it takes to keep the head whole. */
+static __always_inline void send_received(struct io_event *e, struct conn *c, struct buffers *b, u64 length)
+{
+	if (b->count) {
+		keep_vector(e, b, length, IO_HEAD);
+		e->length = length;
+		c->kept_in += e->head;
+		send_io(e);
+		return;
+	}
+	u64 address = b->base;
+
+	for (int i = 0; i < HEAD_SEGMENTS && length; i++) {
+		u64 part = length;
+
+		e->head = 0;
+		if (c->kept_in < HEAD_SEGMENTS * IO_HEAD && address) {
+			keep_head(e, address, length);
+			if (e->head == IO_HEAD && i < HEAD_SEGMENTS - 1)
+				part = IO_HEAD;
+			c->kept_in += e->head;
+		}
+		e->length = part;
+		send_io(e);
+		e->flags &= ~IO_BEGINS;
+		address += part;
+		length -= part;
+	}
+}
+
+static __always_inline void send_open(struct sock *sk, u64 connection)
+{
+	struct conn_event event = {.connection = connection};
+	u64 id = bpf_get_current_pid_tgid();
+
+	stamp(&event.event, EVENT_OPEN, id >> 32, id);
+	event.family = family_of(sk);
+	event.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	event.remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (event.family == AF_INET) {
+		*(u32 *)event.local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		*(u32 *)event.remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	} else if (event.family == AF_INET6) {
+		BPF_CORE_READ_INTO(&event.local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&event.remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+	}
+	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
+		count_loss(LOSS_RING_IO);
+}
+
+static __always_inline struct conn *open_connection(struct sock *sk, u64 connection, struct buffers *b)
+{
+	struct conn fresh = {.answering = 1}; /* so that this read begins a request */
+
+	if (!is_server_side(sk) || !may_begin_request(b))
+		return NULL;
+	if (bpf_map_update_elem(&conns, &connection, &fresh, BPF_ANY)) {
+		count_loss(LOSS_CONNS);
+		return NULL;
+	}
+	send_open(sk, connection);
+	return bpf_map_lookup_elem(&conns, &connection);
+}
+
+static __always_inline void received(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
+{
+	u64 connection = (u64)sk;
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct target *t = find_target(pid);
+
+	if (!t || t->runtime == RUNTIME_NONE)
+		return;
+	struct buffers b = find_buffers(regs, nr);
+
+	if (b.peeked)
+		return;
+	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
+
+	if (!c)
+		c = open_connection(sk, connection, &b);
+	if (!c)
+		return;
+	u32 begins = 0;
+
+	if (c->answering && may_begin_request(&b)) {
+		begin_request(c, connection, t, pid, bpf_ktime_get_ns());
+		begins = IO_BEGINS;
+	}
+	struct io_event *e = begin_io(EVENT_RECV, connection, c, t);
+
+	if (!e)
+		return;
+	e->flags |= begins;
+	if (begins)
+		e->event.time = c->request;
+	send_received(e, c, &b, length);
+}
+
+/* 1xx is not the answer yet: "HTTP/1.1 1". */
+static __always_inline bool is_interim(struct io_event *e)
+{
+	return e->head >= 10 && e->data[0] == 'H' && e->data[8] == ' ' && e->data[9] == '1';
+}
+
+static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
+{
+	u64 connection = (u64)sk;
+	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
+
+	if (!c || !c->request || length == 0 || length == -EAGAIN)
+		return;
+	struct target *t = find_target(c->pid);
+	struct io_event *e = begin_io(EVENT_SEND, connection, c, t);
+
+	if (!e)
+		return;
+	e->length = length;
+	if (length > 0) {
+		struct buffers b = find_buffers(regs, nr);
+		u32 limit = c->kept_out < ANSWER_KEPT ? IO_HEAD : LATER_HEAD;
+		u64 end = 0;
+
+		if (b.count) {
+			end = keep_vector(e, &b, length, limit);
+		} else if (b.base) {
+			keep_head(e, b.base, length < limit ? length : limit);
+			end = b.base + length;
+		}
+		c->kept_out += e->head;
+		if (end && length >= e->head + IO_TAIL)
+			keep_tail(e, end - IO_TAIL);
+	}
+	if (!c->answering && !is_interim(e)) {
+		u64 age = e->event.time - c->request;
+
+		c->answering = 1;
+		if (c->sampled && t && t->runtime == RUNTIME_PYTHON && age > STACK_AFTER_NS) {
+			u64 id = bpf_get_current_pid_tgid();
+			struct walk *w = begin_stack(SCRATCH_SYSCALL, EVENT_WRITE, id >> 32, id);
+
+			if (w) {
+				w->event.connection = connection;
+				w->event.event.time = e->event.time;
+				send_stack(w, t, (struct task_struct *)bpf_get_current_task(),
+					   SCRATCH_SYSCALL);
+			}
+		}
+	}
+	send_io(e);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(sock_recv_length, struct sock *sk, int ret, int flags)
+{
+	if (ret <= 0 || flags & MSG_PEEK)
+		return 0;
+	struct pt_regs *regs = user_regs((struct task_struct *)bpf_get_current_task());
+
+	received(sk, ret, regs, REGS_SYSCALL(regs));
+	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sock_send_length, struct sock *sk, int ret, int flags)
+{
+	struct pt_regs *regs = user_regs((struct task_struct *)bpf_get_current_task());
+
+	sent(sk, ret, regs, REGS_SYSCALL(regs));
+	return 0;
+}
+
+static __always_inline struct sock *sock_of(struct task_struct *task, u32 fd)
+{
+	struct file *file = file_of(task, fd);
+
+	if (file_type(file) != S_IFSOCK)
+		return NULL;
+	struct socket *socket = BPF_CORE_READ(file, private_data);
+
+	return BPF_CORE_READ(socket, sk);
+}
+
+/* For kernels without the socket tracepoints. sendfile and splice pass unseen there. */
+SEC("tp_btf/sys_exit")
+int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
+{
+	s32 nr = REGS_SYSCALL(regs);
+	bool in = nr == NR_READ || nr == NR_RECVFROM || nr == NR_RECVMSG || nr == NR_READV;
+	bool out = nr == NR_WRITE || nr == NR_SENDTO || nr == NR_SENDMSG || nr == NR_WRITEV;
+
+	if (!(in && ret > 0) && !out)
+		return 0;
+	if (!find_target(bpf_get_current_pid_tgid() >> 32))
+		return 0;
+	struct sock *sk = sock_of((struct task_struct *)bpf_get_current_task(), REGS_ARG0(regs));
+
+	if (!sk)
+		return 0;
+	if (in)
+		received(sk, ret, regs, nr);
+	else
+		sent(sk, ret, regs, nr);
+	return 0;
+}
+
+static __always_inline void closed(struct sock *sk, u32 flags, bool gone)
+{
+	u64 connection = (u64)sk;
+	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
+
+	if (!c)
+		return;
+	struct io_event *e = begin_io(EVENT_CLOSE, connection, c, NULL);
+
+	if (e) {
+		e->flags |= flags;
+		send_io(e);
+	}
+	if (gone) {
+		end_sampling(connection, c->request);
+		bpf_map_delete_elem(&conns, &connection);
+	}
+}
+
+/*
+ * Leaving ESTABLISHED for CLOSE_WAIT is only the peer's FIN. To FIN_WAIT1 or LAST_ACK: we shut down
+ * or closed. To CLOSE: reset by the peer; the server finds out at its next call, and may still be at
+ * work for the request, which then ends at tcp_destroy_sock or a failed write.
+ */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(inet_sock_set_state, struct sock *sk, int old, int new)
+{
+	if (new == TCP_LISTEN) {
+		u8 yes = 1;
+		struct listener key = {
+		    .net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+		    .port = BPF_CORE_READ(sk, __sk_common.skc_num),
+		};
+		if (find_target(bpf_get_current_pid_tgid() >> 32))
+			bpf_map_update_elem(&listeners, &key, &yes, BPF_ANY);
+		return 0;
+	}
+	if (old != TCP_ESTABLISHED && old != TCP_CLOSE_WAIT)
+		return 0;
+	if (new == TCP_CLOSE)
+		closed(sk, IO_PEER, false);
+	else if (new != TCP_CLOSE_WAIT)
+		closed(sk, IO_WRITE_END | (old == TCP_CLOSE_WAIT ? IO_PEER : 0), true);
+	return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroy_sock, struct sock *sk)
+{
+	closed(sk, 0, true);
+	return 0;
+}
+
+/*
+ * Run by the agent through BPF_PROG_TEST_RUN when it sees that a request has ended and its connection
+ * stays open: the gate must not wait for the next one. args: connection, request.
+ */
+SEC("raw_tp")
+int end_request(struct bpf_raw_tracepoint_args *ctx)
+{
+	end_sampling(ctx->args[0], ctx->args[1]);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,163 @@
+/*
+ * Stacks of targets with an open sampled request: where a thread is on its CPU (perf_event, CPU
+ * clock), and where it leaves it, for how long and why (sched_switch, sched_waking). Read by
+ * internal/probe and laid end to end by internal/trace. 5.10.
+ */
+#ifndef APM_STACK_H
+#define APM_STACK_H
+
+#include "python.bpf.h"
+#include <bpf/bpf_tracing.h>
+
+#define S_IFMT 0170000
+
+static __always_inline struct walk *begin_stack(u32 slot, u32 kind, u32 pid, u32 tid)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+
+	if (!w)
+		return NULL;
+	stamp(&w->event.event, kind, pid, tid);
+	w->event.connection = 0;
+	w->event.args[0] = 0;
+	w->event.args[1] = 0;
+	w->event.syscall = -1;
+	w->event.state = 0;
+	w->event.mode = 0;
+	w->event.pad = 0;
+	return w;
+}
+
+static __always_inline void send_stack(struct walk *w, struct target *t, struct task_struct *task, u32 slot)
+{
+	py_walk(w, t, task, slot);
+
+	u32 frames = w->event.depth;
+
+	if (frames > FRAMES_MAX)
+		frames = FRAMES_MAX;
+	u64 size = __builtin_offsetof(struct stack_event, frames) + frames * sizeof(struct frame);
+
+	if (size > sizeof(w->event))
+		return;
+	if (bpf_ringbuf_output(&events, &w->event, size, BPF_RB_NO_WAKEUP)) {
+		count_loss(LOSS_RING_STACK);
+		__sync_fetch_and_add(&t->lost, 1);
+	}
+}
+
+SEC("perf_event")
+int sample(void *ctx)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	u32 pid = id >> 32;
+
+	if (!gate_open(pid))
+		return 0;
+	struct target *t = find_target(pid);
+
+	if (!t || t->runtime != RUNTIME_PYTHON)
+		return 0;
+	struct walk *w = begin_stack(SCRATCH_SAMPLE, EVENT_SAMPLE, pid, id);
+
+	if (w)
+		send_stack(w, t, (struct task_struct *)bpf_get_current_task(), SCRATCH_SAMPLE);
+	return 0;
+}
+
+static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file *file = NULL;
+
+	if (fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + fd);
+	return file;
+}
+
+static __always_inline u32 file_type(struct file *file)
+{
+	return file ? BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT : 0;
+}
+
+static __always_inline u32 task_state(struct task_struct *task)
+{
+	struct task_struct___5_13 *old = (void *)task;
+
+	if (bpf_core_field_exists(old->state))
+		return BPF_CORE_READ(old, state);
+	return BPF_CORE_READ(task, __state);
+}
+
+static __always_inline void switch_out(struct task_struct *task, u32 pid, bool preempted)
+{
+	struct target *t = find_target(pid);
+
+	if (!t || t->runtime != RUNTIME_PYTHON)
+		return;
+	struct walk *w = begin_stack(SCRATCH_SWITCH, EVENT_SWITCH_OUT, pid, BPF_CORE_READ(task, pid));
+
+	if (!w)
+		return;
+	struct pt_regs *regs = user_regs(task);
+
+	w->event.state = preempted ? 0 : task_state(task);
+	w->event.syscall = REGS_SYSCALL(regs);
+	if (w->event.syscall >= 0 && w->event.state) {
+		w->event.args[0] = REGS_ARG0(regs);
+		w->event.args[1] = REGS_ARG1(regs);
+		w->event.mode = file_type(file_of(task, w->event.args[0]));
+	}
+	send_stack(w, t, task, SCRATCH_SWITCH);
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	u32 prev_pid = prev->tgid, next_pid = next->tgid;
+
+	if (gate_open(prev_pid))
+		switch_out(prev, prev_pid, preempt);
+	if (gate_open(next_pid) && find_target(next_pid))
+		send_thread_event(EVENT_SWITCH_IN, next_pid, next->pid, 0, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("tp_btf/sched_waking")
+int BPF_PROG(sched_waking, struct task_struct *task)
+{
+	u32 pid = task->tgid;
+
+	if (gate_open(pid) && find_target(pid))
+		send_thread_event(EVENT_WAKE, pid, task->pid, bpf_get_current_pid_tgid(), BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+struct clock_reading {
+	u64 jiffies;
+	u64 time; /* CLOCK_MONOTONIC, ns */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct clock_reading);
+} clock_readings SEC(".maps");
+
+/* Run by the agent through BPF_PROG_TEST_RUN: two readings tell the length of the kernel's tick. */
+SEC("raw_tp")
+int read_clock(void *ctx)
+{
+	u32 zero = 0;
+	struct clock_reading *r = bpf_map_lookup_elem(&clock_readings, &zero);
+
+	if (r) {
+		r->jiffies = bpf_jiffies64();
+		r->time = bpf_ktime_get_ns();
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,144 @@
+package probe
+
+import "unsafe"
+
+// Kind tells what an Event is and which of its views holds.
+type Kind uint32
+
+// Kinds, from bpf/event.h.
+const (
+	KindSample    = Kind(apmEventKindEVENT_SAMPLE)     // Stack: on a CPU
+	KindSwitchOut = Kind(apmEventKindEVENT_SWITCH_OUT) // Stack: leaves its CPU
+	KindSwitchIn  = Kind(apmEventKindEVENT_SWITCH_IN)  // has a CPU again
+	KindWake      = Kind(apmEventKindEVENT_WAKE)       // Thread: may run again; the peer is the waker
+	KindWrite     = Kind(apmEventKindEVENT_WRITE)      // Stack: makes the first write of an answer
+	KindOpen      = Kind(apmEventKindEVENT_OPEN)       // Conn: a connection is seen for the first time
+	KindRecv      = Kind(apmEventKindEVENT_RECV)       // IO
+	KindSend      = Kind(apmEventKindEVENT_SEND)       // IO
+	KindClose     = Kind(apmEventKindEVENT_CLOSE)      // IO, without data
+	KindFork      = Kind(apmEventKindEVENT_FORK)       // Thread: PID is the child, the peer its parent
+	KindExec      = Kind(apmEventKindEVENT_EXEC)
+	KindExit      = Kind(apmEventKindEVENT_EXIT) // the last thread of a process is gone
+)
+
+// Flags of an IO event, from bpf/event.h.
+const (
+	Begins   = uint32(apmIoFlagIO_BEGINS)    // Recv: the first read of what may be a request
+	Sampled  = uint32(apmIoFlagIO_SAMPLED)   // stacks are taken for it
+	ByPeer   = uint32(apmIoFlagIO_PEER)      // Close: the peer hung up
+	WriteEnd = uint32(apmIoFlagIO_WRITE_END) // Close: we closed or shut down our direction
+)
+
+// Status of a stack, from bpf/event.h.
+const (
+	StackOK         = uint32(apmStackStatusSTACK_OK)
+	StackNoThread   = uint32(apmStackStatusSTACK_NO_THREAD) // no interpreter state: not a Python thread
+	StackEmpty      = uint32(apmStackStatusSTACK_EMPTY)     // it runs no Python code
+	StackUnreadable = uint32(apmStackStatusSTACK_UNREADABLE)
+)
+
+// Sizes of the part of a stack that is kept, frames.
+const (
+	framesLeaf = 192
+	framesRoot = 64
+)
+
+// Frame is one frame of a stack: addresses in the target.
+type Frame = apmFrame
+
+// Owner is the kind of frame, as _PyInterpreterFrame.owner has it.
+func Owner(f *Frame) uint8 { return uint8(f.Instr >> 56) }
+
+// Instr is the instruction of a frame without its owner.
+func Instr(f *Frame) uint64 { return f.Instr & (1<<56 - 1) }
+
+// StackEvent, ThreadEvent, ConnEvent and IOEvent are what the kernel programs write.
+type (
+	StackEvent  = apmStackEvent
+	ThreadEvent = apmThreadEvent
+	ConnEvent   = apmConnEvent
+	IOEvent     = apmIoEvent
+)
+
+// Event is one event of the kernel programs. Its views alias a buffer that lives until the handler
+// returns.
+type Event struct {
+	Time     uint64 // CLOCK_MONOTONIC, ns
+	Kind     Kind
+	PID, TID uint32 // in the initial PID namespace
+	raw      []byte // has room for the largest event behind it
+}
+
+const eventMax = int(unsafe.Sizeof(IOEvent{}))
+
+func decode(raw []byte) (e Event, ok bool) {
+	if len(raw) < int(unsafe.Sizeof(apmEvent{})) {
+		return e, false
+	}
+	h := (*apmEvent)(unsafe.Pointer(&raw[0]))
+	e = Event{Time: h.Time, Kind: Kind(h.Kind), PID: h.Pid, TID: h.Tid, raw: raw}
+	return e, len(raw) >= e.minSize()
+}
+
+func (e *Event) minSize() int {
+	switch e.Kind {
+	case KindSample, KindSwitchOut, KindWrite:
+		return int(unsafe.Offsetof(StackEvent{}.Frames))
+	case KindOpen:
+		return int(unsafe.Sizeof(ConnEvent{}))
+	case KindRecv, KindSend, KindClose:
+		return int(unsafe.Offsetof(IOEvent{}.Data))
+	}
+	return int(unsafe.Sizeof(ThreadEvent{}))
+}
+
+// Stack is the view of a Sample, SwitchOut or Write.
+func (e *Event) Stack() *StackEvent { return (*StackEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// Thread is the view of the events about threads and processes.
+func (e *Event) Thread() *ThreadEvent { return (*ThreadEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// Conn is the view of an Open.
+func (e *Event) Conn() *ConnEvent { return (*ConnEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// IO is the view of a Recv, Send or Close.
+func (e *Event) IO() *IOEvent { return (*IOEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// Data is what was kept of the bytes of a Recv or Send: their beginning and their end.
+func (e *Event) Data() (head, tail []byte) {
+	io := e.IO()
+	kept := e.raw[unsafe.Offsetof(io.Data):]
+	head = kept[:min(int(io.Head), len(kept))]
+	tail = kept[len(head):min(len(head)+int(io.Tail), len(kept))]
+	return head, tail
+}
+
+// Frames is the stack in two runs, leaf first: the frames next to the leaf, and, where the middle is
+// missing, those next to the root. missing is how many lie between.
+func (e *Event) Frames() (leaf, root []Frame, missing int) {
+	s := e.Stack()
+	kept := (len(e.raw) - int(unsafe.Offsetof(s.Frames))) / int(unsafe.Sizeof(Frame{}))
+	depth := int(s.Depth)
+	if depth <= framesLeaf || kept <= framesLeaf {
+		return s.Frames[:min(depth, kept)], nil, 0
+	}
+	rest := s.Frames[framesLeaf:min(kept, framesLeaf+framesRoot)]
+	if over := depth - framesLeaf; over > len(rest) {
+		missing = over - len(rest)
+		rotate(rest, over%len(rest))
+	}
+	return s.Frames[:framesLeaf], rest, missing
+}
+
+// rotate makes the entry at first the first: the kernel fills the run as a ring.
+func rotate(run []Frame, first int) {
+	reverse(run[:first])
+	reverse(run[first:])
+	reverse(run)
+}
+
+func reverse(run []Frame) {
+	for i, j := 0, len(run)-1; i < j; i, j = i+1, j-1 {
+		run[i], run[j] = run[j], run[i]
+	}
+}

@@ -1,0 +1,239 @@
+// Package probe loads the kernel programs, attaches them and reads what they tell. It knows nothing of
+// requests or names. Needs CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN before 5.8) and a kernel with BTF,
+// 5.10 or later.
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+)
+
+// Config is what a Probe needs to know before it loads.
+type Config struct {
+	Frequency   int    // on-CPU stacks a second and CPU; 0: chosen by measurement
+	SampleEvery uint32 // one of so many requests gets stacks; at least 1
+	Log         zerolog.Logger
+}
+
+// Probe is the attached kernel half. Its methods are for one goroutine, except Wake.
+type Probe struct {
+	config  Config
+	objects apmObjects
+	links   []link.Link
+	ring    *ringbuf.Reader
+	reader  *reader
+	timer   *timer
+	idle    bool
+}
+
+// Open loads and attaches the programs. Nothing is recorded before Add.
+func Open(config Config) (*Probe, error) {
+	p := &Probe{config: config}
+	if err := p.open(); err != nil {
+		p.Close()
+		return nil, explain(err)
+	}
+	return p, nil
+}
+
+func (p *Probe) open() error {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("raise the limit of locked memory: %w", err)
+	}
+	spec, err := loadApm()
+	if err != nil {
+		return fmt.Errorf("read built-in BPF object: %w", err)
+	}
+	if err := chooseHooks(spec, p.config.Log); err != nil {
+		return err
+	}
+	collection, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return fmt.Errorf("load BPF programs: %w", err)
+	}
+	defer collection.Close()
+	return p.attach(spec, collection)
+}
+
+// Socket tracepoints came with 6.3. They see every way of reading and writing, at a third of the cost.
+var socketHooks = []string{"sock_recv_length", "sock_send_length"}
+
+const syscallHook = "sys_exit"
+
+// chooseHooks leaves those programs in spec whose hooks this kernel has.
+func chooseHooks(spec *ebpf.CollectionSpec, log zerolog.Logger) error {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return fmt.Errorf("read the kernel's BTF: %w", err)
+	}
+	for _, hook := range socketHooks {
+		var t *btf.Typedef
+		if kernel.TypeByName("btf_trace_"+hook, &t) == nil {
+			continue
+		}
+		log.Debug().Str("lacks", hook).Str("uses", syscallHook).Msg("request I/O")
+		for _, name := range socketHooks {
+			delete(spec.Programs, name)
+		}
+		return nil
+	}
+	log.Debug().Strs("uses", socketHooks).Msg("request I/O")
+	delete(spec.Programs, syscallHook)
+	return nil
+}
+
+func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error) {
+	p.take(c)
+	if p.ring, err = ringbuf.NewReader(p.objects.Events); err != nil {
+		return fmt.Errorf("open ring buffer: %w", err)
+	}
+	p.reader = newReader(p.ring)
+	frequency := p.config.Frequency
+	if frequency == 0 {
+		frequency = chooseFrequency(p.objects.Sample)
+	}
+	tick := p.measureTick()
+	p.config.Log.Debug().Int("frequency", frequency).Dur("tick", tick).Msg("sampling")
+	if p.timer, err = newTimer(p.objects.Sample, frequency, tick); err != nil {
+		return err
+	}
+	for name, s := range spec.Programs {
+		if s.AttachType != ebpf.AttachTraceRawTp {
+			continue
+		}
+		l, err := link.AttachTracing(link.TracingOptions{Program: c.Programs[name]})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", name, err)
+		}
+		p.links = append(p.links, l)
+	}
+	return nil
+}
+
+// take makes the maps and the programs that are needed later the probe's own.
+func (p *Probe) take(c *ebpf.Collection) {
+	p.objects.Targets = c.DetachMap("targets")
+	p.objects.Events = c.DetachMap("events")
+	p.objects.Losses = c.DetachMap("losses")
+	p.objects.Listeners = c.DetachMap("listeners")
+	p.objects.AgentIdle = c.DetachMap("agent_idle")
+	p.objects.Conns = c.DetachMap("conns")
+	p.objects.ClockReadings = c.DetachMap("clock_readings")
+	p.objects.Sample = c.DetachProgram("sample")
+	p.objects.EndRequest = c.DetachProgram("end_request")
+	p.objects.ReadClock = c.DetachProgram("read_clock")
+}
+
+// Close detaches everything.
+func (p *Probe) Close() error {
+	if p.timer != nil {
+		p.timer.close()
+	}
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
+	}
+	if p.ring != nil {
+		errs = append(errs, p.ring.Close())
+	}
+	return errors.Join(append(errs, p.objects.Close())...)
+}
+
+// Frequency is the rate of on-CPU stacks, Hz.
+func (p *Probe) Frequency() int { return int(time.Second / p.timer.period) }
+
+// SetSampling switches the on-CPU clocks: while no sampled request is open they only cost. The kernel
+// programs wake Poll for the next request while they are off.
+func (p *Probe) SetSampling(on bool) error {
+	if err := p.timer.set(on); err != nil {
+		return fmt.Errorf("switch CPU clocks: %w", err)
+	}
+	idle := uint32(1)
+	if on {
+		idle = 0
+	}
+	p.idle = !on
+	if err := p.objects.AgentIdle.Put(uint32(0), idle); err != nil {
+		return fmt.Errorf("tell the kernel programs: %w", err)
+	}
+	return nil
+}
+
+// Poll hands the events that have arrived to handle, in order of time, the latest 10 ms excepted. With
+// sampling off it waits for the first one until wait is over; with sampling on it does not wait.
+func (p *Probe) Poll(wait time.Duration, handle func(*Event)) error {
+	if !p.idle {
+		wait = 0
+	}
+	return p.reader.poll(wait, false, handle)
+}
+
+// Drain hands out every event that has arrived.
+func (p *Probe) Drain(handle func(*Event)) error {
+	return p.reader.poll(0, true, handle)
+}
+
+// Wake ends a waiting Poll. Safe from any goroutine.
+func (p *Probe) Wake() { p.ring.Flush() }
+
+// EndRequest tells the kernel programs that a sampled request is over though its connection stays.
+func (p *Probe) EndRequest(connection, request uint64) error {
+	_, err := p.objects.EndRequest.Run(&ebpf.RunOptions{Context: [2]uint64{connection, request}})
+	if err != nil {
+		return fmt.Errorf("end request: %w", err)
+	}
+	return nil
+}
+
+// Forget drops a connection that ended without the kernel's telling: Unix sockets do.
+func (p *Probe) Forget(connection uint64) error {
+	if err := p.objects.Conns.Delete(connection); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("forget connection: %w", err)
+	}
+	return nil
+}
+
+// measureTick tells how long the kernel's tick is, 0 if it can't be told.
+func (p *Probe) measureTick() time.Duration {
+	first, err1 := p.readClock()
+	time.Sleep(30 * time.Millisecond)
+	second, err2 := p.readClock()
+	if err1 != nil || err2 != nil || second.Jiffies <= first.Jiffies {
+		return 0
+	}
+	tick := float64(second.Time-first.Time) / float64(second.Jiffies-first.Jiffies)
+	for _, hz := range []float64{100, 250, 300, 1000} { // CONFIG_HZ, kernel/Kconfig.hz
+		if math.Abs(tick*hz/1e9-1) < 0.15 {
+			return time.Duration(1e9 / hz)
+		}
+	}
+	return 0
+}
+
+func (p *Probe) readClock() (r apmClockReading, err error) {
+	if _, err = p.objects.ReadClock.Run(&ebpf.RunOptions{}); err == nil {
+		err = p.objects.ClockReadings.Lookup(uint32(0), &r)
+	}
+	return r, err
+}
+
+// explain says what the user can do about an error of loading or attaching.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8): run as root, and check kernel lockdown and seccomp", err)
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound), errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w: needs Linux 5.10 or later with BTF (/sys/kernel/btf/vmlinux)", err)
+	}
+	return err
+}

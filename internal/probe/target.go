@@ -1,0 +1,103 @@
+package probe
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// NoOffset marks a field that a version does not have.
+const NoOffset = uint32(0xffffffff)
+
+// PythonLayout is what the kernel programs need to walk the stacks of one CPython version: offsets in
+// bytes, NoOffset where there is none.
+type PythonLayout = apmPyLayout
+
+// AddPython makes a CPython process a target. runtime is the address of its _PyRuntime. Its children
+// become targets by themselves.
+func (p *Probe) AddPython(pid int, runtime uint64, layout PythonLayout) error {
+	t := apmTarget{
+		PyRuntime:   runtime,
+		Runtime:     uint32(apmRuntimeRUNTIME_PYTHON),
+		SampleEvery: max(p.config.SampleEvery, 1),
+		Py:          layout,
+	}
+	if err := p.addListeners(pid); err != nil {
+		return err
+	}
+	if err := p.objects.Targets.Put(uint32(pid), t); err != nil {
+		return fmt.Errorf("add process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// Remove makes a process no target any more.
+func (p *Probe) Remove(pid int) error {
+	if err := p.objects.Targets.Delete(uint32(pid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("remove process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// addListeners tells the kernel programs on which TCP ports the network namespace of a process
+// listens. Ports opened later they see themselves.
+func (p *Probe) addListeners(pid int) error {
+	net, err := netNamespace(pid)
+	if err != nil {
+		return err
+	}
+	for _, table := range []string{"tcp", "tcp6"} {
+		ports, err := listeningPorts(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+		if err != nil {
+			return err
+		}
+		for _, port := range ports {
+			key := apmListener{Net: net, Port: uint32(port)}
+			if err := p.objects.Listeners.Put(key, uint8(1)); err != nil {
+				return fmt.Errorf("add listening port %d: %w", port, err)
+			}
+		}
+	}
+	return nil
+}
+
+func netNamespace(pid int) (uint32, error) {
+	var st unix.Stat_t
+	path := fmt.Sprintf("/proc/%d/ns/net", pid)
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("read network namespace %s: %w", path, err)
+	}
+	return uint32(st.Ino), nil
+}
+
+// listeningPorts reads a table of sockets (net/ipv4/tcp_ipv4.c, tcp4_seq_show). A missing table, as
+// tcp6 on a machine without IPv6, has none.
+func listeningPorts(path string) (ports []uint16, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read listening ports: %w", err)
+	}
+	defer f.Close()
+	const listen = "0A"
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || fields[3] != listen {
+			continue
+		}
+		_, hex, _ := strings.Cut(fields[1], ":")
+		if port, err := strconv.ParseUint(hex, 16, 16); err == nil {
+			ports = append(ports, uint16(port))
+		}
+	}
+	return ports, lines.Err()
+}

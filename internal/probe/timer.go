@@ -1,0 +1,186 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+const onlineCPUs = "/sys/devices/system/cpu/online"
+
+// timer is a CPU-clock event on every online CPU with the sampling program on it.
+type timer struct {
+	period time.Duration
+	tick   time.Duration // of the kernel, 0: unknown
+	fds    []int
+	links  []link.Link
+	on     bool
+}
+
+func newTimer(program *ebpf.Program, frequency int, tick time.Duration) (*timer, error) {
+	cpus, err := parseCPUs(onlineCPUs)
+	if err != nil {
+		return nil, err
+	}
+	t := &timer{period: time.Second / time.Duration(frequency), tick: tick}
+	for _, cpu := range cpus {
+		if err := t.open(program, -1, cpu); err != nil {
+			t.close()
+			return nil, fmt.Errorf("open CPU clock on CPU %d: %w", cpu, err)
+		}
+	}
+	return t, nil
+}
+
+func (t *timer) open(program *ebpf.Program, thread, cpu int) error {
+	fd, err := unix.PerfEventOpen(&unix.PerfEventAttr{
+		Type:   unix.PERF_TYPE_SOFTWARE,
+		Config: unix.PERF_COUNT_SW_CPU_CLOCK,
+		Size:   uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
+		Sample: uint64(t.period), // a period: the kernel adapts a frequency far too slowly at first
+		Bits:   unix.PerfBitDisabled,
+	}, thread, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	t.fds = append(t.fds, fd)
+	l, err := link.AttachRawLink(link.RawLinkOptions{Target: fd, Program: program, Attach: ebpf.AttachPerfEvent})
+	if err == nil {
+		t.links = append(t.links, l)
+		return nil
+	}
+	return unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD()) // before 5.15
+}
+
+func (t *timer) close() {
+	for _, l := range t.links {
+		l.Close()
+	}
+	for _, fd := range t.fds {
+		unix.Close(fd)
+	}
+}
+
+// set switches the clocks. A clock in phase with the kernel's own tick shares its interrupt, which is
+// most of a sample's cost: it is started shortly before one.
+func (t *timer) set(on bool) error {
+	if t.on == on {
+		return nil
+	}
+	t.on = on
+	var errs []error
+	for _, fd := range t.fds {
+		if !on {
+			errs = append(errs, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0))
+			continue
+		}
+		t.alignToTick()
+		errs = append(errs, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0))
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	tickLead = 30 * time.Microsecond  // before the tick
+	tickWake = 150 * time.Microsecond // longer than a timer's wake-up takes
+)
+
+// alignToTick returns tickLead before a multiple of the tick or the period, whichever is shorter.
+// Ticks are at multiples of CLOCK_MONOTONIC (tick_setup_device, kernel/time/tick-common.c).
+func (t *timer) alignToTick() {
+	unit := min(t.tick, t.period)
+	if unit < 2*tickWake {
+		return
+	}
+	now := time.Duration(Now())
+	at := (now + tickLead).Truncate(unit) + unit - tickLead
+	if wait := at - now - tickWake; wait > 0 {
+		time.Sleep(wait)
+	}
+	for time.Duration(Now()) < at {
+		continue
+	}
+}
+
+// parseCPUs reads a list such as 0-3,8.
+func parseCPUs(path string) (cpus []int, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read online CPUs: %w", err)
+	}
+	for part := range strings.SplitSeq(strings.TrimSpace(string(text)), ",") {
+		from, to, ranged := strings.Cut(part, "-")
+		if !ranged {
+			to = from
+		}
+		first, err1 := strconv.Atoi(from)
+		last, err2 := strconv.Atoi(to)
+		if err1 != nil || err2 != nil || last < first || last > 1<<16 {
+			return nil, fmt.Errorf("read online CPUs: %q in %s", part, path)
+		}
+		for cpu := first; cpu <= last; cpu++ {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}
+
+// Frequencies to choose from, Hz, and the share of a CPU that sampling may take by itself.
+var frequencies = []int{1000, 500, 250}
+
+const samplingBudget = 0.005
+
+// chooseFrequency gives the highest frequency whose interrupts stay within the budget on this machine:
+// 1 to 2 µs each on metal, 20 and more in a nested virtual machine.
+func chooseFrequency(program *ebpf.Program) int {
+	cost, err := interruptCost(program)
+	for _, f := range frequencies {
+		if err == nil && cost.Seconds()*float64(f) <= samplingBudget {
+			return f
+		}
+	}
+	return frequencies[len(frequencies)-1]
+}
+
+const (
+	probeFrequency = 4000
+	probeTime      = 15 * time.Millisecond
+	probeNoise     = time.Microsecond // a reading of the clock takes less
+)
+
+// interruptCost is the median time that an interrupt of the CPU clock takes from this thread.
+func interruptCost(program *ebpf.Program) (time.Duration, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	t := &timer{period: time.Second / probeFrequency}
+	defer t.close()
+	if err := t.open(program, 0, -1); err != nil { // this thread, wherever it runs
+		return 0, err
+	}
+	if err := t.set(true); err != nil {
+		return 0, err
+	}
+	var gaps []time.Duration
+	for last, end := Now(), Now()+uint64(probeTime); last < end; {
+		now := Now()
+		if gap := time.Duration(now - last); gap > probeNoise {
+			gaps = append(gaps, gap)
+		}
+		last = now
+	}
+	if len(gaps) == 0 {
+		return 0, nil
+	}
+	slices.Sort(gaps)
+	return gaps[len(gaps)/2], nil
+}
