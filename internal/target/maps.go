@@ -1,0 +1,54 @@
+package target
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// Mapping is one line of /proc/PID/maps that maps a file.
+type Mapping struct {
+	Start, End uint64
+	Offset     uint64 // in the file, bytes
+	Perm       string // as "r-xp"
+	Inode      uint64
+	Path       string // as the target sees it
+	Deleted    bool   // unlinked or replaced since
+}
+
+// parseMaps reads the text of /proc/PID/maps and keeps the mappings of files. Lines that are anything else are left out.
+func parseMaps(text []byte) []Mapping {
+	var out []Mapping
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		if m, ok := parseMapping(string(line)); ok {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// parseMapping reads "start-end perm offset dev inode   path" (Linux Documentation/filesystems/proc.rst).
+func parseMapping(line string) (m Mapping, ok bool) {
+	var field [5]string
+	rest := line
+	for i := range field {
+		field[i], rest, ok = strings.Cut(strings.TrimLeft(rest, " "), " ")
+		if !ok {
+			return m, false
+		}
+	}
+	path := strings.TrimLeft(rest, " ")
+	start, end, _ := strings.Cut(field[0], "-")
+	var err [4]error
+	m.Start, err[0] = strconv.ParseUint(start, 16, 64)
+	m.End, err[1] = strconv.ParseUint(end, 16, 64)
+	m.Offset, err[2] = strconv.ParseUint(field[2], 16, 64)
+	m.Inode, err[3] = strconv.ParseUint(field[4], 10, 64)
+	if err != [4]error{} || m.End <= m.Start || m.Inode == 0 || !strings.HasPrefix(path, "/") {
+		return m, false
+	}
+	m.Perm = field[1]
+	m.Path, m.Deleted = strings.CutSuffix(path, " (deleted)")
+	m.Path = strings.ReplaceAll(m.Path, `\012`, "\n")
+	return m, true
+}

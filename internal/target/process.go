@@ -1,0 +1,127 @@
+// Package target finds out what a process is: whether it runs an interpreter that can be profiled, where that lies in
+// memory, what the service calls itself and which files are its own. It only ever reads, and trusts nothing it reads.
+package target
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Process is one process that can be profiled.
+type Process struct {
+	PID     int
+	Start   uint64   // clock ticks from boot to its start: with PID its identity
+	Exe     string   // as the target sees it
+	Cmdline []string // as /proc tells it: a process can overwrite it with a title
+	Dir     string   // working directory
+	Python  *Python  // nil unless CPython
+	Paths   *Paths   // which files are the application's
+
+	fs   procfs
+	name string
+}
+
+var (
+	// ErrGone: there is no such process, or it has ended.
+	ErrGone = errors.New("no such process")
+	// ErrNotReady: the process is a Python that has just started, and its interpreter does not exist yet. Try again.
+	ErrNotReady = errors.New("the Python interpreter has not started yet")
+)
+
+// Inspect tells what the process is. Errors: ErrGone, ErrNotReady, *Unsupported, and failures to read it, which name
+// the capability that is missing.
+func Inspect(pid int) (*Process, error) { return proc.inspect(pid) }
+
+func (fs procfs) inspect(pid int) (*Process, error) {
+	p := &Process{PID: pid, fs: fs}
+	if err := p.identify(); err != nil {
+		return nil, err
+	}
+	text, err := fs.read(pid, "maps", maxMaps)
+	if err != nil {
+		return nil, err
+	}
+	maps := parseMaps(text)
+	if p.Python, err = p.findPython(maps); err != nil {
+		return nil, err
+	}
+	environ, err := fs.strings(pid, "environ")
+	if err != nil {
+		return nil, err
+	}
+	env := environment(environ)
+	p.name = p.serviceName(env)
+	p.Paths = p.findPaths(env)
+	return p, nil
+}
+
+// identify reads what every process has.
+func (p *Process) identify() error {
+	if err := p.fs.leader(p.PID); err != nil {
+		return err
+	}
+	st, err := p.fs.stat(p.PID)
+	if err != nil {
+		return err
+	}
+	if st.state == 'Z' || st.state == 'X' {
+		return fmt.Errorf("inspect process %d: %w: it has ended and waits for its parent", p.PID, ErrGone)
+	}
+	p.Start = st.start
+	if p.Exe, _, err = p.fs.link(p.PID, "exe"); err != nil {
+		if _, statErr := os.Stat(p.fs.path(p.PID, "stat")); errors.Is(err, ErrGone) && statErr == nil {
+			return &Unsupported{PID: p.PID, What: "a kernel thread"}
+		}
+		return err
+	}
+	if p.Dir, _, err = p.fs.link(p.PID, "cwd"); err != nil {
+		return err
+	}
+	p.Cmdline, err = p.fs.strings(p.PID, "cmdline")
+	return err
+}
+
+// leader refuses a PID that is a thread's: /proc knows it, but events carry the process's.
+func (fs procfs) leader(pid int) error {
+	text, err := fs.read(pid, "status", maxText)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		value, ok := strings.CutPrefix(line, "Tgid:")
+		if !ok {
+			continue
+		}
+		if leader, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && leader != pid {
+			return fmt.Errorf("inspect process %d: it is a thread of process %d: name that one", pid, leader)
+		}
+	}
+	return nil
+}
+
+// Name is what the service is called where the user gives no name: by its environment, its server's arguments, its
+// module or script, else by its executable.
+func (p *Process) Name() string { return p.name }
+
+// RuntimeName names interpreter and version: "cpython 3.11.2".
+func (p *Process) RuntimeName() string {
+	if p.Python == nil {
+		return ""
+	}
+	return "cpython " + p.Python.Version()
+}
+
+// environment keeps the first value of each variable, as getenv(3) does.
+func environment(list []string) map[string]string {
+	out := make(map[string]string, len(list))
+	for _, entry := range list {
+		name, value, ok := strings.Cut(entry, "=")
+		if _, seen := out[name]; ok && !seen {
+			out[name] = value
+		}
+	}
+	return out
+}

@@ -1,0 +1,180 @@
+package target
+
+import (
+	"encoding/binary"
+	"fmt"
+	"path"
+	"regexp"
+)
+
+// Python is the CPython runtime of a process.
+type Python struct {
+	Major, Minor, Micro int
+	Image               string // path, inside the target's root, of the file that has _PyRuntime
+	Bias                uint64 // load bias of Image
+	Runtime, RuntimeEnd uint64 // extent of _PyRuntime in the process
+	CodeType            uint64 // address of PyCode_Type; 0 where Image does not tell it
+	Interpreters        uint64 // address of _PyRuntime.interpreters.head
+
+	mapping Mapping
+}
+
+// The versions that can be profiled.
+const (
+	firstMinor = 7
+	lastMinor  = 13
+)
+
+// Version is as Python writes it: "3.11.2".
+func (py *Python) Version() string { return fmt.Sprintf("%d.%d.%d", py.Major, py.Minor, py.Micro) }
+
+// Mapping is the first mapping of Image, for Process.OpenMapping.
+func (py *Python) Mapping() Mapping { return py.mapping }
+
+var (
+	libpython  = regexp.MustCompile(`^libpython3(\.|$|m)`)
+	pythonName = regexp.MustCompile(`python3\.([0-9]{1,3})`)
+)
+
+// findPython looks for _PyRuntime in the mapped libpython, then in the executable.
+func (p *Process) findPython(maps []Mapping) (*Python, error) {
+	var exe *image
+	for _, m := range candidates(maps, p.Exe) {
+		im, err := p.image(m)
+		if err != nil {
+			return nil, err
+		}
+		defer im.close()
+		if symbols := im.lookup("_PyRuntime", "Py_Version", "PyCode_Type"); symbols["_PyRuntime"].addr != 0 {
+			return p.describe(m, im, symbols)
+		}
+		if m.Path == p.Exe {
+			exe = im
+		}
+	}
+	if exe != nil {
+		for _, name := range exe.dynamic().libraries() {
+			if libpython.MatchString(name) && !mapsLibpython(maps) {
+				return nil, fmt.Errorf("inspect process %d: %w: %s is not mapped", p.PID, ErrNotReady, name)
+			}
+		}
+	}
+	return nil, p.unsupported(maps, exe)
+}
+
+// candidates gives the first mappings of the files that may have _PyRuntime.
+func candidates(maps []Mapping, exe string) []Mapping {
+	var libs, exes []Mapping
+	seen := map[string]bool{}
+	for _, m := range maps {
+		if m.Offset != 0 || seen[m.Path] {
+			continue
+		}
+		switch {
+		case libpython.MatchString(path.Base(m.Path)):
+			libs = append(libs, m)
+		case m.Path == exe:
+			exes = append(exes, m)
+		default:
+			continue
+		}
+		seen[m.Path] = true
+	}
+	return append(libs, exes...)
+}
+
+func mapsLibpython(maps []Mapping) bool {
+	for _, m := range maps {
+		if libpython.MatchString(path.Base(m.Path)) {
+			return true
+		}
+	}
+	return false
+}
+
+// image opens the file behind a mapping, else what is mapped of it.
+func (p *Process) image(m Mapping) (*image, error) {
+	f, err := p.OpenMapping(m)
+	if err != nil {
+		im, memErr := openMemoryImage(Memory(p.PID), m.Start)
+		if memErr != nil {
+			return nil, fmt.Errorf("%w (nor can it be read from memory: %w)", err, memErr)
+		}
+		return im, nil
+	}
+	im, err := openImage(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("read %s of process %d: %w", m.Path, p.PID, err)
+	}
+	return im, nil
+}
+
+// Symbols gives the addresses in the process of symbols of the interpreter's image; those that it does not define are
+// missing.
+func (p *Process) Symbols(names ...string) (map[string]uint64, error) {
+	im, err := p.image(p.Python.mapping)
+	if err != nil {
+		return nil, err
+	}
+	defer im.close()
+	out := map[string]uint64{}
+	for name, e := range im.lookup(names...) {
+		out[name] = e.addr + p.Python.Bias
+	}
+	return out, nil
+}
+
+// describe fills in the runtime and checks that it has started.
+func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Python, error) {
+	py := &Python{Image: m.Path, Bias: im.biasAt(m.Start), mapping: m}
+	py.Runtime = symbols["_PyRuntime"].addr + py.Bias
+	py.RuntimeEnd = py.Runtime + symbols["_PyRuntime"].size
+	if code, ok := symbols["PyCode_Type"]; ok {
+		py.CodeType = code.addr + py.Bias
+	}
+	py.readVersion(im, symbols["Py_Version"], path.Base(m.Path))
+	if py.Major != 3 || py.Minor < firstMinor || py.Minor > lastMinor {
+		return nil, &Unsupported{PID: p.PID, What: fmt.Sprintf("CPython %d.%d (%s)", py.Major, py.Minor, m.Path)}
+	}
+	head, err := p.interpreters(py)
+	if err != nil {
+		return nil, err
+	}
+	py.Interpreters = head
+	first, err := Memory(p.PID).word(head)
+	if err != nil {
+		return nil, err
+	}
+	if first == 0 {
+		return nil, fmt.Errorf("inspect process %d: %w", p.PID, ErrNotReady)
+	}
+	return py, nil
+}
+
+// interpreters gives the address of _PyRuntime.interpreters.head (CPython Include/internal/pycore_runtime.h). From 3.13
+// on the process tells where: it is word 5 of _Py_DebugOffsets.
+func (p *Process) interpreters(py *Python) (uint64, error) {
+	switch {
+	case py.Minor == 7:
+		return py.Runtime + 24, nil
+	case py.Minor <= 10:
+		return py.Runtime + 32, nil
+	case py.Minor <= 12:
+		return py.Runtime + 40, nil
+	}
+	offset, err := Memory(p.PID).word(py.Runtime + 5*8)
+	if err != nil {
+		return 0, err
+	}
+	if offset == 0 || offset >= py.RuntimeEnd-py.Runtime {
+		return 0, fmt.Errorf("inspect process %d: interpreters.head at %d is outside of _PyRuntime", p.PID, offset)
+	}
+	return py.Runtime + offset, nil
+}
+
+func (m Memory) word(addr uint64) (uint64, error) {
+	var b [8]byte
+	err := m.Read(b[:], addr)
+	return binary.LittleEndian.Uint64(b[:]), err
+}

@@ -1,0 +1,63 @@
+package target
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+)
+
+// Unsupported is the error of Inspect for a process that cannot be profiled whatever is done.
+type Unsupported struct {
+	PID  int
+	What string // what the process is, with an article
+}
+
+func (u *Unsupported) Error() string {
+	return fmt.Sprintf("process %d is %s: only CPython 3.%d to 3.%d can be profiled", u.PID, u.What, firstMinor, lastMinor)
+}
+
+// kind is a runtime that is known and not supported, told by the base name of the executable or of a mapped library.
+type kind struct {
+	exe, library *regexp.Regexp
+	what         string
+}
+
+var kinds = []kind{
+	{regexp.MustCompile(`^pypy`), regexp.MustCompile(`^libpypy`), "PyPy"},
+	{regexp.MustCompile(`^java$`), regexp.MustCompile(`^libjvm\.so`), "a Java program"},
+	{regexp.MustCompile(`^(node|nodejs|bun|deno)$`), regexp.MustCompile(`^libnode\.so`), "a JavaScript program"},
+	{regexp.MustCompile(`^ruby`), regexp.MustCompile(`^libruby`), "a Ruby program"},
+	{regexp.MustCompile(`^php`), regexp.MustCompile(`^libphp`), "a PHP program"},
+	{regexp.MustCompile(`^perl`), regexp.MustCompile(`^libperl\.so`), "a Perl program"},
+	{regexp.MustCompile(`^dotnet$`), regexp.MustCompile(`^libcoreclr\.so`), "a .NET program"},
+	{regexp.MustCompile(`^python2`), regexp.MustCompile(`^libpython2`), "Python 2"},
+	{regexp.MustCompile(`^python3\.[0-6]m?$`), regexp.MustCompile(`^libpython3\.[0-6](m|\.)`), "a Python older than 3.7"},
+	{regexp.MustCompile(`^(ba|da|z|k|c|fi)?sh$|^busybox$`), nil, "a shell, not the server that it may start"},
+}
+
+// unsupported tells what a process without a CPython runtime is.
+func (p *Process) unsupported(maps []Mapping, exe *image) error {
+	u := &Unsupported{PID: p.PID, What: "not a Python program (" + p.Exe + ")"}
+	for _, kind := range kinds {
+		if kind.matches(path.Base(p.Exe), maps) {
+			u.What = kind.what + " (" + p.Exe + ")"
+			return u
+		}
+	}
+	if exe != nil && exe.note("Go") {
+		u.What = "a Go program (" + p.Exe + ")"
+	}
+	return u
+}
+
+func (k kind) matches(exe string, maps []Mapping) bool {
+	if k.exe.MatchString(exe) {
+		return true
+	}
+	for _, m := range maps {
+		if k.library != nil && m.Offset == 0 && k.library.MatchString(path.Base(m.Path)) {
+			return true
+		}
+	}
+	return false
+}
