@@ -1,0 +1,149 @@
+// Package http1 follows HTTP/1 on one connection of a server from outside: it is shown what the server read and
+// wrote, in the order in which that happened, and tells which requests began and ended when (RFC 9112).
+//
+// Not every byte is shown: the middle of a large read or write is only counted. Bodies are therefore followed by
+// arithmetic, and where a gap hides a head or the size of a chunk the framing is lost, counted, and found again at
+// the next place where it cannot be mistaken.
+package http1
+
+// Chunk is the data of one read or write.
+type Chunk struct {
+	Head []byte // first bytes
+	Tail []byte // last bytes that Head does not hold; empty when Head has them all
+	Len  int    // bytes that passed, kept or not; nothing is learnt from a call that moved none
+}
+
+// gap is the number of bytes between Head and Tail that were not kept.
+func (ch Chunk) gap() int64 {
+	return int64(max(0, ch.Len-len(ch.Head)-len(ch.Tail)))
+}
+
+// CloseReason tells how a connection ended.
+type CloseReason uint8
+
+const (
+	Closed      CloseReason = iota // the server closed it
+	PeerGone                       // the client reset it or hung up
+	WriteFailed                    // a write failed for want of a client
+	Exited                         // the process that served it ended
+)
+
+// gone tells whether it was the client that ended the connection.
+func (why CloseReason) gone() bool { return why == PeerGone || why == WriteFailed }
+
+// Conn follows one connection. The zero value is ready. Its methods must be called in the order of events, from one
+// goroutine at a time; the slices that they return are valid until the next call. Timestamps are nanoseconds of
+// CLOCK_MONOTONIC at the return of the call that they belong to. Nothing of a Chunk is kept by reference, and a
+// Request is not touched any more once it was returned as ended.
+type Conn struct {
+	LostReads  uint64 // gaps in which a request or a part of its head may have been missed
+	LostWrites uint64 // answers whose framing was lost, in a gap or because it contradicts itself
+
+	in      reader
+	out     answer
+	open    queue
+	prevEnd uint64
+	opaque  bool // no HTTP/1 any more: upgraded, HTTP/2 or over
+	drained bool // the server has shut its side down, so whatever it reads it throws away
+
+	opened, began, ended []*Request
+}
+
+// Reset makes c ready for another connection. It keeps its buffers.
+func (c *Conn) Reset() {
+	c.forget()
+	c.in.reset()
+	c.out.reset()
+	c.open.reset()
+	*c = Conn{in: c.in, out: c.out, open: c.open, opened: c.opened, began: c.began, ended: c.ended}
+}
+
+// Open is the number of requests on the connection that have not ended.
+func (c *Conn) Open() int { return c.open.len() }
+
+// Read takes what the server read. It returns the requests whose heads are complete now, and those whose answers
+// are known to have ended because another request follows them.
+func (c *Conn) Read(ts uint64, ch Chunk) (opened, ended []*Request) {
+	c.forget()
+	if c.opaque || c.drained || ch.Len <= 0 {
+		return nil, nil
+	}
+	c.in.beginRead(ch.Head)
+	c.readBytes(ts, ch.Head)
+	c.readGap(ch.gap())
+	c.readBytes(ts, ch.Tail)
+	return c.opened, c.ended
+}
+
+// Wrote takes what the server wrote. It returns the requests whose final answers have begun, which is known once the
+// status code is, and those whose answers are complete.
+func (c *Conn) Wrote(ts uint64, ch Chunk) (began, ended []*Request) {
+	c.forget()
+	if c.opaque || ch.Len <= 0 {
+		return nil, nil
+	}
+	if c.open.len() == 0 {
+		c.in.answered()
+		return nil, nil
+	}
+	c.beginWrite(ch.Head)
+	c.writeBytes(ts, ch.Head)
+	c.writeGap(ts, ch.gap())
+	c.writeBytes(ts, ch.Tail)
+	c.endWrite(ts, ch)
+	return c.began, c.ended
+}
+
+// ShutdownWrite takes the server's shutdown(SHUT_WR). No answer can follow, so every request ends; requests that are
+// read later would never be answered and are not told.
+func (c *Conn) ShutdownWrite(ts uint64) (ended []*Request) {
+	c.forget()
+	c.drained = true
+	c.endAll(ts, false)
+	return c.ended
+}
+
+// Close takes the end of the connection, at which every request ends: one that was never answered there, one whose
+// answer had begun at its last write.
+func (c *Conn) Close(ts uint64, why CloseReason) (ended []*Request) {
+	c.forget()
+	c.opaque = true
+	c.endAll(ts, why.gone())
+	return c.ended
+}
+
+// forget lets go of what the call before returned.
+func (c *Conn) forget() {
+	clear(c.opened)
+	clear(c.began)
+	clear(c.ended)
+	c.opened, c.began, c.ended = c.opened[:0], c.began[:0], c.ended[:0]
+}
+
+// endAll ends every open request when the server can write no more.
+func (c *Conn) endAll(ts uint64, gone bool) {
+	for c.open.len() > 0 {
+		q := c.open.front()
+		if !q.begun {
+			q.NoResponse, q.ClientClosed = true, gone
+			c.finish(ts)
+			continue
+		}
+		// Where framing was lost the answer may well have been complete before the client left.
+		q.ClientClosed = gone && c.out.state != answerLost
+		c.finish(c.out.last)
+	}
+}
+
+// finish ends the oldest open request.
+func (c *Conn) finish(end uint64) {
+	q := c.open.pop()
+	q.End = end
+	c.prevEnd = end
+	if next := c.open.front(); next != nil {
+		next.PrevEnd = end
+	}
+	c.in.release(q)
+	c.out.reset()
+	c.ended = append(c.ended, q)
+}

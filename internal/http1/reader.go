@@ -1,0 +1,227 @@
+package http1
+
+import "bytes"
+
+// reader follows the requests of one connection. It starts anew with each read after garbage, so it finds back where
+// a read begins with a request line, and never in the middle of something else.
+type reader struct {
+	state   readState
+	greeted bool // a first byte was seen: no PROXY header can come any more
+	req     *Request
+	body    body
+
+	// Of the head being read:
+	start   uint64
+	cr      bool // of the request line's end
+	size    int64
+	kept    kept
+	line    line
+	framing framing
+	parents int  // traceparent headers
+	expects bool // Expect: 100-continue
+	gapped  bool // bytes of it were not kept
+
+	// waits tells that the client may be waiting for 100 Continue before it sends the body. Once the final answer
+	// came instead, the body may be left out (RFC 9110, 10.1.1).
+	waits, optional bool
+}
+
+type readState uint8
+
+const (
+	readBetween readState = iota // before a request, where empty lines are skipped (RFC 9112, 2.2)
+	readMethod
+	readTarget
+	readProto
+	readFields
+	readBody
+	readPreamble // a PROXY header
+	readSkip     // the rest of this read is not understood
+)
+
+func (r *reader) reset() {
+	*r = reader{kept: r.kept, line: r.line}
+	r.kept.reset()
+	r.line.reset()
+}
+
+// beginRead prepares for a read that begins with p.
+func (r *reader) beginRead(p []byte) {
+	if r.state == readSkip || r.optional && beginsRequest(p) {
+		r.state = readBetween
+	}
+	r.optional = false
+	if !r.greeted && len(p) > 0 {
+		r.greeted = true
+		r.preamble(p)
+	}
+}
+
+// feed takes bytes up to the end of a head or of p.
+func (r *reader) feed(ts uint64, p []byte) (n int, head bool) {
+	for n < len(p) && !head {
+		var used int
+		switch r.state {
+		case readBetween:
+			used = len(p[n:]) - len(bytes.TrimLeft(p[n:], "\r\n"))
+			if n+used < len(p) {
+				r.beginHead(ts)
+			}
+		case readBody:
+			used = r.feedBody(p[n:])
+		case readPreamble:
+			used = r.feedPreamble(p[n:])
+		case readSkip:
+			return len(p), false
+		default:
+			used, head = r.feedHead(p[n:])
+			r.size += int64(used)
+		}
+		n += used
+	}
+	return n, head
+}
+
+// skip takes n bytes that were not kept, and tells whether that lost the framing.
+func (r *reader) skip(n int64) (lost bool) {
+	switch r.state {
+	case readFields:
+		r.gapped = true
+		r.size += n
+		r.line.cut()
+		return true
+	case readSkip:
+		return false
+	case readBody, readPreamble:
+		used, pr := r.body.skip(n)
+		r.moved(used, pr)
+		if pr != bodyLost && used == n {
+			return false
+		}
+	}
+	r.state, r.req = readSkip, nil
+	return true
+}
+
+func (r *reader) beginHead(ts uint64) {
+	r.state = readMethod
+	r.start, r.size, r.cr = ts, 0, false
+	r.kept.reset()
+	r.line.reset()
+	r.framing = framing{}
+	r.parents, r.expects, r.gapped = 0, false, false
+}
+
+func (r *reader) feedHead(p []byte) (n int, head bool) {
+	switch r.state {
+	case readMethod:
+		return r.method(p), false
+	case readTarget:
+		return r.target(p), false
+	case readProto:
+		return r.proto(p), false
+	}
+	return r.fields(p)
+}
+
+// beginBody prepares for the body of q, whose head was just read.
+func (r *reader) beginBody(q *Request) {
+	r.req, r.state = q, readBody
+	r.waits = r.expects
+	switch r.framing.extent() {
+	case extentChunked:
+		r.body = chunkedBody()
+	case extentSized:
+		r.body = sizedBody(r.framing.length)
+		if r.framing.length == 0 {
+			r.state = readBetween
+		}
+	case extentNone:
+		r.state = readBetween
+		if r.gapped {
+			r.state = readSkip // the headers that frame a body may be in the gap
+		}
+	default:
+		r.state = readSkip // no server can tell either (RFC 9112, 6.3)
+	}
+}
+
+func (r *reader) feedBody(p []byte) (n int) {
+	n, pr := r.body.feed(p)
+	r.moved(int64(n), pr)
+	return n
+}
+
+// moved acts on n bytes of the request's body and on what they did to it.
+func (r *reader) moved(n int64, pr progress) {
+	r.waits = false
+	if r.req != nil {
+		r.req.BytesIn += n
+	}
+	switch pr {
+	case bodyDone:
+		r.state, r.req = readBetween, nil
+	case bodyLost:
+		r.state, r.req = readSkip, nil
+	}
+}
+
+// release lets go of q, which has ended. Its body may still come.
+func (r *reader) release(q *Request) {
+	if r.req == q {
+		r.req = nil
+		r.optional = r.waits && r.state == readBody
+	}
+}
+
+// continued takes note of an interim 100 answer to q.
+func (r *reader) continued(q *Request) {
+	if r.req == q {
+		r.waits = false
+	}
+}
+
+// answered takes note of an answer while no request is open. If a head was being read whose middle is missing, its
+// end is missing too.
+func (r *reader) answered() {
+	if r.state == readFields && r.gapped {
+		r.state = readSkip
+	}
+}
+
+// readBytes takes bytes that the server read.
+func (c *Conn) readBytes(ts uint64, p []byte) {
+	for len(p) > 0 && !c.opaque {
+		n, head := c.in.feed(ts, p)
+		p = p[n:]
+		if head {
+			c.openRequest(ts)
+		}
+	}
+}
+
+// readGap takes n bytes that the server read and that were not kept.
+func (c *Conn) readGap(n int64) {
+	if n > 0 && !c.opaque && c.in.skip(n) {
+		c.LostReads++
+	}
+}
+
+// openRequest opens the request whose head was just read.
+func (c *Conn) openRequest(ts uint64) {
+	if c.in.kept.preface() {
+		c.opaque = true // HTTP/2 with prior knowledge (RFC 9113, 3.3)
+		return
+	}
+	if q := c.open.front(); q != nil && q.begun && c.out.state == answerLost {
+		c.finish(c.out.last)
+	}
+	q := c.in.request()
+	q.HeadDone = ts
+	if c.open.len() == 0 {
+		q.PrevEnd = c.prevEnd
+	}
+	c.open.push(q)
+	c.opened = append(c.opened, q)
+	c.in.beginBody(q)
+}
