@@ -1,0 +1,89 @@
+package emit
+
+import (
+	"strconv"
+	"unicode/utf8"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends s as a JSON string. Each byte that is not part of valid UTF-8 becomes U+FFFD. Control
+// characters are escaped, those of C1 and DEL too: JSON would allow these, but a terminal that shows the line would
+// obey them.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		r, size := rune(c), 1
+		if c >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(s[i:])
+			if r > 0x9f && (r != utf8.RuneError || size > 1) {
+				i += size
+				continue
+			}
+		}
+		dst = append(dst, s[start:i]...)
+		dst = appendEscaped(dst, r)
+		i += size
+		start = i
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+func appendEscaped(dst []byte, r rune) []byte {
+	switch r {
+	case '"', '\\':
+		return append(dst, '\\', byte(r))
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	case utf8.RuneError:
+		return utf8.AppendRune(dst, utf8.RuneError)
+	}
+	return append(dst, '\\', 'u', '0', '0', hexDigits[r>>4], hexDigits[r&0xf])
+}
+
+// appendSeconds appends nanoseconds as seconds with six decimals, rounded down. Rounding every time of a record the
+// same way and down keeps what holds between them: parts never sum to more than their whole, and equal times stay
+// equal. What is negative counts as 0.
+func appendSeconds(dst []byte, ns int64) []byte {
+	return appendMicros(dst, uint64(max(ns, 0))/1000)
+}
+
+func appendMicros(dst []byte, us uint64) []byte {
+	dst = strconv.AppendUint(dst, us/1e6, 10)
+	dst = append(dst, '.')
+	for unit := uint64(1e5); unit > 0; unit /= 10 {
+		dst = append(dst, '0'+byte(us/unit%10))
+	}
+	return dst
+}
+
+// The append…Field functions append a comma, the key, a colon and the value. Keys are written as they are.
+
+func appendKey(dst []byte, key string) []byte {
+	dst = append(dst, ',', '"')
+	dst = append(dst, key...)
+	return append(dst, '"', ':')
+}
+
+func appendStringField(dst []byte, key, value string) []byte {
+	return appendString(appendKey(dst, key), value)
+}
+
+func appendIntField(dst []byte, key string, value int64) []byte {
+	return strconv.AppendInt(appendKey(dst, key), value, 10)
+}
+
+func appendSecondsField(dst []byte, key string, ns int64) []byte {
+	return appendSeconds(appendKey(dst, key), ns)
+}
