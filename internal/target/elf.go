@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 // image is an ELF file as it lies in memory: readable by the virtual addresses of its program headers, from the file
@@ -107,7 +108,7 @@ func (im *image) note(owner string) bool {
 		n, _ := im.at.ReadAt(text, int64(p.Vaddr))
 		for text = text[:n]; len(text) >= 12; {
 			namesz, descsz := int64(binary.LittleEndian.Uint32(text)), int64(binary.LittleEndian.Uint32(text[4:]))
-			if namesz == int64(len(owner))+1 && namesz <= int64(len(text)-12) && string(text[12:12+len(owner)]) == owner {
+			if namesz <= int64(len(text)-12) && strings.TrimRight(string(text[12:12+namesz]), "\x00") == owner {
 				return true
 			}
 			next := 12 + (namesz+3)&^3 + (descsz+3)&^3

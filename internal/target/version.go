@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"encoding/binary"
 	"regexp"
 	"strconv"
@@ -10,7 +11,7 @@ import (
 const maxConstants = 32 << 20
 
 // readVersion takes the version from Py_Version (3.11 and later), else the minor version from the image's name or the
-// path of the standard library in it, and the micro version from the literal PY_VERSION.
+// name of the standard library's directory in it, and the micro version from the literal PY_VERSION.
 func (py *Python) readVersion(im *image, symbol extent, base string) {
 	var raw [8]byte
 	if symbol.addr != 0 {
@@ -22,21 +23,42 @@ func (py *Python) readVersion(im *image, symbol extent, base string) {
 	}
 	py.Major = 3
 	segments := im.constants(maxConstants)
-	found := pythonName.FindStringSubmatch(base)
-	for i := 0; found == nil && i < len(segments); i++ {
-		if match := pythonName.FindSubmatch(segments[i]); match != nil {
-			found = []string{string(match[0]), string(match[1])}
-		}
+	if found := pythonName.FindStringSubmatch(base); found != nil {
+		py.Minor, _ = strconv.Atoi(found[1])
+	} else {
+		py.Minor = largest(segments, "python3.", isEnd)
 	}
-	if found == nil {
-		return
-	}
-	py.Minor, _ = strconv.Atoi(found[1])
-	literal := regexp.MustCompile(`\x003\.` + found[1] + `\.([0-9]{1,3})(?:(?:a|b|rc)[0-9]+)?\+?\x00`)
+	// Linkers let a string be the end of a longer one, so a zero need not stand before the literal: where the version is
+	// the last part of the installation's path, they are one.
+	py.Micro = largest(segments, "3."+strconv.Itoa(py.Minor)+".", isVersionEnd)
+}
+
+var versionEnd = regexp.MustCompile(`^((a|b|rc)[0-9]{1,2})?\+?\x00`)
+
+func isVersionEnd(rest []byte) bool { return versionEnd.Match(rest[:min(len(rest), 8)]) }
+
+func isEnd(rest []byte) bool { return len(rest) > 0 && (rest[0] == 0 || rest[0] == '/') }
+
+// largest gives the largest number of at most 3 digits that stands after before and ahead of an end, 0 where there is
+// none.
+func largest(segments [][]byte, before string, end func(rest []byte) bool) int {
+	best := 0
 	for _, text := range segments {
-		if match := literal.FindSubmatch(text); match != nil {
-			py.Micro, _ = strconv.Atoi(string(match[1]))
-			return
+		for {
+			at := bytes.Index(text, []byte(before))
+			if at < 0 {
+				break
+			}
+			follows := at > 0 && (text[at-1] == '.' || text[at-1] >= '0' && text[at-1] <= '9')
+			text = text[at+len(before):]
+			n := 0
+			for n < len(text) && n < 3 && text[n] >= '0' && text[n] <= '9' {
+				n++
+			}
+			if number, err := strconv.Atoi(string(text[:n])); err == nil && !follows && end(text[n:]) {
+				best = max(best, number)
+			}
 		}
 	}
+	return best
 }

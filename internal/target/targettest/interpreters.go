@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -32,6 +33,12 @@ var executable = regexp.MustCompile(`/python3\.([0-9]+)$`)
 // test fails where there is none at all.
 func Interpreters(t testing.TB) []Interpreter {
 	t.Helper()
+	found := find()
+	logMissing(t, found)
+	return found
+}
+
+var find = sync.OnceValue(func() []Interpreter {
 	root := os.Getenv("PYENV_ROOT")
 	if home, err := os.UserHomeDir(); root == "" && err == nil {
 		root = filepath.Join(home, ".pyenv")
@@ -46,18 +53,22 @@ func Interpreters(t testing.TB) []Interpreter {
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
 			match := executable.FindStringSubmatch(path)
-			real, err := filepath.EvalSymlinks(path)
-			if match == nil || err != nil || seen[real] {
+			if match == nil || seen[path] {
 				continue
 			}
-			seen[real] = true
-			if minor, _ := strconv.Atoi(match[1]); slices.Contains(Minors, minor) {
+			seen[path] = true
+			if minor, _ := strconv.Atoi(match[1]); slices.Contains(Minors, minor) && runs(path) {
 				found = append(found, Interpreter{path, minor})
 			}
 		}
 	}
-	logMissing(t, found)
 	return found
+})
+
+// runs tells an interpreter from a script that looks for one, and from a link to one that is listed anyway.
+func runs(path string) bool {
+	out, err := exec.Command(path, "-c", "import os; print(os.readlink('/proc/self/exe'))").Output()
+	return err == nil && strings.TrimSpace(string(out)) == path
 }
 
 func logMissing(t testing.TB, found []Interpreter) {
