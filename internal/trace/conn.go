@@ -1,0 +1,38 @@
+package trace
+
+import (
+	"net/netip"
+
+	"apm-ebpf/internal/http1"
+)
+
+// conn is one connection on which a target serves requests.
+type conn struct {
+	id            uint64
+	http          http1.Conn
+	process       *process
+	pid           uint32
+	local, remote netip.AddrPort // not valid on a Unix socket
+	requests      []*Request     // open, in order
+
+	begun   uint64 // the read that the kernel programs took for the beginning of a request, which names it there
+	sampled bool   // stacks are taken for it
+	wrote   uint64 // last write
+	lost    uint64 // stack events of the process that were lost, so far
+	hungUp  bool   // the peer reset the connection
+}
+
+// Window names the part of a connection's life for which the kernel programs take stacks.
+type Window struct{ Connection, Begun uint64 }
+
+// Transfer is one read or write of a target on a connection.
+type Transfer struct {
+	Connection uint64
+	Begun      uint64 // names the window, with Connection
+	Begins     bool   // a window begins with it
+	Sampled    bool
+	PID, TID   uint32
+	Time       uint64 // CLOCK_MONOTONIC, ns
+	Lost       uint64 // stack events of the process that were lost, so far
+	Chunk      http1.Chunk
+}

@@ -1,0 +1,80 @@
+package trace
+
+import "apm-ebpf/internal/symbol"
+
+// Context is a call path: a function, the functions below it and, where lines are told, the line at
+// which each of them stands. Equal paths of one Contexts are one Context, so a stack is a pointer.
+type Context struct {
+	Func   *symbol.Func
+	Line   int32 // 0 where lines are not told
+	depth  int32 // the outermost has 1
+	parent *Context
+}
+
+type contextKey struct {
+	parent *Context
+	fn     *symbol.Func
+	line   int32
+}
+
+// contextLimit bounds the paths that one process is remembered by, some 100 bytes each.
+const contextLimit = 100_000
+
+// Contexts makes the contexts of one process.
+type Contexts struct {
+	known map[contextKey]*Context
+}
+
+// Call gives the path of a function called from parent, nil for the outermost. It allocates nothing for
+// a path that is known.
+func (c *Contexts) Call(parent *Context, fn *symbol.Func, line int32) *Context {
+	key := contextKey{parent, fn, line}
+	if x := c.known[key]; x != nil {
+		return x
+	}
+	if len(c.known) >= contextLimit || c.known == nil {
+		c.known = map[contextKey]*Context{} // who holds an old path keeps it alive
+	}
+	x := &Context{Func: fn, Line: line, parent: parent, depth: 1}
+	if parent != nil {
+		x.depth = parent.depth + 1
+	}
+	c.known[key] = x
+	return x
+}
+
+// outermost is the first function of the path: it stays on the stack as long as its thread runs.
+func (c *Context) outermost() *Context {
+	if c == nil {
+		return nil
+	}
+	for c.parent != nil {
+		c = c.parent
+	}
+	return c
+}
+
+// common is the longest path that both begin with, told by functions, whatever their lines. What is
+// unknown (nil) shares the outermost function.
+func common(a, b *Context) *Context {
+	if a == nil {
+		return b.outermost()
+	}
+	if b == nil {
+		return a.outermost()
+	}
+	for a.depth > b.depth {
+		a = a.parent
+	}
+	for b.depth > a.depth {
+		b = b.parent
+	}
+	shared := a
+	for a != b { // the same Context has the same parents
+		if a.Func != b.Func {
+			shared = a.parent
+		}
+		a, b = a.parent, b.parent
+	}
+	return shared
+}

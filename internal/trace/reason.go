@@ -1,0 +1,85 @@
+package trace
+
+import "apm-ebpf/internal/symbol"
+
+// Reason tells what a lane did during a slice: run, or wait for something.
+type Reason uint8
+
+const (
+	OnCPU Reason = iota
+	NotSampled
+	Unknown // running, with a stack that could not be read
+	Sleep
+	SocketRecv
+	SocketSend
+	SocketConnect
+	SocketAccept
+	Poll
+	Lock
+	GIL
+	Disk
+	Pipe
+	Child
+	RunQueue
+	Blocked
+	reasons
+)
+
+// leaves are the frames in square brackets that stand for a reason; OnCPU has none.
+var leaves = [reasons]*symbol.Func{
+	NotSampled:    {Name: "[not sampled]"},
+	Unknown:       {Name: "[unknown]"},
+	Sleep:         {Name: "[sleep]"},
+	SocketRecv:    {Name: "[socket recv]"},
+	SocketSend:    {Name: "[socket send]"},
+	SocketConnect: {Name: "[socket connect]"},
+	SocketAccept:  {Name: "[socket accept]"},
+	Poll:          {Name: "[poll]"},
+	Lock:          {Name: "[lock]"},
+	GIL:           {Name: "[gil]"},
+	Disk:          {Name: "[disk]"},
+	Pipe:          {Name: "[pipe]"},
+	Child:         {Name: "[child]"},
+	RunQueue:      {Name: "[runqueue]"},
+	Blocked:       {Name: "[blocked]"},
+}
+
+// Truncated stands for the frames that are missing in the middle of a deep stack.
+var Truncated = &symbol.Func{Name: "[truncated]"}
+
+var request = &symbol.Func{Name: "[request]"}
+
+// standsForNone tells a frame in square brackets, which has no source of its own.
+func standsForNone(fn *symbol.Func) bool {
+	return fn.File == "" && len(fn.Name) > 0 && fn.Name[0] == '['
+}
+
+// Waits are the wall nanoseconds of a lane by what it waited for.
+type Waits struct {
+	Sleep, Socket, Poll, Lock, GIL, Disk, Pipe, Child, RunQueue, Other int64
+}
+
+func (w *Waits) add(why Reason, time int64) {
+	switch why {
+	case Sleep:
+		w.Sleep += time
+	case SocketRecv, SocketSend, SocketConnect, SocketAccept:
+		w.Socket += time
+	case Poll:
+		w.Poll += time
+	case Lock:
+		w.Lock += time
+	case GIL:
+		w.GIL += time
+	case Disk:
+		w.Disk += time
+	case Pipe:
+		w.Pipe += time
+	case Child:
+		w.Child += time
+	case RunQueue:
+		w.RunQueue += time
+	case Blocked:
+		w.Other += time
+	}
+}

@@ -1,0 +1,239 @@
+// Package trace makes requests out of events: it follows the bytes of each connection, keeps what every
+// thread did meanwhile as slices of time with a stack, and lays the slices of a request's own lane end
+// to end into a call tree whose times are wall-clock. It knows nothing of kernels or memory.
+package trace
+
+import (
+	"net/netip"
+
+	"apm-ebpf/internal/http1"
+)
+
+// Tracer takes events in the order of their times. Its methods are for one goroutine.
+type Tracer struct {
+	sampleEvery uint32
+	finished    func(*Request)
+	processes   map[uint32]*process
+	conns       map[uint64]*conn
+	quiet       []Window
+	builder     builder
+}
+
+// New makes a Tracer that hands every request to finished as it ends; its Profile can be asked for until
+// that returns. sampleEvery is how many requests there are to each that gets stacks.
+func New(sampleEvery uint32, finished func(*Request)) *Tracer {
+	return &Tracer{
+		sampleEvery: sampleEvery,
+		finished:    finished,
+		processes:   map[uint32]*process{},
+		conns:       map[uint64]*conn{},
+	}
+}
+
+// Watching tells whether a sampled request is open anywhere.
+func (t *Tracer) Watching() bool {
+	for _, p := range t.processes {
+		if p.watched() {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Tracer) process(pid uint32) *process {
+	p := t.processes[pid]
+	if p == nil {
+		p = newProcess()
+		t.processes[pid] = p
+	}
+	return p
+}
+
+// watch gives the thread if it is worth following.
+func (t *Tracer) watch(pid, tid uint32) (*process, *thread) {
+	p := t.processes[pid]
+	if !p.watched() {
+		return nil, nil
+	}
+	return p, p.thread(tid)
+}
+
+// Sample takes a stack seen on a CPU; broken where it could not be read.
+func (t *Tracer) Sample(pid, tid uint32, now uint64, stack *Context, broken bool) {
+	if p, th := t.watch(pid, tid); th != nil {
+		th.sample(now, stack, broken)
+		p.trim(th)
+	}
+}
+
+// SwitchOut takes the stack with which a thread leaves its CPU.
+func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, stack *Context, why Reason) {
+	if p, th := t.watch(pid, tid); th != nil {
+		th.leave(now, stack, why)
+		p.trim(th)
+	}
+}
+
+// SwitchIn takes a thread's return to a CPU.
+func (t *Tracer) SwitchIn(pid, tid uint32, now uint64) {
+	if _, th := t.watch(pid, tid); th != nil {
+		th.resume(now)
+	}
+}
+
+// Wake takes the moment from which a thread may run again.
+func (t *Tracer) Wake(pid, tid uint32, now uint64) {
+	if _, th := t.watch(pid, tid); th != nil {
+		th.wake(now)
+	}
+}
+
+// Write takes the stack of the thread that is about to tell its first write of an answer by Sent.
+func (t *Tracer) Write(pid, tid uint32, now uint64, stack *Context) {
+	if _, th := t.watch(pid, tid); th != nil {
+		th.cut(now, stack)
+	}
+}
+
+// Open takes a connection that was not known. Addresses are not valid on a Unix socket.
+func (t *Tracer) Open(connection uint64, pid uint32, local, remote netip.AddrPort, now uint64) {
+	t.Close(connection, http1.Closed, now) // its end was lost
+	t.conns[connection] = &conn{id: connection, process: t.process(pid), pid: pid, local: local, remote: remote}
+}
+
+func (t *Tracer) conn(x *Transfer) *conn {
+	c := t.conns[x.Connection]
+	if c == nil { // its beginning was lost
+		c = &conn{id: x.Connection}
+		t.conns[x.Connection] = c
+	}
+	c.process, c.pid, c.lost = t.process(x.PID), x.PID, x.Lost
+	return c
+}
+
+// Received takes what a target read.
+func (t *Tracer) Received(x *Transfer) {
+	c := t.conn(x)
+	if x.Begins {
+		c.process.closed(c)
+		c.begun, c.sampled = x.Begun, x.Sampled
+		if c.sampled {
+			c.process.opened(c)
+		}
+	}
+	if c.sampled {
+		c.process.thread(x.TID).cut(x.Time, nil)
+	}
+	opened, ended := c.http.Read(x.Time, x.Chunk)
+	for _, h := range ended {
+		t.finish(c, h, x.Time)
+	}
+	for i, h := range opened {
+		t.begin(c, h, x, i == 0)
+	}
+	t.settleDown(c)
+}
+
+// Sent takes what a target wrote. Its Chunk.Len is negative where the write failed.
+func (t *Tracer) Sent(x *Transfer) {
+	c := t.conns[x.Connection]
+	if c == nil {
+		return
+	}
+	if x.Chunk.Len < 0 {
+		c.hungUp = true
+		t.end(c, http1.WriteFailed, x.Time)
+		return
+	}
+	c.lost = x.Lost
+	if c.sampled && len(c.requests) > 0 {
+		t.process(x.PID).thread(x.TID).cut(x.Time, nil)
+		c.wrote = x.Time
+	}
+	began, ended := c.http.Wrote(x.Time, x.Chunk)
+	for _, h := range began {
+		if r, ok := h.Owner.(*Request); ok {
+			r.PID, r.TID = x.PID, x.TID
+		}
+	}
+	for _, h := range ended {
+		t.finish(c, h, x.Time)
+	}
+	t.settleDown(c)
+}
+
+// HungUp takes that the peer reset a connection. The server may still be at work for it.
+func (t *Tracer) HungUp(connection uint64) {
+	if c := t.conns[connection]; c != nil {
+		c.hungUp = true
+	}
+}
+
+// Close takes the end of a connection.
+func (t *Tracer) Close(connection uint64, why http1.CloseReason, now uint64) {
+	c := t.conns[connection]
+	if c == nil {
+		return
+	}
+	if c.hungUp && why == http1.Closed {
+		why = http1.PeerGone
+	}
+	t.end(c, why, now)
+	c.process.closed(c)
+	delete(t.conns, connection)
+}
+
+func (t *Tracer) end(c *conn, why http1.CloseReason, now uint64) {
+	for _, h := range c.http.Close(now, why) {
+		t.finish(c, h, now)
+	}
+	t.settleDown(c)
+}
+
+// Exit takes the end of a process: its open requests end there.
+func (t *Tracer) Exit(pid uint32, now uint64) {
+	t.endAll(func(c *conn) bool { return c.pid == pid }, TargetExited, now)
+	delete(t.processes, pid)
+}
+
+// Stop ends every open request because the agent ends.
+func (t *Tracer) Stop(now uint64) {
+	t.endAll(func(*conn) bool { return true }, AgentStopped, now)
+}
+
+func (t *Tracer) endAll(which func(*conn) bool, why string, now uint64) {
+	for id, c := range t.conns {
+		if !which(c) {
+			continue
+		}
+		for _, h := range c.http.Close(now, http1.Exited) {
+			h.End, h.NoResponse = now, h.FirstWrite == 0
+			if r, ok := h.Owner.(*Request); ok {
+				r.Incomplete = append(r.Incomplete, why)
+			}
+			t.finish(c, h, now)
+		}
+		c.process.closed(c)
+		delete(t.conns, id)
+	}
+}
+
+// settleDown notes a window in which nothing is open any more.
+func (t *Tracer) settleDown(c *conn) {
+	if !c.sampled || !c.http.Idle() {
+		return
+	}
+	c.process.closed(c)
+	c.sampled = false
+	t.quiet = append(t.quiet, Window{c.id, c.begun})
+}
+
+// Quiet tells the windows that have ended while their connections stay open, and forgets them.
+func (t *Tracer) Quiet(yield func(Window)) {
+	for _, w := range t.quiet {
+		if c := t.conns[w.Connection]; c != nil && c.begun == w.Begun {
+			yield(w)
+		}
+	}
+	t.quiet = t.quiet[:0]
+}
