@@ -61,6 +61,15 @@ func (c *Conn) Reset() {
 // Open is the number of requests on the connection that have not ended.
 func (c *Conn) Open() int { return c.open.len() }
 
+// Idle tells that no request is open and none is being read.
+func (c *Conn) Idle() bool {
+	if c.open.len() > 0 {
+		return false
+	}
+	between := c.in.state == readBetween || c.in.state == readBody || c.in.state == readSkip
+	return between || c.opaque || c.drained
+}
+
 // Read takes what the server read. It returns the requests whose heads are complete now, and those whose answers
 // are known to have ended because another request follows them.
 func (c *Conn) Read(ts uint64, ch Chunk) (opened, ended []*Request) {
