@@ -1,0 +1,148 @@
+// Prints the offsets of one CPython version as fields of symbol.Layout, one "Name value" a line.
+// Compiled by scripts/gen-layouts against the headers of the version that the row is for.
+#define Py_BUILD_CORE 1
+#include <Python.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#if PY_VERSION_HEX >= 0x03080000
+#include "internal/pycore_pystate.h"
+#else
+#include "internal/pystate.h"
+#endif
+#if PY_VERSION_HEX >= 0x03090000
+#include "internal/pycore_interp.h"
+#include "internal/pycore_runtime.h"
+#endif
+#include "frameobject.h"
+#if PY_VERSION_HEX >= 0x030b0000
+#include "internal/pycore_frame.h"
+#endif
+
+#define SHOW(name, value) printf(#name " %zu\n", (size_t)(value))
+#define FIELD(name, type, field) SHOW(name, offsetof(type, field))
+#define ABSENT(name) printf(#name " NoOffset\n")
+
+static void threads(void)
+{
+	FIELD(InterpHead, _PyRuntimeState, interpreters.head);
+	FIELD(InterpNext, PyInterpreterState, next);
+#if PY_VERSION_HEX >= 0x030b0000
+	FIELD(ThreadsHead, PyInterpreterState, threads.head);
+#else
+	FIELD(ThreadsHead, PyInterpreterState, tstate_head);
+#endif
+	FIELD(ThreadNext, PyThreadState, next);
+	FIELD(ThreadInterp, PyThreadState, interp);
+	FIELD(ThreadID, PyThreadState, thread_id);
+#if PY_VERSION_HEX >= 0x030b0000
+	FIELD(ThreadNativeID, PyThreadState, native_thread_id);
+#else
+	ABSENT(ThreadNativeID);
+#endif
+	FIELD(ThreadContext, PyThreadState, context);
+#if PY_VERSION_HEX >= 0x030d0000
+	FIELD(ThreadFrame, PyThreadState, current_frame);
+	ABSENT(CFrame);
+#elif PY_VERSION_HEX >= 0x030b0000
+	FIELD(ThreadFrame, PyThreadState, cframe);
+	FIELD(CFrame, _PyCFrame, current_frame);
+#else
+	FIELD(ThreadFrame, PyThreadState, frame);
+	ABSENT(CFrame);
+#endif
+}
+
+#if PY_VERSION_HEX >= 0x030b0000
+static void frames(void)
+{
+	FIELD(FramePrev, _PyInterpreterFrame, previous);
+#if PY_VERSION_HEX >= 0x030d0000
+	FIELD(FrameCode, _PyInterpreterFrame, f_executable);
+	FIELD(FrameInstr, _PyInterpreterFrame, instr_ptr);
+#else
+	FIELD(FrameCode, _PyInterpreterFrame, f_code);
+	FIELD(FrameInstr, _PyInterpreterFrame, prev_instr);
+#endif
+	FIELD(FrameOwner, _PyInterpreterFrame, owner);
+	FIELD(FrameStackTop, _PyInterpreterFrame, stacktop);
+	ABSENT(FrameStackDepth);
+	ABSENT(FrameValueStack);
+	ABSENT(FrameState);
+	FIELD(FrameLocals, _PyInterpreterFrame, localsplus);
+	ABSENT(FrameGen);
+	FIELD(GenFrame, PyCoroObject, cr_iframe);
+	FIELD(GenState, PyCoroObject, cr_frame_state);
+}
+#else
+static void frames(void)
+{
+	FIELD(FramePrev, PyFrameObject, f_back);
+	FIELD(FrameCode, PyFrameObject, f_code);
+	FIELD(FrameInstr, PyFrameObject, f_lasti);
+	ABSENT(FrameOwner);
+#if PY_VERSION_HEX >= 0x030a0000
+	ABSENT(FrameStackTop);
+	FIELD(FrameStackDepth, PyFrameObject, f_stackdepth);
+	FIELD(FrameValueStack, PyFrameObject, f_valuestack);
+	FIELD(FrameState, PyFrameObject, f_state);
+#else
+	FIELD(FrameStackTop, PyFrameObject, f_stacktop);
+	ABSENT(FrameStackDepth);
+	FIELD(FrameValueStack, PyFrameObject, f_valuestack);
+	FIELD(FrameState, PyFrameObject, f_executing);
+#endif
+	FIELD(FrameLocals, PyFrameObject, f_localsplus);
+	FIELD(FrameGen, PyFrameObject, f_gen);
+	FIELD(GenFrame, PyCoroObject, cr_frame);
+	ABSENT(GenState);
+}
+#endif
+
+static void codes(void)
+{
+	SHOW(CodeSize, sizeof(PyCodeObject));
+	FIELD(CodeFlags, PyCodeObject, co_flags);
+	FIELD(CodeFirstLine, PyCodeObject, co_firstlineno);
+	FIELD(CodeFilename, PyCodeObject, co_filename);
+	FIELD(CodeName, PyCodeObject, co_name);
+#if PY_VERSION_HEX >= 0x030b0000
+	FIELD(CodeQualname, PyCodeObject, co_qualname);
+	FIELD(CodeInstrs, PyCodeObject, co_code_adaptive);
+	FIELD(CodeNLocals, PyCodeObject, co_nlocalsplus);
+#else
+	ABSENT(CodeQualname);
+	FIELD(CodeInstrs, PyCodeObject, co_code);
+	FIELD(CodeNLocals, PyCodeObject, co_nlocals);
+#endif
+#if PY_VERSION_HEX >= 0x030a0000
+	FIELD(CodeLineTable, PyCodeObject, co_linetable);
+#else
+	FIELD(CodeLineTable, PyCodeObject, co_lnotab);
+#endif
+#if PY_VERSION_HEX >= 0x030c0000
+	FIELD(CodeVersion, PyCodeObject, co_version);
+#else
+	ABSENT(CodeVersion);
+#endif
+}
+
+static void objects(void)
+{
+	FIELD(ObjectType, PyObject, ob_type);
+	FIELD(StrLength, PyASCIIObject, length);
+	FIELD(StrState, PyASCIIObject, state);
+	SHOW(StrASCII, sizeof(PyASCIIObject));
+	SHOW(StrCompact, sizeof(PyCompactUnicodeObject));
+	FIELD(BytesSize, PyVarObject, ob_size);
+	FIELD(BytesData, PyBytesObject, ob_sval);
+}
+
+int main(void)
+{
+	threads();
+	frames();
+	codes();
+	objects();
+	return 0;
+}
