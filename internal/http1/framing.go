@@ -53,7 +53,7 @@ func (f *framing) contentLength(value []byte, cut bool) {
 	for more := true; more; {
 		var item []byte
 		item, value, more = bytes.Cut(value, []byte(","))
-		n, ok := decimal(bytes.Trim(item, " \t"))
+		n, ok := decimal(trim(item))
 		if !ok || f.sized && n != f.length {
 			f.unsure = true
 		}
@@ -65,7 +65,7 @@ func (f *framing) contentLength(value []byte, cut bool) {
 func (f *framing) transferEncoding(value []byte, cut bool) {
 	if i := bytes.LastIndexByte(value, ','); i >= 0 {
 		f.coded = true
-		value = bytes.TrimLeft(value[i+1:], " \t")
+		value = trim(value[i+1:])
 	}
 	if fold(value, "identity") && !cut {
 		return

@@ -27,7 +27,9 @@ func (l *line) next(p []byte) (text []byte, n int, whole bool) {
 		text = l.buf
 		l.buf = l.buf[:0]
 	}
-	text = bytes.TrimSuffix(text, []byte("\r"))
+	if n := len(text); n > 0 && text[n-1] == '\r' {
+		text = text[:n-1]
+	}
 	l.over = len(text) > maxLine
 	return text[:min(len(text), maxLine)], i + 1, true
 }
@@ -56,7 +58,18 @@ func header(text []byte) (name, value []byte) {
 	if i <= 0 || text[0] == ' ' || text[0] == '\t' {
 		return nil, nil
 	}
-	return text[:i], bytes.Trim(text[i+1:], " \t")
+	return text[:i], trim(text[i+1:])
+}
+
+// trim takes optional white space off both ends (RFC 9110, 5.6.3).
+func trim(p []byte) []byte {
+	for len(p) > 0 && (p[0] == ' ' || p[0] == '\t') {
+		p = p[1:]
+	}
+	for n := len(p); n > 0 && (p[n-1] == ' ' || p[n-1] == '\t'); n-- {
+		p = p[:n-1]
+	}
+	return p
 }
 
 // fold tells whether a is b, which is in lower case, in whatever case.
