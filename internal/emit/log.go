@@ -1,0 +1,263 @@
+package emit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrReaderGone tells that nobody reads what is written any more: the other end of a pipe or socket was closed.
+var ErrReaderGone = errors.New("reader of the records has gone")
+
+const (
+	defaultLimit = 8 << 20
+	maxWrite     = 1 << 20
+	keepBuffer   = 1 << 20 // a larger buffer is given back once it was written
+	reportEvery  = time.Minute
+)
+
+// LogOptions tell where a Log writes.
+type LogOptions struct {
+	Path   string      // file to append to, created with mode 0640; empty stands for standard output
+	Limit  int         // bytes that may wait to be written, 8 MiB where it is 0
+	Report func(error) // called once a minute at most while records are being lost; may be nil
+}
+
+// LogStats counts records by what became of them. Those that still wait are in none of the counts.
+type LogStats struct {
+	Written uint64
+	Full    uint64 // dropped because the queue was full: the disk or the reader is too slow
+	Failed  uint64 // dropped because they could not be written
+	Late    uint64 // dropped because the log was closed
+}
+
+// Dropped is the number of all records that were not written.
+func (s LogStats) Dropped() uint64 { return s.Full + s.Failed + s.Late }
+
+// Log takes records as lines and writes them on a goroutine of its own, so that neither a full disk nor a slow reader
+// holds up the caller: what cannot be kept is dropped and counted, always in whole records.
+//
+// Its methods may be called by several goroutines. Several processes may append to the same file: see destination.
+type Log struct {
+	report func(error)
+	now    func() time.Time
+	limit  int
+	broken chan struct{} // closed when the reader has gone
+	done   chan struct{} // closed when the writer has ended
+
+	mu        sync.Mutex
+	work      sync.Cond // pending, reopen or closing has changed
+	pending   []byte    // lines that wait
+	records   uint64    // in pending
+	inFlight  uint64    // taken by the writer and not yet counted
+	reopen    bool
+	closing   bool
+	abandoned bool // Close gave up waiting: the writer's results count no more
+	gone      bool // broken is closed
+	stats     LogStats
+
+	// For the writer alone.
+	dest       *destination
+	reported   time.Time
+	reportedAt LogStats
+}
+
+// OpenLog opens the destination of records. The error names the file and why it could not be opened.
+func OpenLog(opt LogOptions) (*Log, error) {
+	dest, err := openDestination(opt.Path)
+	if err != nil {
+		return nil, err
+	}
+	l := newLog(dest, opt)
+	go l.write()
+	return l, nil
+}
+
+func newLog(dest *destination, opt LogOptions) *Log {
+	l := &Log{
+		report: opt.Report,
+		now:    time.Now,
+		limit:  opt.Limit,
+		broken: make(chan struct{}),
+		done:   make(chan struct{}),
+		dest:   dest,
+	}
+	l.work.L = &l.mu
+	if l.report == nil {
+		l.report = func(error) {}
+	}
+	if l.limit == 0 {
+		l.limit = defaultLimit
+	}
+	dest.watch(l.readerGone)
+	return l
+}
+
+// Append queues one record, which is a line with its newline, and tells whether it was taken. It copies the line and
+// never waits for a write.
+func (l *Log) Append(line []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closing:
+		l.stats.Late++
+		return false
+	case l.gone:
+		l.stats.Failed++
+		return false
+	case len(l.pending)+len(line) > l.limit:
+		l.stats.Full++
+		return false
+	}
+	l.pending = append(l.pending, line...)
+	l.records++
+	l.work.Signal()
+	return true
+}
+
+// Reopen makes the log open its file by name again before it writes any record that is not being written already.
+// Where that fails the old file is kept and the error reported. Standard output is never reopened.
+func (l *Log) Reopen() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reopen = true
+	l.work.Signal()
+}
+
+// Broken is closed once the reader has gone; every record is dropped from then on.
+func (l *Log) Broken() <-chan struct{} { return l.broken }
+
+// Stats returns the counts so far.
+func (l *Log) Stats() LogStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats
+}
+
+// Close writes what waits and closes the destination. When ctx ends first, what is left is dropped and counted as
+// late; a reader that stopped in the midst of a line may then be left with its beginning.
+func (l *Log) Close(ctx context.Context) error {
+	l.mu.Lock()
+	l.closing = true
+	l.work.Signal()
+	l.mu.Unlock()
+	select {
+	case <-l.done:
+		return nil
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := l.records + l.inFlight
+	if !l.abandoned {
+		l.abandoned = true
+		l.stats.Late += left
+	}
+	l.pending, l.records, l.inFlight = nil, 0, 0
+	return fmt.Errorf("write %d last records to %s: %w", left, l.dest.name, ctx.Err())
+}
+
+func (l *Log) readerGone() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.gone {
+		l.gone = true
+		close(l.broken)
+	}
+}
+
+// write is the writer: it takes all that waits and writes it in pieces that end with a line.
+func (l *Log) write() {
+	defer close(l.done)
+	defer l.dest.close()
+	var batch []byte
+	for {
+		var reopen, more bool
+		batch, reopen, more = l.take(batch)
+		if reopen {
+			if err := l.dest.reopen(); err != nil {
+				l.report(err)
+			}
+		}
+		for rest := batch; len(rest) > 0; {
+			piece := rest[:pieceLen(rest)]
+			rest = rest[len(piece):]
+			if !l.writePiece(piece) {
+				return
+			}
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// take waits for something to do and swaps the buffer of what waits for the one that was written. It returns more as
+// false when nothing will come after what it took.
+func (l *Log) take(written []byte) (batch []byte, reopen, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.pending) == 0 && !l.reopen && !l.closing {
+		l.work.Wait()
+	}
+	if cap(written) > keepBuffer {
+		written = nil
+	}
+	batch, l.pending = l.pending, written[:0]
+	l.inFlight, l.records = l.records, 0
+	reopen, l.reopen = l.reopen, false
+	return batch, reopen, !l.closing
+}
+
+// pieceLen returns how much of the lines to write at once: as many whole lines as fit, but at least one.
+func pieceLen(lines []byte) int {
+	if len(lines) <= maxWrite {
+		return len(lines)
+	}
+	if end := bytes.LastIndexByte(lines[:maxWrite], '\n'); end >= 0 {
+		return end + 1
+	}
+	return bytes.IndexByte(lines, '\n') + 1
+}
+
+// writePiece returns false once Close has stopped waiting for it.
+func (l *Log) writePiece(piece []byte) bool {
+	total := uint64(bytes.Count(piece, newline))
+	n, err := l.dest.write(piece)
+	written := uint64(bytes.Count(piece[:n], newline))
+	if errors.Is(err, ErrReaderGone) {
+		l.readerGone()
+	}
+	l.mu.Lock()
+	if l.abandoned {
+		l.mu.Unlock()
+		return false
+	}
+	l.inFlight -= total
+	l.stats.Written += written
+	l.stats.Failed += total - written
+	stats, gone := l.stats, l.gone
+	l.mu.Unlock()
+	if !gone {
+		l.reportLoss(stats, err)
+	}
+	return true
+}
+
+// reportLoss tells how many records were lost since it last did, and why.
+func (l *Log) reportLoss(stats LogStats, err error) {
+	lost := stats.Dropped() - l.reportedAt.Dropped()
+	if lost == 0 || !l.reported.IsZero() && l.now().Sub(l.reported) < reportEvery {
+		return
+	}
+	if err == nil {
+		err = fmt.Errorf("write to %s: it takes them too slowly", l.dest.name)
+	}
+	l.reported, l.reportedAt = l.now(), stats
+	l.report(fmt.Errorf("dropped %d records: %w", lost, err))
+}
+
+var newline = []byte("\n")
