@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,7 +62,6 @@ func appendMany(path string) error {
 
 // appendLimited writes under a limit of the file's size until nothing more fits, then without it.
 func appendLimited(path string) error {
-	signal.Ignore(unix.SIGXFSZ)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
 		return err

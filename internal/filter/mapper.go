@@ -13,12 +13,12 @@ const (
 	Tree Mapper = "tree"      // frames nested in the frames that called them
 )
 
-// ParseMapper reads the name of a mapper.
+// ParseMapper reads the name of a mapper. Its error does not repeat the name.
 func ParseMapper(name string) (Mapper, error) {
 	if m := Mapper(name); m == List || m == Tree {
 		return m, nil
 	}
-	return "", fmt.Errorf("%q is no mapper; choose %s or %s", name, List, Tree)
+	return "", fmt.Errorf("is no mapper; choose %s or %s", List, Tree)
 }
 
 // Map keeps the frames that pass all filters and gives them the mapper's shape. The frames come in post-order with

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -26,7 +27,8 @@ type Spec struct {
 const Names = "threshold-time=SECONDS, app-only, app-only=ROOT, module-path=TEXT, not-include=TEXT"
 
 // Parse reads one filter. The value of a named filter is everything after its first equals sign, commas and spaces
-// included. An error is one line that quotes the filter and tells where in it the mistake is.
+// included. An error is one line that quotes what is wrong and tells where in the text it stands, but does not repeat
+// the whole text.
 func Parse(text string) (*Spec, error) {
 	bind, err := parse(text)
 	if err != nil {
@@ -122,7 +124,7 @@ type mistake struct {
 
 func (m *mistake) in(text string) error {
 	if m.part == "" {
-		return fmt.Errorf("filter %q: %s", text, m.why)
+		return errors.New(m.why)
 	}
-	return fmt.Errorf("filter %q: %q at character %d: %s", text, m.part, utf8.RuneCountInString(text[:m.at])+1, m.why)
+	return fmt.Errorf("%q at character %d: %s", m.part, utf8.RuneCountInString(text[:m.at])+1, m.why)
 }

@@ -76,9 +76,9 @@ func files(frames []*Frame) []string {
 
 func TestParseRefuses(t *testing.T) {
 	tests := []struct{ text, want string }{
-		{"", `filter "": is empty; named filters are `},
-		{"  ", `filter "  ": is empty; named filters are `},
-		{"threshold-time", `filter "threshold-time": "threshold-time" at character 1: needs a value, as in threshold-time=0.01`},
+		{"", `is empty; named filters are `},
+		{"  ", `is empty; named filters are `},
+		{"threshold-time", `"threshold-time" at character 1: needs a value, as in threshold-time=0.01`},
 		{"threshold-time=", `"threshold-time" at character 1: needs a value`},
 		{"threshold-time=abc", `"abc" at character 16: is no number of seconds`},
 		{"threshold-time=time", `"time" at character 16: is no number of seconds`},
