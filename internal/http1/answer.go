@@ -128,6 +128,7 @@ func (c *Conn) begin(q *Request, status int, ts uint64) {
 	q.Status = status
 	if !q.begun {
 		q.begun, q.FirstWrite = true, ts
+		c.missed = false
 		c.began = append(c.began, q)
 	}
 }

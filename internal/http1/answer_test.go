@@ -45,6 +45,10 @@ func TestAnswers(t *testing.T) {
 		{"less than promised", []event{read(get), wrote(okHi), wrote("o"), read(getB), wrote(ok2)},
 			[]string{"GET /a 200 1,1,2,3@5", "GET /b 200 4,4,5,5@5"}},
 		{"no HTTP", []event{read(get), wrote("hello"), closed(Closed)}, []string{"GET /a 0 1,1,0,3@3 no_response"}},
+		{"two lengths", []event{read(get), wrote("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok"), read(getB), wrote(ok2)},
+			[]string{"GET /a 200 1,1,2,2@3", "GET /b 200 3,3,4,4@4"}},
+		{"empty line between", []event{read(get), wrote(ok2 + "\r\n"), read(getB), wrote("\r\n"), wrote(ok2)},
+			[]string{"GET /a 200 1,1,2,2@2", "GET /b 200 3,3,5,5@5"}},
 		{"bad status", []event{read(get), wrote("HTTP/1.1 2x0 OK\r\n\r\n"), wrote(ok2)}, []string{"GET /a 200 1,1,3,3@3"}},
 	}.run(t)
 }
@@ -136,8 +140,8 @@ func TestLongHeads(t *testing.T) {
 		if want := [...]int{maxMethod, maxTarget, maxHost, 32, maxTrace - 33, maxTrace, len(text)}; got != want || !q.Truncated {
 			t.Errorf("in pieces of %d: lengths %d, want %d; truncated %t", n, got, want, q.Truncated)
 		}
-		if got := cap(c.in.line.buf); got > 2*maxLine {
-			t.Errorf("in pieces of %d: a line of %d bytes is kept", n, got)
+		if line, head := cap(c.in.line.buf), cap(c.in.kept.buf); line > 2*maxLine || head > maxIdleBuffer {
+			t.Errorf("in pieces of %d: %d bytes of a line and %d of the head are kept", n, line, head)
 		}
 	}
 }

@@ -45,6 +45,7 @@ type Conn struct {
 	prevEnd uint64
 	opaque  bool // no HTTP/1 any more: upgraded, HTTP/2 or over
 	drained bool // the server has shut its side down, so whatever it reads it throws away
+	missed  bool // the answer to the oldest open request may have passed unseen
 
 	opened, began, ended []*Request
 }
@@ -57,9 +58,6 @@ func (c *Conn) Reset() {
 	c.open.reset()
 	*c = Conn{in: c.in, out: c.out, open: c.open, opened: c.opened, began: c.began, ended: c.ended}
 }
-
-// Open is the number of requests on the connection that have not ended.
-func (c *Conn) Open() int { return c.open.len() }
 
 // Idle tells that no request is open and none is being read.
 func (c *Conn) Idle() bool {
@@ -103,6 +101,22 @@ func (c *Conn) Wrote(ts uint64, ch Chunk) (began, ended []*Request) {
 	return c.began, c.ended
 }
 
+// Missed takes that reads or writes were not told, it is not known which. A request that was open then and whose
+// answer is not seen ends, without a status, where another one begins.
+func (c *Conn) Missed() {
+	c.in.miss()
+	q := c.open.front()
+	switch {
+	case q == nil:
+	case !q.begun:
+		c.missed, c.out.state = true, answerSkip
+	case c.out.state != answerLost:
+		c.lose(false)
+	default:
+		c.out.ending.reset()
+	}
+}
+
 // ShutdownWrite takes the server's shutdown(SHUT_WR). No answer can follow, so every request ends; requests that are
 // read later would never be answered and are not told.
 func (c *Conn) ShutdownWrite(ts uint64) (ended []*Request) {
@@ -134,7 +148,7 @@ func (c *Conn) endAll(ts uint64, gone bool) {
 	for c.open.len() > 0 {
 		q := c.open.front()
 		if !q.begun {
-			q.NoResponse, q.ClientClosed = true, gone
+			q.NoResponse, q.ClientClosed = !c.missed, gone
 			c.finish(ts)
 			continue
 		}
@@ -152,6 +166,7 @@ func (c *Conn) finish(end uint64) {
 	if next := c.open.front(); next != nil {
 		next.PrevEnd = end
 	}
+	c.missed = false
 	c.in.release(q)
 	c.out.reset()
 	c.ended = append(c.ended, q)

@@ -125,6 +125,7 @@ func TestRequests(t *testing.T) {
 			[]string{"GET /b 200 2,3,4,4@4"}},
 		{"HTTP/2", []event{read("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), read(get), wrote(ok2), closed(Closed)}, nil},
 		{"PROXY line", []event{read("PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n" + get), wrote(ok2)}, []string{"GET /a 200 1,1,2,2@2"}},
+		{"PROXY line in pieces", []event{read("PROXY UNKNOWN"), read("\r\n" + get), wrote(ok2)}, []string{"GET /a 200 2,2,3,3@3"}},
 		{"PROXY header", []event{read(string(proxyBinary) + "\x21\x11\x00\x0c123456789012" + get), wrote(ok2)}, []string{"GET /a 200 1,1,2,2@2"}},
 		{"method PROXY", []event{read("PROXY UNKNOWN HTTP/1.1\r\n\r\n"), wrote(ok2)}, []string{"PROXY UNKNOWN 200 1,1,2,2@2"}},
 		{"nothing moved", []event{readChunk(Chunk{}), read(get), wroteChunk(Chunk{}), readChunk(Chunk{Len: -1}), wrote(ok2)},
@@ -148,6 +149,36 @@ func TestPipelining(t *testing.T) {
 		{"second is in the gap of a write", []event{read(get + getB), wroteChunk(gap("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 99, "x")), read(get), wrote(ok2)},
 			[]string{"GET /a 200 1,1,2,2@2", "GET /b 0 1,1,2,2@3", "GET /a 200 3,3,4,4@4"}},
 	}.run(t)
+}
+
+func TestMissed(t *testing.T) {
+	missed := func(c *Conn, ts uint64) (opened, ended []*Request) { c.Missed(); return nil, nil }
+	table{
+		{"rest of a body", []event{read(post), missed, wrote(ok2), read(getB), wrote(ok2)},
+			[]string{"POST /p 200 1,1,3,3@3", "GET /b 200 4,4,5,5@5"}},
+		{"rest of a head", []event{read("GET /a HT"), missed, read("\r\n\r\n"), read(getB), wrote(ok2)}, []string{"GET /b 200 4,4,5,5@5"}},
+		{"whole answer", []event{read(get), missed, read(getB), wrote(ok2)}, []string{"GET /a 0 1,1,0,3@3", "GET /b 200 3,3,4,4@4"}},
+		{"head of an answer", []event{read(get), missed, wrote("ok"), read(getB), wrote(ok2)},
+			[]string{"GET /a 0 1,1,0,4@4", "GET /b 200 4,4,5,5@5"}},
+		{"rest of an answer", []event{read(get), wrote(okHi), missed, read(getB), wrote(ok2)},
+			[]string{"GET /a 200 1,1,2,2@4", "GET /b 200 4,4,5,5@5"}},
+		{"chunk", []event{read(get), wrote(chunk), missed, missed, wrote("0\r\n\r\n")}, []string{"GET /a 200 1,1,2,5@5"}},
+		{"everything", []event{read(get), missed, closed(Closed)}, []string{"GET /a 0 1,1,0,3@3"}},
+		{"nothing of it", []event{missed, read(get), wrote(ok2)}, []string{"GET /a 200 2,2,3,3@3"}},
+	}.run(t)
+}
+
+func TestIdle(t *testing.T) {
+	idle := func(want bool) event {
+		return func(c *Conn, ts uint64) (opened, ended []*Request) {
+			if got := c.Idle(); got != want {
+				t.Errorf("at %d: idle is %t", ts, got)
+			}
+			return nil, nil
+		}
+	}
+	play(new(Conn), idle(true), read("G"), idle(false), read(get[1:]), idle(false), wrote(ok2), idle(true),
+		read(post), idle(false), wrote(ok2), idle(true), read("12345PO"), idle(false), closed(Closed), idle(true))
 }
 
 func TestPrevEnd(t *testing.T) {
@@ -194,6 +225,9 @@ func TestRequestBodies(t *testing.T) {
 		{"endless length", []event{read("POST /p HTTP/1.1\r\nContent-Length: " + strings.Repeat("9", 99) + "\r\n\r\n" + get), wrote(ok2)}, []string{"POST /p 200 1,1,2,2@2"}},
 		{"unread gigabytes", []event{read("POST /p HTTP/1.1\r\nContent-Length: 99999999999999999\r\n\r\n" + get), wrote(ok2), read(get)}, []string{"POST /p 200 1,1,2,2@2"}},
 		{"endless chunk", []event{read("POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("f", 40) + "\r\n" + get), wrote(ok2)}, []string{"POST /p 200 1,1,2,2@2"}},
+		{"bad end of a chunk", []event{read("POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxx" + get), wrote(ok2)}, []string{"POST /p 200 1,1,2,2@2"}},
+		{"identity", []event{read("POST /p HTTP/1.1\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\n12345" + getB), wrote(ok2 + ok2)},
+			[]string{"POST /p 200 1,1,2,2@2", "GET /b 200 1,1,2,2@2"}},
 		{"coding without chunks", []event{read("POST /p HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n" + get), wrote(ok2)}, []string{"POST /p 200 1,1,2,2@2"}},
 	}.run(t)
 }

@@ -55,9 +55,10 @@ func (r *reader) field(name, value []byte) {
 	}
 }
 
-// request makes the request whose head was just read. All its texts share one allocation.
+// request makes the request whose head was just read, and lets go of the head. All texts share one allocation.
 func (r *reader) request() *Request {
-	text := r.kept.strings()
+	text, cut := r.kept.strings(), r.kept.cut
+	r.kept.reset()
 	q := &Request{
 		Method:      text[fieldMethod],
 		Target:      text[fieldTarget],
@@ -66,7 +67,7 @@ func (r *reader) request() *Request {
 		Traceparent: text[fieldParent],
 		Start:       r.start,
 		BytesIn:     r.size,
-		Truncated:   r.gapped || r.kept.cut,
+		Truncated:   r.gapped || cut,
 	}
 	if tracer := text[fieldTracer]; tracer != "" {
 		q.TraceID, q.ClientTime, _ = strings.Cut(tracer, ":")

@@ -181,6 +181,11 @@ func (r *reader) continued(q *Request) {
 	}
 }
 
+// miss takes note that reads were not told.
+func (r *reader) miss() {
+	r.state, r.req, r.optional = readSkip, nil, false
+}
+
 // answered takes note of an answer while no request is open. If a head was being read whose middle is missing, its
 // end is missing too.
 func (r *reader) answered() {
@@ -207,15 +212,24 @@ func (c *Conn) readGap(n int64) {
 	}
 }
 
+// turn ends the oldest open request where the end of its answer cannot be seen: the server reads the next one.
+func (c *Conn) turn() {
+	switch q := c.open.front(); {
+	case q == nil:
+	case q.begun && c.out.state == answerLost:
+		c.finish(c.out.last)
+	case c.missed:
+		c.finish(c.in.start)
+	}
+}
+
 // openRequest opens the request whose head was just read.
 func (c *Conn) openRequest(ts uint64) {
 	if c.in.kept.preface() {
 		c.opaque = true // HTTP/2 with prior knowledge (RFC 9113, 3.3)
 		return
 	}
-	if q := c.open.front(); q != nil && q.begun && c.out.state == answerLost {
-		c.finish(c.out.last)
-	}
+	c.turn()
 	q := c.in.request()
 	q.HeadDone = ts
 	if c.open.len() == 0 {
