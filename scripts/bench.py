@@ -42,7 +42,7 @@ class Server:
     """The worker under load, seen from outside."""
 
     def __init__(self, service, page, folder):
-        self.port, self.pid, self.page, self.folder = service.port, service.workers[0], page, folder
+        self.port, self.pid, self.page, self.folder = service.port, int(service.workers[0]), page, folder
 
     def done(self):
         return DONE.unpack_from(self.page)
@@ -88,7 +88,7 @@ def py_spy(server):
     command = [pathlib.Path(sys.executable).with_name('py-spy'), 'record', '-r', '1000', '-d', '600',
                '-f', 'raw', '-o', server.folder / 'py-spy.txt', '-p', str(server.pid)]
     with running([*BESIDE, *command], log) as process:
-        wait_for('py-spy does not sample', lambda: 'Sampling process' in log.read_text(), process)
+        wait_for('py-spy', log, process, lambda text: 'Sampling process' in text)
         yield
 
 

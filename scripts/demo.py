@@ -18,9 +18,9 @@ def demo():
         folder = pathlib.Path(name)
         log = folder / 'warehouse.log'
         with running([sys.executable, SHOP / 'warehouse.py'], log) as warehouse:
-            address = wait_for('no warehouse', lambda: re.search(r'listening on (\S+)\n', log.read_text()), warehouse)[1]
+            address = wait_for('the warehouse', log, warehouse, re.compile(r'listening on (\S+)\n').search)[1]
             with gunicorn(SHOP, 'shop:app', folder / 'gunicorn.log', workers=2, WAREHOUSE=address) as shop:
-                print(f'A shop under gunicorn: master {shop.pid}, workers {shop.workers}.')
+                print(f'A shop under gunicorn: master {shop.pid}, workers {" and ".join(shop.workers)}.')
                 with agent(shop.pid, folder, '--app-only') as profiler:
                     print(f'apm-ebpf --pid {shop.pid} --app-only is ready.\n')
                     show(profiler, [ask(shop, path) for path in PATHS])

@@ -30,28 +30,26 @@ def main(run):
         sys.exit(130)
 
 
-def wait_for(what, look, process, seconds=30):
-    """Looks until there is something to see; the process that should bring it must live."""
+def wait_for(what, log, process, look, seconds=30):
+    """Looks at the log until it says what is waited for; the process that writes it must live."""
     end = time.monotonic() + seconds
-    while not (seen := look()):
+    while not (seen := look(text := log.read_text(errors='replace'))):
+        last = (text.strip().splitlines() or ['it said nothing'])[-1]
         if process.poll() is not None:
-            raise Failed(f'{what}: it ended with status {process.returncode}')
+            raise Failed(f'{what} ended with status {process.returncode}: {last}')
         if time.monotonic() > end:
-            raise Failed(f'{what}: nothing within {seconds} s')
+            raise Failed(f'{what} is not ready after {seconds} s: {last}')
         time.sleep(0.02)
     return seen
 
 
 @contextlib.contextmanager
 def running(command, log, **options):
-    """The started process, whose output goes to the log. What it said last explains a failure."""
+    """The started process, whose output goes to the log."""
     with open(log, 'wb') as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
     try:
         yield process
-    except Failed as failure:
-        said = log.read_text(errors='replace').strip().splitlines()
-        raise Failed(f'{failure}; {log.stem} said: {said[-1] if said else "nothing"}') from None
     finally:
         stop(process)
 
@@ -71,12 +69,10 @@ class Gunicorn:
 
     def __init__(self, process, log, workers):
         self.pid = process.pid
-
-        def said(pattern):
-            return re.findall(pattern, log.read_text())
-        self.port = int(wait_for('gunicorn did not start', lambda: said(r'Listening at: http://127\.0\.0\.1:(\d+)'), process)[0])
-        wait_for('gunicorn has too few workers', lambda: len(said('Booting worker')) == workers, process)
-        self.workers = [int(pid) for pid in said(r'Booting worker with pid: (\d+)')]
+        address = re.compile(r'Listening at: http://127\.0\.0\.1:(\d+) ')
+        worker = re.compile(r'Booting worker with pid: (\d+)')
+        self.port = int(wait_for('gunicorn', log, process, address.search)[1])
+        self.workers = wait_for('gunicorn', log, process, lambda text: len(found := worker.findall(text)) >= workers and found)
         self.get('/')
 
     def get(self, path, headers={}):
@@ -102,7 +98,7 @@ class Agent:
 
     def __init__(self, process, log, records):
         self.process, self.pid, self.log, self.path = process, process.pid, log, records
-        wait_for('the agent is not ready', lambda: '"message":"ready"' in log.read_text(), process)
+        wait_for('the agent', log, process, lambda text: '"message":"ready"' in text)
 
     def records(self, count, seconds=5):
         """The complete lines so far, once there are that many or the time is up."""
