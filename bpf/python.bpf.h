@@ -123,7 +123,7 @@ static __always_inline u8 *py_frame(struct walk *w, u64 address, u32 size, bool 
 
 	if (size > FRAME_SIZE_MAX)
 		return NULL;
-	if (w->start && offset + size <= CHUNK)
+	if (w->start && offset <= CHUNK - size)
 		return w->chunk + (offset & (CHUNK - 1));
 	if (near) { /* the frame at the chunk's end, its callers below */
 		w->start = address + size - CHUNK;

@@ -252,7 +252,8 @@ static __always_inline struct io_event *begin_io(u32 kind, u64 connection, struc
 static __always_inline void send_io(struct io_event *e)
 {
 	u64 size = __builtin_offsetof(struct io_event, data) + e->head + e->tail;
-	u64 flags = e->flags & IO_BEGINS ? wakeup_flags() : BPF_RB_NO_WAKEUP;
+	u32 first = IO_BEGINS | IO_SAMPLED;
+	u64 flags = (e->flags & first) == first ? wakeup_flags() : BPF_RB_NO_WAKEUP;
 
 	if (size > sizeof(*e))
 		return;

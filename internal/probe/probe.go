@@ -169,6 +169,9 @@ func (p *Probe) SetSampling(on bool) error {
 	return nil
 }
 
+// Idle tells that sampling is off.
+func (p *Probe) Idle() bool { return p.idle }
+
 // Poll hands the events that have arrived to handle, in order of time, the latest 10 ms excepted. With
 // sampling off it waits for the first one until wait is over; with sampling on it does not wait.
 func (p *Probe) Poll(wait time.Duration, handle func(*Event)) error {

@@ -37,14 +37,6 @@ func (p *Probe) AddPython(pid int, runtime uint64, layout PythonLayout) error {
 	return nil
 }
 
-// Remove makes a process no target any more.
-func (p *Probe) Remove(pid int) error {
-	if err := p.objects.Targets.Delete(uint32(pid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("remove process %d: %w", pid, err)
-	}
-	return nil
-}
-
 // addListeners tells the kernel programs on which TCP ports the network namespace of a process
 // listens. Ports opened later they see themselves.
 func (p *Probe) addListeners(pid int) error {
@@ -101,3 +93,15 @@ func listeningPorts(path string) (ports []uint16, err error) {
 	}
 	return ports, lines.Err()
 }
+
+// Follow has the kernel programs watch a process for children and for exec, but record nothing of it.
+func (p *Probe) Follow(pid int) error {
+	none := apmTarget{Runtime: uint32(apmRuntimeRUNTIME_NONE), SampleEvery: max(p.config.SampleEvery, 1)}
+	if err := p.objects.Targets.Update(uint32(pid), none, ebpf.UpdateNoExist); err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+		return fmt.Errorf("follow process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// FrameSizeMax is how many bytes of a frame the kernel programs can read.
+const FrameSizeMax = 128

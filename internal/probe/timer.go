@@ -91,24 +91,27 @@ func (t *timer) set(on bool) error {
 }
 
 const (
-	tickLead = 30 * time.Microsecond  // before the tick
-	tickWake = 150 * time.Microsecond // longer than a timer's wake-up takes
+	leadMin  = 10 * time.Microsecond // before the tick
+	leadMax  = 35 * time.Microsecond
+	lateness = 150 * time.Microsecond // longer than a timer's wake-up takes
 )
 
-// alignToTick returns tickLead before a multiple of the tick or the period, whichever is shorter.
-// Ticks are at multiples of CLOCK_MONOTONIC (tick_setup_device, kernel/time/tick-common.c).
+// alignToTick returns between leadMax and leadMin before a multiple of the tick or of the period, whichever
+// is shorter. Ticks are at multiples of CLOCK_MONOTONIC (tick_setup_device, kernel/time/tick-common.c).
 func (t *timer) alignToTick() {
 	unit := min(t.tick, t.period)
-	if unit < 2*tickWake {
+	if unit < 2*lateness {
 		return
 	}
-	now := time.Duration(Now())
-	at := (now + tickLead).Truncate(unit) + unit - tickLead
-	if wait := at - now - tickWake; wait > 0 {
-		time.Sleep(wait)
-	}
-	for time.Duration(Now()) < at {
-		continue
+	for {
+		now := time.Duration(Now())
+		left := now.Truncate(unit) + unit - now
+		if left >= leadMin && left <= leadMax {
+			return
+		}
+		if wait := left - leadMax - lateness; wait > 0 {
+			time.Sleep(wait)
+		}
 	}
 }
 

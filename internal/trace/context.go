@@ -9,6 +9,8 @@ type Context struct {
 	Line   int32 // 0 where lines are not told
 	depth  int32 // the outermost has 1
 	parent *Context
+
+	truncated bool // Truncated is on the path
 }
 
 type contextKey struct {
@@ -35,9 +37,10 @@ func (c *Contexts) Call(parent *Context, fn *symbol.Func, line int32) *Context {
 	if len(c.known) >= contextLimit || c.known == nil {
 		c.known = map[contextKey]*Context{} // who holds an old path keeps it alive
 	}
-	x := &Context{Func: fn, Line: line, parent: parent, depth: 1}
+	x := &Context{Func: fn, Line: line, parent: parent, depth: 1, truncated: fn == Truncated}
 	if parent != nil {
 		x.depth = parent.depth + 1
+		x.truncated = x.truncated || parent.truncated
 	}
 	c.known[key] = x
 	return x

@@ -10,10 +10,11 @@ import (
 
 // Profile is what a sampled request's own lane did in its window.
 type Profile struct {
-	CPU    int64 // ns on a CPU
-	Stacks int   // that the tree was built from
-	Waits  Waits
-	Frames []*filter.Frame // every frame after its callees, the root last
+	CPU       int64 // ns on a CPU
+	Stacks    int   // that the tree was built from
+	Waits     Waits
+	Truncated bool            // frames are missing in the middle of a deep stack
+	Frames    []*filter.Frame // every frame after its callees, the root last
 }
 
 // call is a node of the tree: its time is first its own, then with its callees.
@@ -74,7 +75,8 @@ func (p *Profile) add(b *builder, stack *Context, why Reason, time int64, stacks
 	if why == OnCPU || why == Unknown {
 		p.CPU += time
 	}
-	p.Waits.add(why, time)
+	p.Waits[why] += time
+	p.Truncated = p.Truncated || stack != nil && stack.truncated
 	node := b.node(stack)
 	if leaf := leaves[why]; leaf != nil {
 		node = b.callee(node, leaf)

@@ -54,32 +54,5 @@ func standsForNone(fn *symbol.Func) bool {
 	return fn.File == "" && len(fn.Name) > 0 && fn.Name[0] == '['
 }
 
-// Waits are the wall nanoseconds of a lane by what it waited for.
-type Waits struct {
-	Sleep, Socket, Poll, Lock, GIL, Disk, Pipe, Child, RunQueue, Other int64
-}
-
-func (w *Waits) add(why Reason, time int64) {
-	switch why {
-	case Sleep:
-		w.Sleep += time
-	case SocketRecv, SocketSend, SocketConnect, SocketAccept:
-		w.Socket += time
-	case Poll:
-		w.Poll += time
-	case Lock:
-		w.Lock += time
-	case GIL:
-		w.GIL += time
-	case Disk:
-		w.Disk += time
-	case Pipe:
-		w.Pipe += time
-	case Child:
-		w.Child += time
-	case RunQueue:
-		w.RunQueue += time
-	case Blocked:
-		w.Other += time
-	}
-}
+// Waits are the wall nanoseconds of a lane by reason, OnCPU and NotSampled among them.
+type Waits [reasons]int64

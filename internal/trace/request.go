@@ -6,15 +6,13 @@ import (
 	"apm-ebpf/internal/http1"
 )
 
-// Why a record tells less than the whole, as it is told there.
+// Cut tells what ended a request before its time.
+type Cut uint8
+
 const (
-	StackTruncated = "stack_truncated"
-	EventsLost     = "events_lost"
-	NoResponse     = "no_response"
-	ClientClosed   = "client_closed"
-	Upgraded       = "upgraded"
-	TargetExited   = "target_exited"
-	AgentStopped   = "agent_stopped"
+	NotCut Cut = iota
+	TargetExited
+	AgentStopped
 )
 
 // Request is a request that has ended.
@@ -24,7 +22,7 @@ type Request struct {
 	Local, Remote netip.AddrPort // not valid on a Unix socket
 	Sampled       bool
 	Lost          uint64 // stack events lost in its window
-	Incomplete    []string
+	Cut           Cut
 
 	conn   *conn
 	lostAt uint64
@@ -57,7 +55,6 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		}
 	}
 	r.Lost = c.lost - r.lostAt
-	r.explain()
 	if r.Sampled {
 		r.thread = t.process(r.PID).thread(r.TID)
 		if r.End > r.thread.told() {
@@ -69,23 +66,6 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		r.thread.answered = r.End
 	}
 	r.conn, r.thread = nil, nil
-}
-
-// explain tells why the record is incomplete.
-func (r *Request) explain() {
-	for _, reason := range []struct {
-		holds bool
-		name  string
-	}{
-		{r.Lost > 0, EventsLost},
-		{r.NoResponse, NoResponse},
-		{r.ClientClosed, ClientClosed},
-		{r.Upgraded, Upgraded},
-	} {
-		if reason.holds {
-			r.Incomplete = append(r.Incomplete, reason.name)
-		}
-	}
 }
 
 // Duration is the length of the request's window, ns.

@@ -201,7 +201,7 @@ func (t *Tracer) Stop(now uint64) {
 	t.endAll(func(*conn) bool { return true }, AgentStopped, now)
 }
 
-func (t *Tracer) endAll(which func(*conn) bool, why string, now uint64) {
+func (t *Tracer) endAll(which func(*conn) bool, why Cut, now uint64) {
 	for id, c := range t.conns {
 		if !which(c) {
 			continue
@@ -209,7 +209,7 @@ func (t *Tracer) endAll(which func(*conn) bool, why string, now uint64) {
 		for _, h := range c.http.Close(now, http1.Exited) {
 			h.End, h.NoResponse = now, h.FirstWrite == 0
 			if r, ok := h.Owner.(*Request); ok {
-				r.Incomplete = append(r.Incomplete, why)
+				r.Cut = why
 			}
 			t.finish(c, h, now)
 		}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"apm-ebpf/internal/emit"
+	"apm-ebpf/internal/http1"
+	"apm-ebpf/internal/probe"
+	"apm-ebpf/internal/trace"
+)
+
+const (
+	pollEvery     = 50 * time.Millisecond  // while requests are open: one wake-up for all of their events
+	sampleLinger  = 100 * time.Millisecond // sampling stays on for so long after the last request
+	idlePoll      = time.Second            // with sampling off the next request wakes the agent
+	unsampledPoll = 200 * time.Millisecond // but one that is not sampled does not
+	stopTimeout   = time.Second            // for the last records to be written
+)
+
+// agent turns the events of the kernel programs into records.
+type agent struct {
+	options  *options
+	log      zerolog.Logger
+	probe    *probe.Probe
+	tracer   *trace.Tracer
+	services *services
+	records  *emit.Log
+	encoder  emit.Encoder
+	line     []byte
+	written  uint64
+
+	wallClock uint64    // Unix time less CLOCK_MONOTONIC, ns
+	busy      time.Time // when a sampled request was last open
+	full      chan struct{}
+	transfer  trace.Transfer
+}
+
+// run is the agent's life: it returns when it was told to stop, or has nothing left to do.
+func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.Signal) error {
+	a := &agent{options: o, log: log, full: make(chan struct{})}
+	var err error
+	a.records, err = emit.OpenLog(emit.LogOptions{Path: o.logFile, Report: func(err error) {
+		log.Warn().Err(err).Msg("records are lost")
+	}})
+	if err != nil {
+		return err
+	}
+	defer a.closeLog()
+	if a.probe, err = probe.Open(probe.Config{Frequency: o.frequency, SampleEvery: uint32(o.sampleRate), Log: log}); err != nil {
+		return err
+	}
+	defer a.probe.Close()
+	a.tracer = trace.New(uint32(o.sampleRate), a.finished)
+	a.services = &services{probe: a.probe, options: o, log: log, known: map[int]*service{}, young: map[int]*visit{}}
+	for _, pid := range o.pids {
+		if err := a.services.addRoot(pid); err != nil {
+			return err
+		}
+	}
+	if err := a.probe.SetSampling(false); err != nil {
+		return err
+	}
+	log.Log().Ints("pids", a.services.pids()).Int("frequency", a.probe.Frequency()).Msg("ready")
+	return a.loop(ctx, reopen)
+}
+
+// loop polls until it is told to stop.
+func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
+	stopWaking := context.AfterFunc(ctx, a.probe.Wake)
+	defer stopWaking()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return a.stop("stopped")
+		case <-a.full:
+			return a.stop("enough records")
+		case <-a.records.Broken():
+			return a.stop("nobody reads the records any more")
+		case <-reopen:
+			a.records.Reopen()
+			continue
+		case <-pause.C:
+		}
+		if a.services.gone() {
+			return a.stop("the last target has exited")
+		}
+		if err := a.poll(); err != nil {
+			return err
+		}
+		if a.sampling() {
+			pause.Reset(pollEvery)
+		} else {
+			pause.Reset(0)
+		}
+	}
+}
+
+// poll takes what has happened since the last time.
+func (a *agent) poll() error {
+	wait := idlePoll
+	if a.options.sampleRate > 1 {
+		wait = unsampledPoll
+	}
+	if len(a.services.young) > 0 {
+		wait = firstVisit
+	}
+	a.setClock()
+	if err := a.probe.Poll(wait, a.handle); err != nil {
+		return err
+	}
+	a.services.visits(time.Now())
+	var err error
+	a.tracer.Quiet(func(w trace.Window) {
+		if e := a.probe.EndRequest(w.Connection, w.Begun); e != nil {
+			err = e
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return a.switchSampling()
+}
+
+func (a *agent) sampling() bool { return !a.probe.Idle() }
+
+// switchSampling has the clocks run while there is something to sample.
+func (a *agent) switchSampling() error {
+	now := time.Now()
+	if a.tracer.Watching() {
+		a.busy = now
+	}
+	on := now.Sub(a.busy) < sampleLinger
+	if on == a.sampling() {
+		return nil
+	}
+	return a.probe.SetSampling(on)
+}
+
+// stop ends the open requests, detaches and tells what was lost.
+func (a *agent) stop(why string) error {
+	a.setClock()
+	if err := a.probe.Drain(a.handle); err != nil {
+		return err
+	}
+	a.tracer.Stop(probe.Now())
+	losses, err := a.probe.Losses()
+	if err != nil {
+		return err
+	}
+	a.closeLog()
+	stats := a.records.Stats()
+	a.log.Info().Str("why", why).Uint64("records", stats.Written).Uint64("dropped_queue_full", stats.Full).
+		Uint64("dropped_write_failed", stats.Failed).Uint64("dropped_late", stats.Late).Any("lost_events", losses).Msg("stopped")
+	return nil
+}
+
+func (a *agent) closeLog() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := a.records.Close(ctx); err != nil {
+		a.log.Warn().Err(err).Msg("records are lost")
+	}
+}
+
+// setClock notes how far the wall clock is from the events' clock.
+func (a *agent) setClock() {
+	var wall unix.Timespec
+	unix.ClockGettime(unix.CLOCK_REALTIME, &wall)
+	a.wallClock = uint64(wall.Nano()) - probe.Now()
+}
+
+// handle takes one event of the kernel programs.
+func (a *agent) handle(e *probe.Event) {
+	switch e.Kind {
+	case probe.KindSample, probe.KindSwitchOut, probe.KindWrite:
+		a.stack(e)
+	case probe.KindSwitchIn:
+		a.tracer.SwitchIn(e.PID, e.TID, e.Time)
+	case probe.KindWake:
+		a.tracer.Wake(e.PID, e.TID, e.Time)
+	case probe.KindOpen:
+		c := e.Conn()
+		local, remote := address(c.Family, c.Local, c.LocalPort), address(c.Family, c.Remote, c.RemotePort)
+		a.tracer.Open(c.Connection, e.PID, local, remote, e.Time)
+	case probe.KindRecv:
+		a.tracer.Received(a.transferOf(e))
+	case probe.KindSend:
+		a.tracer.Sent(a.transferOf(e))
+	case probe.KindClose:
+		a.closed(e)
+	case probe.KindFork:
+		a.services.forked(e.PID)
+	case probe.KindExec:
+		a.tracer.Exit(e.PID, e.Time)
+		a.services.execed(e.PID)
+	case probe.KindExit:
+		a.tracer.Exit(e.PID, e.Time)
+		a.services.exited(e.PID)
+	}
+}
+
+func (a *agent) stack(e *probe.Event) {
+	s := a.services.of(e.PID)
+	if s == nil {
+		return
+	}
+	event := e.Stack()
+	broken := event.Status == probe.StackUnreadable
+	var path *trace.Context
+	if !broken {
+		path = s.context(e)
+	}
+	switch e.Kind {
+	case probe.KindSample:
+		a.tracer.Sample(e.PID, e.TID, e.Time, path, broken)
+	case probe.KindSwitchOut:
+		a.tracer.SwitchOut(e.PID, e.TID, e.Time, path, s.wait(event))
+	case probe.KindWrite:
+		a.tracer.Write(e.PID, e.TID, e.Time, path)
+	}
+}
+
+func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
+	io := e.IO()
+	head, tail := e.Data()
+	a.transfer = trace.Transfer{
+		Connection: io.Connection,
+		Begun:      io.Request,
+		Begins:     io.Flags&probe.Begins != 0,
+		Sampled:    io.Flags&probe.Sampled != 0,
+		PID:        e.PID,
+		TID:        e.TID,
+		Time:       e.Time,
+		Lost:       io.Lost,
+		Chunk:      http1.Chunk{Head: head, Tail: tail, Len: int(io.Length)},
+	}
+	return &a.transfer
+}
+
+func (a *agent) closed(e *probe.Event) {
+	io := e.IO()
+	switch {
+	case io.Flags == probe.ByPeer: // a reset: the server has yet to find out
+		a.tracer.HungUp(io.Connection)
+	case io.Flags&probe.ByPeer != 0:
+		a.tracer.Close(io.Connection, http1.PeerGone, e.Time)
+	default:
+		a.tracer.Close(io.Connection, http1.Closed, e.Time)
+	}
+}
+
+// address is that of one end of a connection; not valid on a Unix socket.
+func address(family uint16, bytes [16]byte, port uint16) netip.AddrPort {
+	switch family {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(bytes[:4])), port)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(bytes).Unmap(), port)
+	}
+	return netip.AddrPort{}
+}

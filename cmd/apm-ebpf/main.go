@@ -1,0 +1,71 @@
+// Command apm-ebpf profiles Python HTTP services per request, from outside the process.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+)
+
+// memoryLimit has the collector work harder rather than the agent grow.
+const memoryLimit = 40 << 20
+
+func main() {
+	o, err := parseOptions(os.Args[1:], os.Environ())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "apm-ebpf:", err)
+		os.Exit(2)
+	}
+	if o.answer != "" {
+		fmt.Print(o.answer)
+		return
+	}
+	debug.SetMemoryLimit(memoryLimit)
+	log := newLogger(o.logLevel)
+	ctx, reopen := signals(o)
+	if err := run(ctx, o, log, reopen); err != nil {
+		log.Error().Msg(err.Error())
+		os.Exit(1)
+	}
+}
+
+// newLogger writes diagnostics to standard error: for people on a terminal, else one JSON object a line.
+func newLogger(level zerolog.Level) zerolog.Logger {
+	zerolog.TimeFieldFormat = time.RFC3339Nano
+	log := zerolog.New(os.Stderr)
+	if isatty.IsTerminal(os.Stderr.Fd()) {
+		log = zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly})
+	}
+	return log.Level(level).With().Timestamp().Logger()
+}
+
+// signals gives a context that ends with the first SIGINT or SIGTERM, or when --duration is over; the second signal
+// ends the process at once. SIGHUP, which means nothing without a log file, arrives on reopen.
+func signals(o *options) (ctx context.Context, reopen <-chan os.Signal) {
+	ctx, cancel := context.WithCancel(context.Background())
+	if o.duration > 0 {
+		ctx, cancel = context.WithTimeout(ctx, o.duration)
+	}
+	stop := make(chan os.Signal, 2)
+	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-stop
+		cancel()
+		<-stop
+		os.Exit(1)
+	}()
+	if o.logFile == "" {
+		signal.Ignore(syscall.SIGHUP)
+		return ctx, nil
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return ctx, hup
+}

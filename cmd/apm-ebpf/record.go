@@ -1,0 +1,130 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"apm-ebpf/internal/emit"
+	"apm-ebpf/internal/trace"
+)
+
+// blockedBy tells under which key of the record's blocked each reason is counted.
+var blockedBy = map[trace.Reason]emit.Reason{
+	trace.Sleep:         emit.Sleep,
+	trace.SocketRecv:    emit.Socket,
+	trace.SocketSend:    emit.Socket,
+	trace.SocketConnect: emit.Socket,
+	trace.SocketAccept:  emit.Socket,
+	trace.Poll:          emit.Poll,
+	trace.Lock:          emit.Lock,
+	trace.GIL:           emit.GIL,
+	trace.Disk:          emit.Disk,
+	trace.Pipe:          emit.Pipe,
+	trace.Child:         emit.Child,
+	trace.RunQueue:      emit.RunQueue,
+	trace.Blocked:       emit.Other,
+}
+
+// finished writes the record of a request.
+func (a *agent) finished(r *trace.Request) {
+	o := a.options
+	if r.Duration() < o.minDuration.Nanoseconds() || o.count > 0 && a.written >= o.count {
+		return
+	}
+	record := a.record(r)
+	a.line = a.encoder.Append(a.line[:0], &record)
+	if a.records.Append(a.line) {
+		a.written++
+	}
+	if o.count > 0 && a.written == o.count {
+		close(a.full)
+	}
+}
+
+func (a *agent) record(r *trace.Request) emit.Record {
+	record := emit.Record{
+		ProcName:    a.options.procName,
+		Services:    emit.Services(r.Local, r.Host),
+		Protocol:    r.Proto,
+		Endpoint:    emit.Endpoint(r.Target, a.options.withQuery, r.Method),
+		TraceID:     traceID(r),
+		Start:       a.wallClock + r.Start,
+		Duration:    r.Duration(),
+		Method:      r.Method,
+		Host:        r.Host,
+		Status:      r.Status,
+		Client:      client(r.Remote),
+		PID:         int(r.PID),
+		TID:         int(r.TID),
+		ClientTime:  r.ClientTime,
+		TraceParent: r.Traceparent,
+		BytesIn:     r.BytesIn,
+		BytesOut:    r.BytesOut,
+		Lost:        r.Lost,
+	}
+	s := a.services.of(r.PID)
+	if s != nil {
+		record.ProcName, record.Runtime = s.name, s.process.RuntimeName()
+	}
+	var profile trace.Profile
+	if r.Sampled {
+		profile = a.tracer.Profile(r)
+		a.profile(&record, &profile, s)
+	}
+	record.Incomplete = incomplete(r, profile.Truncated)
+	return record
+}
+
+// profile adds the tree and the times to a record.
+func (a *agent) profile(record *emit.Record, p *trace.Profile, s *service) {
+	out := &emit.Profile{CPUTime: p.CPU, SampleCount: p.Stacks, Mapper: a.options.mapper, Frames: p.Frames}
+	if s != nil {
+		out.Frames = a.options.mapper.Map(s.filters, p.Frames)
+		if !a.options.noCommandLine {
+			out.Program = strings.Join(s.process.Cmdline, " ")
+		}
+	}
+	record.Profile = out
+	record.Blocked = new(emit.Blocked)
+	for why, key := range blockedBy {
+		record.Blocked[key] += p.Waits[why]
+	}
+}
+
+// traceID is what the requester calls the request, or a name of its own.
+func traceID(r *trace.Request) string {
+	switch {
+	case r.TraceID != "":
+		return r.TraceID
+	case r.ParentTraceID != "":
+		return r.ParentTraceID
+	}
+	return uuid.NewString()
+}
+
+func client(remote netip.AddrPort) string {
+	if !remote.IsValid() {
+		return ""
+	}
+	return remote.String()
+}
+
+// incomplete tells why the record tells less than the whole.
+func incomplete(r *trace.Request, truncated bool) (set emit.Incomplete) {
+	for flag, holds := range map[emit.Incomplete]bool{
+		emit.StackTruncated: truncated,
+		emit.EventsLost:     r.Lost > 0,
+		emit.NoResponse:     r.NoResponse,
+		emit.ClientClosed:   r.ClientClosed,
+		emit.Upgraded:       r.Upgraded,
+		emit.TargetExited:   r.Cut == trace.TargetExited,
+		emit.AgentStopped:   r.Cut == trace.AgentStopped,
+	} {
+		if holds {
+			set |= flag
+		}
+	}
+	return set
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+
+	"apm-ebpf/internal/filter"
+	"apm-ebpf/internal/probe"
+	"apm-ebpf/internal/symbol"
+	"apm-ebpf/internal/target"
+	"apm-ebpf/internal/trace"
+)
+
+// service is one target process with what turns its addresses into names.
+type service struct {
+	process  *target.Process
+	symbols  *symbol.Python
+	contexts trace.Contexts
+	filters  []filter.Filter
+	name     string
+	lines    bool
+}
+
+func newService(pid int, o *options) (*service, error) {
+	process, err := target.Inspect(pid)
+	if err != nil {
+		return nil, err
+	}
+	symbols, err := symbol.NewPython(process)
+	if err != nil {
+		return nil, err
+	}
+	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines}
+	if s.name == "" {
+		s.name = process.Name()
+	}
+	s.filters = filter.Bind(o.filters, filter.Env{Dir: process.Dir})
+	return s, nil
+}
+
+// context gives the path of a stack; nil where there is none.
+func (s *service) context(e *probe.Event) (path *trace.Context) {
+	leaf, root, missing := e.Frames()
+	path = s.calls(path, root)
+	if missing > 0 {
+		path = s.contexts.Call(path, trace.Truncated, 0)
+	}
+	return s.calls(path, leaf)
+}
+
+// calls extends a path by frames, which come leaf first.
+func (s *service) calls(path *trace.Context, frames []probe.Frame) *trace.Context {
+	for i := len(frames) - 1; i >= 0; i-- {
+		f := &frames[i]
+		line := 0
+		if s.lines {
+			line = s.symbols.LineOf(f.Code, probe.Instr(f))
+		}
+		path = s.contexts.Call(path, s.symbols.Func(f.Code), int32(line))
+	}
+	return path
+}
+
+// wait tells what a thread waits for when it leaves its CPU.
+func (s *service) wait(e *probe.StackEvent) trace.Reason {
+	py := s.process.Python
+	return trace.Wait{
+		State:   e.State,
+		Syscall: int(e.Syscall),
+		Args:    e.Args,
+		Mode:    e.Mode,
+		GIL:     e.Args[0] >= py.Runtime && e.Args[0] < py.RuntimeEnd,
+	}.Reason()
+}
+
+// pythonLayout picks from a version's layout what the kernel programs need.
+func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
+	k := probe.PythonLayout{
+		InterpHead:  l.InterpHead,
+		InterpNext:  l.InterpNext,
+		ThreadsHead: l.ThreadsHead,
+		ThreadNext:  l.ThreadNext,
+		ThreadId:    l.ThreadID,
+		ThreadFrame: l.ThreadFrame,
+		Cframe:      l.CFrame,
+		FramePrev:   l.FramePrev,
+		FrameCode:   l.FrameCode,
+		FrameInstr:  l.FrameInstr,
+		FrameOwner:  l.FrameOwner,
+		FrameGen:    l.FrameGen,
+	}
+	for _, end := range []uint32{l.FramePrev + 8, l.FrameCode + 8, l.FrameInstr + 8, l.FrameOwner + 1, l.FrameGen + 8} {
+		if end > 8 || end == 1 { // NoOffset wraps around
+			k.FrameSize = max(k.FrameSize, end)
+		}
+	}
+	k.FrameSize = (k.FrameSize + 7) &^ 7
+	if k.FrameSize > probe.FrameSizeMax {
+		return k, fmt.Errorf("frames of %d bytes: at most %d can be read", k.FrameSize, probe.FrameSizeMax)
+	}
+	return k, nil
+}

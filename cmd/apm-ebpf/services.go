@@ -1,0 +1,160 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"apm-ebpf/internal/probe"
+	"apm-ebpf/internal/target"
+)
+
+// services are the targets: those named on the command line and their descendants.
+type services struct {
+	probe   *probe.Probe
+	options *options
+	log     zerolog.Logger
+	known   map[int]*service
+	young   map[int]*visit // processes that are still to be recognised
+}
+
+// visit is a process to be looked at, again and again until it has become something.
+type visit struct {
+	due, giveUp time.Time
+	wait        time.Duration
+}
+
+const (
+	firstVisit = 20 * time.Millisecond // a child that is about to call exec has done so, mostly
+	lastVisit  = 30 * time.Second      // a Python that takes longer to start is none
+)
+
+// addRoot makes a process and its descendants targets. Unlike a descendant, it must be one that can be.
+func (ss *services) addRoot(pid int) error {
+	if err := ss.add(pid); err != nil {
+		if errors.Is(err, target.ErrGone) {
+			return fmt.Errorf("process %d: %w", pid, err)
+		}
+		return fmt.Errorf("process %d cannot be profiled: %w", pid, err)
+	}
+	return ss.addChildren(pid)
+}
+
+func (ss *services) add(pid int) error {
+	s, err := newService(pid, ss.options)
+	if err != nil {
+		return err
+	}
+	layout, err := pythonLayout(s.symbols.Layout())
+	if err != nil {
+		return err
+	}
+	if err := ss.probe.AddPython(pid, s.process.Python.Runtime, layout); err != nil {
+		return err
+	}
+	ss.known[pid] = s
+	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
+	return nil
+}
+
+// addChildren adds what descends from a process now; later children the kernel programs add themselves.
+func (ss *services) addChildren(pid int) error {
+	children, err := target.Children(pid)
+	if err != nil && !errors.Is(err, target.ErrGone) {
+		return fmt.Errorf("find the children of process %d: %w", pid, err)
+	}
+	for _, child := range children {
+		if ss.known[child] == nil {
+			if err := ss.probe.Follow(child); err != nil {
+				return err
+			}
+			ss.look(child, time.Now())
+		}
+		if err := ss.addChildren(child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look adds a process if it is a Python. It tells what became of it.
+func (ss *services) look(pid int, now time.Time) *service {
+	err := ss.add(pid)
+	switch {
+	case err == nil:
+		delete(ss.young, pid)
+		return ss.known[pid]
+	case errors.Is(err, target.ErrNotReady):
+		ss.later(pid, now)
+	default:
+		delete(ss.young, pid)
+		ss.log.Debug().Int("pid", pid).Err(err).Msg("process is not profiled")
+	}
+	return nil
+}
+
+// later notes that a process is to be looked at soon, and less and less often from then on.
+func (ss *services) later(pid int, now time.Time) {
+	v := ss.young[pid]
+	if v == nil {
+		v = &visit{wait: firstVisit, giveUp: now.Add(lastVisit)}
+		ss.young[pid] = v
+	} else {
+		v.wait = min(2*v.wait, time.Second)
+	}
+	v.due = now.Add(v.wait)
+	if v.due.After(v.giveUp) {
+		delete(ss.young, pid)
+	}
+}
+
+// visits looks at the processes that are due.
+func (ss *services) visits(now time.Time) {
+	for pid, v := range ss.young {
+		if !v.due.After(now) {
+			ss.look(pid, now)
+		}
+	}
+}
+
+// of gives the service of a process, recognising it at once if it is at work before its first visit.
+func (ss *services) of(pid uint32) *service {
+	if s := ss.known[int(pid)]; s != nil {
+		return s
+	}
+	if ss.young[int(pid)] == nil {
+		return nil
+	}
+	return ss.look(int(pid), time.Now())
+}
+
+func (ss *services) forked(pid uint32) { ss.later(int(pid), time.Now()) }
+
+func (ss *services) execed(pid uint32) {
+	delete(ss.known, int(pid))
+	delete(ss.young, int(pid))
+	ss.later(int(pid), time.Now())
+}
+
+func (ss *services) exited(pid uint32) {
+	if ss.known[int(pid)] != nil {
+		ss.log.Debug().Uint32("pid", pid).Msg("process ended")
+	}
+	delete(ss.known, int(pid))
+	delete(ss.young, int(pid))
+}
+
+// gone tells that no target is left, nor anything that may become one.
+func (ss *services) gone() bool { return len(ss.known) == 0 && len(ss.young) == 0 }
+
+// pids are the known targets, in order.
+func (ss *services) pids() (pids []int) {
+	for pid := range ss.known {
+		pids = append(pids, pid)
+	}
+	slices.Sort(pids)
+	return pids
+}
