@@ -106,6 +106,9 @@ func (fs procfs) leader(pid int) error {
 // module or script, else by its executable.
 func (p *Process) Name() string { return p.name }
 
+// Embeds tells a program that has an interpreter inside, such as uWSGI, from the interpreter's own.
+func (p *Process) Embeds() bool { return p.Python != nil && !isPython(p.Exe) }
+
 // RuntimeName names interpreter and version: "cpython 3.11.2".
 func (p *Process) RuntimeName() string {
 	if p.Python == nil {

@@ -13,7 +13,7 @@ type Python struct {
 	Image               string // path, inside the target's root, of the file that has _PyRuntime
 	Bias                uint64 // load bias of Image
 	Runtime, RuntimeEnd uint64 // extent of _PyRuntime in the process
-	CodeType            uint64 // address of PyCode_Type; 0 where Image does not tell it
+	CodeType, StrType   uint64 // addresses of PyCode_Type and PyUnicode_Type; 0 where Image does not tell them
 	Interpreters        uint64 // address of _PyRuntime.interpreters.head
 
 	mapping Mapping
@@ -45,7 +45,7 @@ func (p *Process) findPython(maps []Mapping) (*Python, error) {
 			return nil, err
 		}
 		defer im.close()
-		if symbols := im.lookup("_PyRuntime", "Py_Version", "PyCode_Type"); symbols["_PyRuntime"].addr != 0 {
+		if symbols := im.lookup("_PyRuntime", "Py_Version", "PyCode_Type", "PyUnicode_Type"); symbols["_PyRuntime"].addr != 0 {
 			return p.describe(m, im, symbols)
 		}
 		if m.Path == p.Exe {
@@ -130,8 +130,9 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 	py := &Python{Image: m.Path, Bias: im.biasAt(m.Start), mapping: m}
 	py.Runtime = symbols["_PyRuntime"].addr + py.Bias
 	py.RuntimeEnd = py.Runtime + symbols["_PyRuntime"].size
-	if code, ok := symbols["PyCode_Type"]; ok {
-		py.CodeType = code.addr + py.Bias
+	code, str := symbols["PyCode_Type"], symbols["PyUnicode_Type"]
+	if code.addr != 0 && str.addr != 0 {
+		py.CodeType, py.StrType = code.addr+py.Bias, str.addr+py.Bias
 	}
 	py.readVersion(im, symbols["Py_Version"], path.Base(m.Path))
 	if py.Major != 3 || py.Minor < firstMinor || py.Minor > lastMinor {

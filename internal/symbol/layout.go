@@ -1,0 +1,86 @@
+package symbol
+
+import (
+	"fmt"
+
+	"apm-ebpf/internal/target"
+)
+
+// NoOffset marks a field that a version does not have.
+const NoOffset = ^uint32(0)
+
+// Layout tells where one version of CPython keeps what the kernel programs and the symbolizer read. Every offset is in
+// bytes from the start of the structure named; NoOffset where the version has no such field.
+type Layout struct {
+	Minor  int    // of Python 3
+	Source string // what the offsets were read from
+
+	// FrameIsObject: frames are PyFrameObject (3.10 and older), and FrameInstr is an int, f_lasti: -1 before the first
+	// instruction, in bytes, in 3.10 in units of 2 bytes. Later frames are _PyInterpreterFrame and FrameInstr is an
+	// address: of the code unit before the next one in 3.11 and 3.12 (prev_instr), of the current one in 3.13.
+	FrameIsObject bool
+
+	InterpHead  uint32 // _PyRuntime.interpreters.head
+	InterpNext  uint32 // PyInterpreterState.next
+	ThreadsHead uint32 // PyInterpreterState.threads.head
+
+	ThreadNext     uint32 // PyThreadState.next
+	ThreadInterp   uint32 // PyThreadState.interp
+	ThreadID       uint32 // PyThreadState.thread_id: pthread_self(), the thread's TLS base
+	ThreadNativeID uint32 // PyThreadState.native_thread_id, a TID in the target's namespace; 3.11 and later
+	ThreadContext  uint32 // PyThreadState.context
+	ThreadFrame    uint32 // PyThreadState.frame, .cframe (where CFrame is present) or .current_frame
+	CFrame         uint32 // _PyCFrame.current_frame; NoOffset where ThreadFrame is the frame itself
+
+	FramePrev       uint32 // f_back, previous
+	FrameCode       uint32 // f_code, f_executable
+	FrameInstr      uint32 // f_lasti, prev_instr, instr_ptr
+	FrameOwner      uint32 // char: 0 thread, 1 generator, 2 frame object, 3 C stack (3.12 and later: a shim without code)
+	FrameStackTop   uint32 // 3.11 and later: int, index into FrameLocals; 3.9 and older: pointer past the topmost value
+	FrameStackDepth uint32 // 3.10: int, index into what FrameValueStack points to
+	FrameValueStack uint32 // 3.10 and older: pointer to the bottom of the value stack
+	FrameState      uint32 // 3.10: char f_state; 3.9 and older: char f_executing
+	FrameLocals     uint32 // f_localsplus, localsplus
+	FrameGen        uint32 // f_gen, 3.10 and older
+
+	GenFrame uint32 // in a generator or coroutine: its frame, embedded; a pointer where FrameIsObject
+	GenState uint32 // char gi_frame_state, 3.11 and later
+	TaskCoro uint32 // _asyncio.Task: task_coro
+
+	CodeSize      uint32 // sizeof(PyCodeObject) without its instructions
+	CodeFlags     uint32 // int
+	CodeFirstLine uint32 // int
+	CodeFilename  uint32
+	CodeName      uint32
+	CodeQualname  uint32 // 3.11 and later
+	CodeInstrs    uint32 // co_code_adaptive, embedded; co_code, a bytes object, where FrameIsObject
+	CodeNLocals   uint32 // int co_nlocalsplus, co_nlocals
+	CodeLineTable uint32 // co_linetable, co_lnotab: a bytes object
+	CodeVersion   uint32 // uint32, new with every code object; 3.12 and later
+
+	ObjectType uint32 // PyObject.ob_type
+	StrLength  uint32 // PyASCIIObject.length, in characters
+	StrState   uint32 // PyASCIIObject.state
+	StrASCII   uint32 // text of a compact ASCII string
+	StrCompact uint32 // text of any other compact string
+	BytesSize  uint32 // PyVarObject.ob_size, of a bytes object in bytes
+	BytesData  uint32 // PyBytesObject.ob_sval
+}
+
+// layoutOf gives the layout of the interpreter: the row of its version, from 3.13 on under what the process itself
+// tells in _Py_DebugOffsets.
+func layoutOf(py *target.Python, mem target.Memory) (*Layout, error) {
+	for _, row := range layouts {
+		if py.Major != 3 || row.Minor != py.Minor {
+			continue
+		}
+		if row.Minor >= 13 {
+			if err := row.readDebugOffsets(py.Runtime, mem); err != nil {
+				return nil, err
+			}
+		}
+		return &row, nil
+	}
+	return nil, fmt.Errorf("no layout of CPython %d.%d is known, only of 3.%d to 3.%d",
+		py.Major, py.Minor, layouts[0].Minor, layouts[len(layouts)-1].Minor)
+}

@@ -1,0 +1,65 @@
+package symbol
+
+import "sort"
+
+// maxLineTable bounds a line table, in bytes. The largest modules, tens of thousands of generated lines, stay below.
+const maxLineTable = 1 << 20
+
+// LineOf gives the line that a frame of the code object is at; 0 when it can't be told or the instruction has none.
+// instr is what Layout.FrameInstr says, as the frame holds it; CPython's own frame.f_lineno is the same line
+// (PyFrame_GetLineNumber in Objects/frameobject.c).
+func (p *Python) LineOf(addr, instr uint64) int {
+	c := p.code(addr)
+	if c.fn == Unknown {
+		return 0
+	}
+	offset, ok := p.offset(c, instr)
+	if !ok {
+		return 0
+	}
+	if offset < 0 {
+		return c.fn.Line
+	}
+	lines := c.lines
+	if !c.linesRead {
+		lines = p.readLines(c)
+	}
+	i := sort.Search(len(lines), func(i int) bool { return int64(lines[i].start) > offset })
+	if i == 0 {
+		return 0
+	}
+	return int(lines[i-1].line)
+}
+
+// offset turns what a frame holds into a byte offset, which is negative before the first instruction.
+func (p *Python) offset(c *code, instr uint64) (int64, bool) {
+	l := p.layout
+	if l.FrameIsObject {
+		last := int64(int32(instr))
+		if l.Minor == 10 {
+			last *= 2
+		}
+		return last, last >= -2
+	}
+	offset := int64(instr - c.addr - uint64(l.CodeInstrs))
+	return offset, offset >= -2 && uint64(max(0, offset)) < 2*c.units
+}
+
+// readLines reads and decodes the line table, and keeps it while there is room.
+func (p *Python) readLines(c *code) []span {
+	l := p.layout
+	head := make([]byte, l.BytesData)
+	if p.mem.Read(head, c.lineTable) != nil {
+		return nil
+	}
+	table := make([]byte, min(word(head, l.BytesSize), maxLineTable))
+	if p.mem.Read(table, c.lineTable+uint64(l.BytesData)) != nil {
+		return nil
+	}
+	lines := lineTable(l.Minor, table, c.fn.Line)
+	if p.spans+len(lines) <= maxSpans {
+		c.lines, c.linesRead = lines, true
+		p.spans += len(lines)
+	}
+	return lines
+}

@@ -1,0 +1,212 @@
+package symbol
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"apm-ebpf/internal/target"
+	"apm-ebpf/internal/target/targettest"
+)
+
+// start runs a program of testdata, copied to a directory whose name needs four bytes a character, gives the first line
+// that it prints, and opens its symbols.
+func start(t *testing.T, python targettest.Interpreter, program string) (*targettest.Child, string, *target.Process, *Python) {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join("testdata", program))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "приложение 😀", program)
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, source, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(python.Path, path)
+	command.Env = append(os.Environ(), "PYTHONUTF8=1")
+	child := targettest.Start(t, command)
+	line := child.Line()
+	process, err := target.Inspect(child.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbols, err := NewPython(process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return child, line, process, symbols
+}
+
+// onEach runs a test on every interpreter.
+func onEach(t *testing.T, test func(*testing.T, targettest.Interpreter)) {
+	for _, python := range targettest.Interpreters(t) {
+		t.Run(python.String(), func(t *testing.T) { test(t, python) })
+	}
+}
+
+// What is read from outside must be what the program says of itself.
+func TestStacks(t *testing.T) {
+	onEach(t, func(t *testing.T, python targettest.Interpreter) {
+		_, text, process, symbols := start(t, python, "stacks.py")
+		var want []struct {
+			Thread uint64
+			Frames [][]any
+		}
+		if err := json.Unmarshal([]byte(text), &want); err != nil {
+			t.Fatal(err)
+		}
+		if len(want) != 2 {
+			t.Fatalf("the program tells of %d threads, want 2", len(want))
+		}
+		for _, w := range want {
+			compare(t, symbols, settled(t, process, symbols, w.Thread, uint64(w.Frames[0][0].(float64))), w.Frames)
+		}
+	})
+}
+
+// settled waits until the function that prints has returned and the topmost is the one that waits.
+func settled(t *testing.T, process *target.Process, symbols *Python, id, top uint64) []frame {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		threads, err := symbols.threads(process.Python.Runtime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, thread := range threads {
+			stack, err := symbols.stack(thread)
+			if thread.id == id && err == nil && len(stack) > 0 && stack[0].code == top {
+				return stack
+			}
+		}
+	}
+	t.Fatalf("thread %#x never came to wait", id)
+	return nil
+}
+
+func compare(t *testing.T, symbols *Python, stack []frame, want [][]any) {
+	t.Helper()
+	var got []string
+	for _, f := range stack {
+		fn := symbols.Func(f.code)
+		got = append(got, fmt.Sprintf("%x %s %s %d at %d", f.code, fn.Name, fn.File, fn.Line, symbols.LineOf(f.code, f.instr)))
+	}
+	for i, w := range want {
+		line := fmt.Sprintf("%x %v %v %v at %v", uint64(w[0].(float64)), w[1], w[2], w[3], w[4])
+		if i >= len(got) || got[i] != line {
+			t.Fatalf("frame %d of %d: want %s\ngot\n%s", i, len(want), line, strings.Join(got, "\n"))
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d frames, want %d", len(got), len(want))
+	}
+}
+
+// A program that makes and frees code objects uses their addresses again: the new name must be told from then on, and
+// the old one as long as it was right.
+func TestRevalidate(t *testing.T) {
+	onEach(t, func(t *testing.T, python targettest.Interpreter) {
+		child, text, _, symbols := start(t, python, "reuse.py")
+		reused := 0
+		for range 200 {
+			var addr uint64
+			var name string
+			fmt.Sscan(text, &addr, &name)
+			if symbols.codes[addr] != nil {
+				reused++
+			}
+			symbols.Revalidate([]uint64{addr, 0, 1 << 40})
+			fn := symbols.Func(addr)
+			symbols.LineOf(addr, 0)
+			if fn.Name != name {
+				t.Fatalf("name %q, want %q", fn.Name, name)
+			}
+			symbols.Revalidate([]uint64{addr})
+			if symbols.Func(addr) != fn {
+				t.Fatal("the function changed while its code object lived")
+			}
+			if reused == 10 {
+				return
+			}
+			child.Say("")
+			text = child.Line()
+		}
+		t.Errorf("%d addresses were used again, want 10", reused)
+	})
+}
+
+func TestUnreadable(t *testing.T) {
+	onEach(t, func(t *testing.T, python targettest.Interpreter) {
+		_, _, process, symbols := start(t, python, "reuse.py")
+		for _, addr := range []uint64{0, 1, 1 << 63, process.Python.Runtime, process.Python.CodeType} {
+			if got := symbols.Func(addr); got != Unknown {
+				t.Errorf("Func(%#x) = %+v, want Unknown", addr, got)
+			}
+			if got := symbols.LineOf(addr, addr); got != 0 {
+				t.Errorf("LineOf(%#x) = %d, want 0", addr, got)
+			}
+		}
+	})
+}
+
+// A layout that does not fit must be an error, whichever part of it is wrong.
+func TestWrongLayout(t *testing.T) {
+	onEach(t, func(t *testing.T, python targettest.Interpreter) {
+		_, _, process, symbols := start(t, python, "reuse.py")
+		for name, spoil := range map[string]func(*Layout){
+			"InterpHead":   func(l *Layout) { l.InterpHead += 16 },
+			"ThreadsHead":  func(l *Layout) { l.ThreadsHead -= 8 },
+			"ThreadNext":   func(l *Layout) { l.ThreadNext = l.ThreadInterp },
+			"ThreadFrame":  func(l *Layout) { l.ThreadFrame = l.ThreadInterp },
+			"FramePrev":    func(l *Layout) { l.FramePrev = l.FrameCode },
+			"FrameCode":    func(l *Layout) { l.FrameCode += 8 },
+			"CodeFilename": func(l *Layout) { l.CodeFilename -= 16 },
+			"CodeName":     func(l *Layout) { l.CodeName, l.CodeQualname = 8, 8 },
+			"StrState":     func(l *Layout) { l.StrState = 0 },
+		} {
+			wrong := *symbols.layout
+			spoil(&wrong)
+			p := &Python{mem: symbols.mem, layout: &wrong, codeType: symbols.codeType, strType: symbols.strType, paths: symbols.paths}
+			if err := p.check(process.Python.Runtime, false); err == nil {
+				t.Errorf("a wrong %s passes the check", name)
+			}
+		}
+	})
+}
+
+// The table's row for a version whose processes tell their own offsets must agree with them.
+func TestDebugOffsetsAgree(t *testing.T) {
+	onEach(t, func(t *testing.T, python targettest.Interpreter) {
+		_, _, process, symbols := start(t, python, "reuse.py")
+		for _, row := range layouts {
+			row.Source = symbols.layout.Source
+			if row.Minor == python.Minor && row != *symbols.layout {
+				t.Errorf("table %+v\nprocess %+v", row, *symbols.layout)
+			}
+		}
+		if got := process.Python.Runtime + uint64(symbols.layout.InterpHead); got != process.Python.Interpreters {
+			t.Errorf("interpreters.head at %#x by the layout, %#x by target", got, process.Python.Interpreters)
+		}
+	})
+}
+
+func TestHitsDoNotAllocate(t *testing.T) {
+	python := targettest.Interpreters(t)[0]
+	_, text, _, symbols := start(t, python, "reuse.py")
+	var addr uint64
+	fmt.Sscan(text, &addr)
+	instr := uint64(0)
+	if !symbols.layout.FrameIsObject {
+		instr = addr + uint64(symbols.layout.CodeInstrs)
+	}
+	symbols.LineOf(addr, instr)
+	if n := testing.AllocsPerRun(100, func() { symbols.Func(addr); symbols.LineOf(addr, instr) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -1,0 +1,176 @@
+package symbol
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"apm-ebpf/internal/target"
+)
+
+// Bounds of the lists of a process: what is longer is taken for a cycle.
+const (
+	maxInterpreters = 64
+	maxThreads      = 1 << 14
+	maxFrames       = 1 << 12
+)
+
+// frameOwnedByCStack marks the frames without code that stand for a call from C, in 3.12 and later.
+const frameOwnedByCStack = 3
+
+// checkTries is how often the self-check looks at a running program before it gives up: what it reads may be torn.
+const checkTries = 50
+
+var errNoStack = errors.New("no thread has a stack of Python functions where CPython keeps it: the build differs from the layout")
+
+// check walks live threads until one stack is right from its top to its end. Where idle is allowed, a process none of
+// whose threads runs Python at the moment passes when its lists of threads are right; elsewhere it is not ready.
+func (p *Python) check(runtime uint64, mayIdle bool) error {
+	if p.codeType == 0 {
+		return errors.New("the interpreter does not export PyCode_Type and PyUnicode_Type")
+	}
+	err := errNoStack
+	for range checkTries {
+		if err = p.look(runtime); err == nil || err == errIdle && mayIdle || errors.Is(err, target.ErrGone) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	switch {
+	case err == nil, err == errIdle && mayIdle:
+		return nil
+	case err == errIdle:
+		return fmt.Errorf("check layout (%s): %w: it runs no Python function", p.layout.Source, target.ErrNotReady)
+	}
+	return fmt.Errorf("check layout (%s): %w", p.layout.Source, err)
+}
+
+// errIdle: the lists of threads are right and no thread runs Python.
+var errIdle = errors.New("no thread runs a Python function")
+
+func (p *Python) look(runtime uint64) error {
+	threads, err := p.threads(runtime)
+	if err != nil {
+		return err
+	}
+	idle := len(threads) > 0
+	for _, t := range threads {
+		if t.frame != 0 && p.plausible(t) {
+			return nil
+		}
+		idle = idle && t.frame == 0
+	}
+	if idle {
+		return errIdle
+	}
+	return errNoStack
+}
+
+// plausible tells whether the whole stack of a thread can be walked and every function on it named.
+func (p *Python) plausible(t thread) bool {
+	stack, err := p.stack(t)
+	if err != nil || len(stack) == 0 {
+		return false
+	}
+	for _, f := range stack {
+		if p.load(f.code).fn == Unknown {
+			return false
+		}
+	}
+	return true
+}
+
+// thread is a PyThreadState.
+type thread struct {
+	id    uint64 // thread_id
+	frame uint64 // topmost; 0 when no Python function runs
+}
+
+// threads lists the thread states of all interpreters. ErrNotReady where there is no interpreter yet.
+func (p *Python) threads(runtime uint64) ([]thread, error) {
+	l := p.layout
+	interp, err := p.pointer(runtime + uint64(l.InterpHead))
+	if err != nil {
+		return nil, err
+	}
+	if interp == 0 {
+		return nil, target.ErrNotReady
+	}
+	var out []thread
+	for n := 0; interp != 0; n++ {
+		if n == maxInterpreters {
+			return nil, errors.New("the list of interpreters has no end")
+		}
+		if out, err = p.threadsOf(interp, out); err != nil {
+			return nil, err
+		}
+		if interp, err = p.pointer(interp + uint64(l.InterpNext)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (p *Python) threadsOf(interp uint64, out []thread) ([]thread, error) {
+	l := p.layout
+	raw := make([]byte, max(l.ThreadNext, l.ThreadInterp, l.ThreadID, l.ThreadFrame)+8)
+	state, err := p.pointer(interp + uint64(l.ThreadsHead))
+	for state != 0 && err == nil {
+		if len(out) == maxThreads {
+			return nil, errors.New("the list of threads has no end")
+		}
+		if err := p.mem.Read(raw, state); err != nil {
+			return nil, err
+		}
+		if word(raw, l.ThreadInterp) != interp {
+			return nil, fmt.Errorf("the thread state at %#x does not belong to its interpreter", state)
+		}
+		frame := word(raw, l.ThreadFrame)
+		if l.CFrame != NoOffset && frame != 0 {
+			if frame, err = p.pointer(frame + uint64(l.CFrame)); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, thread{word(raw, l.ThreadID), frame})
+		state = word(raw, l.ThreadNext)
+	}
+	return out, err
+}
+
+// frame is one function on a stack: its code object, and its place as Layout.FrameInstr says.
+type frame struct{ code, instr uint64 }
+
+// stack walks the frames of a thread from the topmost to the outermost.
+func (p *Python) stack(t thread) ([]frame, error) {
+	l := p.layout
+	size := max(l.FramePrev, l.FrameCode, l.FrameInstr) + 8
+	if l.FrameOwner != NoOffset {
+		size = max(size, l.FrameOwner+1)
+	}
+	raw := make([]byte, size)
+	var out []frame
+	for at, n := t.frame, 0; at != 0; n++ {
+		if n == maxFrames {
+			return nil, errors.New("the stack has no end")
+		}
+		if err := p.mem.Read(raw, at); err != nil {
+			return nil, err
+		}
+		if l.FrameOwner == NoOffset || raw[l.FrameOwner] != frameOwnedByCStack {
+			f := frame{code: word(raw, l.FrameCode), instr: word(raw, l.FrameInstr)}
+			if l.FrameIsObject {
+				f.instr = uint64(binary.LittleEndian.Uint32(raw[l.FrameInstr:]))
+			}
+			out = append(out, f)
+		}
+		at = word(raw, l.FramePrev)
+	}
+	return out, nil
+}
+
+func (p *Python) pointer(addr uint64) (uint64, error) {
+	var raw [8]byte
+	err := p.mem.Read(raw[:], addr)
+	return binary.LittleEndian.Uint64(raw[:]), err
+}
