@@ -95,6 +95,7 @@ enum io_flag {
 	IO_SAMPLED = 1 << 1,   /* stacks are taken for it */
 	IO_PEER = 1 << 2,      /* EVENT_CLOSE: by the peer or the network */
 	IO_WRITE_END = 1 << 3, /* EVENT_CLOSE: only our direction: shutdown(SHUT_WR) or close */
+	IO_MISSED = 1 << 4,    /* an event of this connection was lost before */
 };
 
 struct io_event {

@@ -35,7 +35,8 @@ struct conn {
 	u32 kept_out;
 	u8 answering; /* a final answer was begun */
 	u8 sampled;
-	u16 pad;
+	u8 missed; /* an event could not be sent */
+	u8 pad;
 };
 
 /*
@@ -242,14 +243,14 @@ static __always_inline struct io_event *begin_io(u32 kind, u64 connection, struc
 	e->request = c->request;
 	e->lost = t ? t->lost : 0;
 	e->length = 0;
-	e->flags = c->sampled ? IO_SAMPLED : 0;
+	e->flags = (c->sampled ? IO_SAMPLED : 0) | (c->missed ? IO_MISSED : 0);
 	e->head = 0;
 	e->tail = 0;
 	e->pad = 0;
 	return e;
 }
 
-static __always_inline void send_io(struct io_event *e)
+static __always_inline void send_io(struct io_event *e, struct conn *c)
 {
 	u64 size = __builtin_offsetof(struct io_event, data) + e->head + e->tail;
 	u32 first = IO_BEGINS | IO_SAMPLED;
@@ -257,7 +258,8 @@ static __always_inline void send_io(struct io_event *e)
 
 	if (size > sizeof(*e))
 		return;
-	if (bpf_ringbuf_output(&events, e, size, flags))
+	c->missed = bpf_ringbuf_output(&events, e, size, flags) != 0;
+	if (c->missed)
 		count_loss(LOSS_RING_IO);
 }
 
@@ -320,7 +322,7 @@ static __always_inline void send_received(struct io_event *e, struct conn *c, st
 		keep_vector(e, b, length, IO_HEAD);
 		e->length = length;
 		c->kept_in += e->head;
-		send_io(e);
+		send_io(e, c);
 		return;
 	}
 	u64 address = b->base;
@@ -336,7 +338,7 @@ static __always_inline void send_received(struct io_event *e, struct conn *c, st
 			c->kept_in += e->head;
 		}
 		e->length = part;
-		send_io(e);
+		send_io(e, c);
 		e->flags &= ~IO_BEGINS;
 		address += part;
 		length -= part;
@@ -461,7 +463,7 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 			}
 		}
 	}
-	send_io(e);
+	send_io(e, c);
 }
 
 SEC("tp_btf/sock_recv_length")
@@ -529,7 +531,7 @@ static __always_inline void closed(struct sock *sk, u32 flags, bool gone)
 
 	if (e) {
 		e->flags |= flags;
-		send_io(e);
+		send_io(e, c);
 	}
 	if (gone) {
 		end_sampling(connection, c->request);

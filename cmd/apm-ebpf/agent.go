@@ -37,6 +37,7 @@ type agent struct {
 
 	wallClock uint64    // Unix time less CLOCK_MONOTONIC, ns
 	busy      time.Time // when a sampled request was last open
+	since     time.Time // when sampling was last switched
 	full      chan struct{}
 	transfer  trace.Transfer
 }
@@ -113,11 +114,11 @@ func (a *agent) poll() error {
 		wait = firstVisit
 	}
 	a.setClock()
-	if err := a.probe.Poll(wait, a.handle); err != nil {
+	begun, err := a.probe.Poll(wait, a.handle)
+	if err != nil {
 		return err
 	}
 	a.services.visits(time.Now())
-	var err error
 	a.tracer.Quiet(func(w trace.Window) {
 		if e := a.probe.EndRequest(w.Connection, w.Begun); e != nil {
 			err = e
@@ -126,22 +127,26 @@ func (a *agent) poll() error {
 	if err != nil {
 		return err
 	}
-	return a.switchSampling()
+	return a.switchSampling(begun)
 }
 
 func (a *agent) sampling() bool { return !a.probe.Idle() }
 
 // switchSampling has the clocks run while there is something to sample.
-func (a *agent) switchSampling() error {
+func (a *agent) switchSampling(begun bool) error {
 	now := time.Now()
-	if a.tracer.Watching() {
+	if begun || a.tracer.Watching() {
 		a.busy = now
 	}
 	on := now.Sub(a.busy) < sampleLinger
-	if on == a.sampling() {
-		return nil
+	switch {
+	case on != a.sampling():
+		a.since = now
+		return a.probe.SetSampling(on)
+	case on && now.Sub(a.since) > sampleLinger:
+		return a.probe.Align()
 	}
-	return a.probe.SetSampling(on)
+	return nil
 }
 
 // stop ends the open requests, detaches and tells what was lost.
@@ -240,6 +245,7 @@ func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 		TID:        e.TID,
 		Time:       e.Time,
 		Lost:       io.Lost,
+		Missed:     io.Flags&probe.Missed != 0,
 		Chunk:      http1.Chunk{Head: head, Tail: tail, Len: int(io.Length)},
 	}
 	return &a.transfer

@@ -27,7 +27,8 @@ type apmConn struct {
 	KeptOut   uint32
 	Answering uint8
 	Sampled   uint8
-	Pad       uint16
+	Missed    uint8
+	Pad       uint8
 }
 
 type apmConnEvent struct {
@@ -96,6 +97,7 @@ const (
 	apmIoFlagIO_SAMPLED   apmIoFlag = 2
 	apmIoFlagIO_PEER      apmIoFlag = 4
 	apmIoFlagIO_WRITE_END apmIoFlag = 8
+	apmIoFlagIO_MISSED    apmIoFlag = 16
 )
 
 type apmListener struct {

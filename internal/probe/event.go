@@ -27,6 +27,7 @@ const (
 	Sampled  = uint32(apmIoFlagIO_SAMPLED)   // stacks are taken for it
 	ByPeer   = uint32(apmIoFlagIO_PEER)      // Close: the peer hung up
 	WriteEnd = uint32(apmIoFlagIO_WRITE_END) // Close: we closed or shut down our direction
+	Missed   = uint32(apmIoFlagIO_MISSED)    // an event of this connection was lost before
 )
 
 // Status of a stack, from bpf/event.h.
@@ -90,6 +91,12 @@ func (e *Event) minSize() int {
 		return int(unsafe.Offsetof(IOEvent{}.Data))
 	}
 	return int(unsafe.Sizeof(ThreadEvent{}))
+}
+
+// begins tells that a sampled request begins with the event.
+func (e *Event) begins() bool {
+	const both = Begins | Sampled
+	return e.Kind == KindRecv && e.IO().Flags&both == both
 }
 
 // Stack is the view of a Sample, SwitchOut or Write.

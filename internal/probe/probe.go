@@ -34,6 +34,7 @@ type Probe struct {
 	reader  *reader
 	timer   *timer
 	idle    bool
+	aligned bool // the clocks are in phase with the kernel's tick
 }
 
 // Open loads and attaches the programs. Nothing is recorded before Add.
@@ -158,6 +159,7 @@ func (p *Probe) SetSampling(on bool) error {
 	if err := p.timer.set(on); err != nil {
 		return fmt.Errorf("switch CPU clocks: %w", err)
 	}
+	p.aligned = false
 	idle := uint32(1)
 	if on {
 		idle = 0
@@ -169,16 +171,32 @@ func (p *Probe) SetSampling(on bool) error {
 	return nil
 }
 
+// Align brings the clocks in phase with the kernel's tick, which makes them cheaper. It takes some
+// milliseconds, so it is for when sampling goes on for a while.
+func (p *Probe) Align() error {
+	if p.aligned || p.idle {
+		return nil
+	}
+	p.aligned = true
+	if err := p.timer.align(); err != nil {
+		return fmt.Errorf("align CPU clocks: %w", err)
+	}
+	return nil
+}
+
 // Idle tells that sampling is off.
 func (p *Probe) Idle() bool { return p.idle }
 
 // Poll hands the events that have arrived to handle, in order of time, the latest 10 ms excepted. With
-// sampling off it waits for the first one until wait is over; with sampling on it does not wait.
-func (p *Probe) Poll(wait time.Duration, handle func(*Event)) error {
+// sampling off it waits for the first one until wait is over; with sampling on it does not wait. It tells
+// whether a sampled request has begun, be it among the latest.
+func (p *Probe) Poll(wait time.Duration, handle func(*Event)) (begun bool, err error) {
 	if !p.idle {
 		wait = 0
 	}
-	return p.reader.poll(wait, false, handle)
+	p.reader.begun = false
+	err = p.reader.poll(wait, false, handle)
+	return p.reader.begun, err
 }
 
 // Drain hands out every event that has arrived.

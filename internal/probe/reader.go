@@ -27,6 +27,7 @@ type reader struct {
 	spare  []byte
 	used   int
 	batch  []Event
+	begun  bool // a sampled request has begun since this was last cleared
 }
 
 func newReader(ring *ringbuf.Reader) *reader {
@@ -69,6 +70,7 @@ func (r *reader) fill() (full bool, err error) {
 		}
 		if e, ok := decode(r.record.RawSample); ok {
 			r.insert(e)
+			r.begun = r.begun || e.begins()
 			r.used += (len(r.record.RawSample) + 7) &^ 7
 		}
 		if r.record.Remaining == 0 {

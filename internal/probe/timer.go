@@ -71,21 +71,31 @@ func (t *timer) close() {
 	}
 }
 
-// set switches the clocks. A clock in phase with the kernel's own tick shares its interrupt, which is
-// most of a sample's cost: it is started shortly before one.
+// set switches the clocks.
 func (t *timer) set(on bool) error {
 	if t.on == on {
 		return nil
 	}
 	t.on = on
+	request := uint(unix.PERF_EVENT_IOC_DISABLE)
+	if on {
+		request = unix.PERF_EVENT_IOC_ENABLE
+	}
 	var errs []error
 	for _, fd := range t.fds {
-		if !on {
-			errs = append(errs, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0))
-			continue
-		}
-		t.alignToTick()
-		errs = append(errs, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0))
+		errs = append(errs, unix.IoctlSetInt(fd, request, 0))
+	}
+	return errors.Join(errs...)
+}
+
+// align restarts the clocks shortly before a tick of the kernel: then both share one interrupt, which is
+// most of a sample's cost.
+func (t *timer) align() error {
+	var errs []error
+	for _, fd := range t.fds {
+		t.awaitTick()
+		errs = append(errs, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0),
+			unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0))
 	}
 	return errors.Join(errs...)
 }
@@ -96,9 +106,9 @@ const (
 	lateness = 150 * time.Microsecond // longer than a timer's wake-up takes
 )
 
-// alignToTick returns between leadMax and leadMin before a multiple of the tick or of the period, whichever
+// awaitTick returns between leadMax and leadMin before a multiple of the tick or of the period, whichever
 // is shorter. Ticks are at multiples of CLOCK_MONOTONIC (tick_setup_device, kernel/time/tick-common.c).
-func (t *timer) alignToTick() {
+func (t *timer) awaitTick() {
 	unit := min(t.tick, t.period)
 	if unit < 2*lateness {
 		return

@@ -34,5 +34,6 @@ type Transfer struct {
 	PID, TID   uint32
 	Time       uint64 // CLOCK_MONOTONIC, ns
 	Lost       uint64 // stack events of the process that were lost, so far
+	Missed     bool   // a transfer on the connection was lost before this one
 	Chunk      http1.Chunk
 }

@@ -124,6 +124,9 @@ func (t *Tracer) Received(x *Transfer) {
 	if c.sampled {
 		c.process.thread(x.TID).cut(x.Time, nil)
 	}
+	if x.Missed {
+		c.http.Missed()
+	}
 	opened, ended := c.http.Read(x.Time, x.Chunk)
 	for _, h := range ended {
 		t.finish(c, h, x.Time)
@@ -149,6 +152,9 @@ func (t *Tracer) Sent(x *Transfer) {
 	if c.sampled && len(c.requests) > 0 {
 		t.process(x.PID).thread(x.TID).cut(x.Time, nil)
 		c.wrote = x.Time
+	}
+	if x.Missed {
+		c.http.Missed()
 	}
 	began, ended := c.http.Wrote(x.Time, x.Chunk)
 	for _, h := range began {
