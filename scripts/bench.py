@@ -162,10 +162,10 @@ def account(server, view, profiler, seconds):
     return f'{records:>7} of {requests:<7} {cpu / 1e3 / requests:15.1f} ms {memory:10.0f} MB   {lost(last)}'
 
 
-def lost(last):
-    """What the agent's last line says beside its message."""
-    said = {key: value for key, value in last.items() if key not in ('level', 'time', 'message', 'records')}
-    return ' '.join(f'{key}={value}' for key, value in said.items() if value) or 'nothing'
+def lost(said):
+    """The losses that the agent's last line counts."""
+    counts = {**said, **said.get('lost_events', {})}
+    return ' '.join(f'{what}={n}' for what, n in counts.items() if what != 'records' and isinstance(n, int) and n) or 'nothing'
 
 
 def trimmed(values):

@@ -14,14 +14,15 @@ PRODUCTS = {f'{colour} {thing}': 100 * n for n, (colour, thing) in enumerate(
 
 @app.get('/')
 def catalogue():
-    rows = [row(name, price) for _ in range(250) for name, price in sorted(PRODUCTS.items())]
+    rows = [row(name, price) for _ in range(1000) for name, price in sorted(PRODUCTS.items())]
     return page('Catalogue', '\n'.join(rows))
 
 
 @app.get('/cart')
 def cart():
     prices = load_prices()
-    return page('Cart', row('total', sum(discount(price) for price in prices)))
+    in_stock = ask_warehouse('red chair')
+    return page('Cart', row('in stock', in_stock) + row('total', total(prices)))
 
 
 @app.get('/stock/<product>')
@@ -57,7 +58,11 @@ def read_cache():
 
 def query_database():
     time.sleep(0.08)
-    return [price for price in PRODUCTS.values() for _ in range(2000)]
+    return [price for price in PRODUCTS.values() for _ in range(12000)]
+
+
+def total(prices):
+    return sum(discount(price) for price in prices)
 
 
 def discount(price):
