@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 )
 
@@ -17,7 +16,8 @@ type image struct {
 	typ   elf.Type
 	progs []elf.Prog64
 	at    io.ReaderAt // by virtual address
-	file  *os.File    // nil when read from memory
+	file  io.ReaderAt // nil when read from memory
+	under io.Closer   // what file reads; nil when read from memory
 	shoff uint64
 	shnum int
 	bias  uint64 // by which the dynamic section's addresses may be shifted: non-zero in memory only
@@ -35,8 +35,8 @@ const (
 
 var errNotELF = errors.New("not a 64-bit little-endian ELF file")
 
-// openImage reads the headers of an ELF file, which close closes.
-func openImage(file *os.File) (*image, error) {
+// openImage reads the headers of an ELF file.
+func openImage(file io.ReaderAt) (*image, error) {
 	im := &image{file: file}
 	if err := im.readHeaders(file); err != nil {
 		return nil, err
@@ -58,8 +58,8 @@ func openMemoryImage(mem Memory, start uint64) (*image, error) {
 }
 
 func (im *image) close() {
-	if im.file != nil {
-		im.file.Close()
+	if im.under != nil {
+		im.under.Close()
 	}
 }
 
@@ -118,16 +118,16 @@ func (im *image) note(owner string) bool {
 	return false
 }
 
-// constants gives the bytes of the segments that hold read-only data or code, up to limit each.
+// constants gives the bytes of the segments that hold read-only data or code, up to limit in all.
 func (im *image) constants(limit uint64) [][]byte {
 	var out [][]byte
 	for _, p := range im.progs {
 		if elf.ProgType(p.Type) != elf.PT_LOAD || elf.ProgFlag(p.Flags)&elf.PF_W != 0 {
 			continue
 		}
-		text := make([]byte, min(p.Filesz, limit))
-		n, _ := im.at.ReadAt(text, int64(p.Vaddr))
-		out = append(out, text[:n])
+		text, _ := io.ReadAll(io.NewSectionReader(im.at, int64(p.Vaddr), int64(min(p.Filesz, limit)))) // what there is
+		out = append(out, text)
+		limit -= uint64(len(text))
 	}
 	return out
 }

@@ -48,6 +48,7 @@ func (im *image) dynamic() *dynamic {
 		for _, e := range entries {
 			d.add(elf.DynTag(e.Tag), e.Val, im.bias)
 		}
+		break // there is one at most
 	}
 	return d
 }
@@ -215,6 +216,7 @@ func (im *image) lookupSymtab(names []string, out map[string]extent) {
 				}
 			}
 		}
+		return // there is one at most
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"apm-ebpf/internal/target/targettest"
@@ -242,5 +243,75 @@ func TestChildren(t *testing.T) {
 		if len(got) != 1 || strings.TrimSpace(grandchild) != strconv.Itoa(got[0]) {
 			t.Errorf("children %v, want [%s]", got, grandchild)
 		}
+	}
+}
+
+// A container's files have paths that lead elsewhere, or nowhere, in the agent's own mount namespace.
+func TestInspectMountNamespace(t *testing.T) {
+	python := targettest.Interpreters(t)[0]
+	home, err := exec.Command(python.Path, "-c", "import sys; print(sys.base_prefix)").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := copyExecutable(t, python.Path)
+	inside := filepath.Join(t.TempDir(), filepath.Base(exe))
+	if err := os.WriteFile(inside, []byte("another file, outside"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const script = `mount --make-rprivate / && mount --bind "$1" "$2" && PYTHONHOME=$3 exec "$2/$4" -c "$5"`
+	command := exec.Command("sh", "-c", script, "sh", filepath.Dir(exe), filepath.Dir(inside), strings.TrimSpace(string(home)),
+		filepath.Base(exe), printVersion)
+	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		t.Skip("a mount namespace needs root")
+	}
+	child := targettest.Start(t, command)
+	version := child.Line()
+	p := inspect(t, child.Process.Pid)
+	if p.Python.Version() != version || p.Exe != inside {
+		t.Errorf("%s of version %s, want %s of %s", p.Exe, p.Python.Version(), inside, version)
+	}
+	f, err := p.Open(inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := openImage(f); err != nil {
+		t.Errorf("%s inside: %v", inside, err)
+	}
+}
+
+// Without the right to trace a process, the error says what right that is.
+func TestInspectForbidden(t *testing.T) {
+	if os.Getenv("APM_EBPF_TEST_PID") != "" {
+		pid, err := strconv.Atoi(os.Getenv("APM_EBPF_TEST_PID"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Inspect(pid)
+		os.Stdout.WriteString("answer: " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n")
+		return
+	}
+	if os.Getuid() != 0 {
+		t.Skip("changing the user needs root")
+	}
+	child := targettest.Start(t, exec.Command(targettest.Interpreters(t)[0].Path, "-c", printVersion))
+	child.Line()
+	self, err := os.Open("/proc/self/exe") // its directory is closed to other users
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	command := exec.Command("/proc/self/fd/3", "-test.run=^TestInspectForbidden$")
+	command.ExtraFiles = []*os.File{self}
+	command.Env = []string{"APM_EBPF_TEST_PID=" + strconv.Itoa(child.Process.Pid)}
+	command.Dir = "/"
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if !strings.Contains(string(out), "CAP_SYS_PTRACE") || !strings.Contains(string(out), "answer: ") {
+		t.Errorf("the error does not name the capability: %s", out)
 	}
 }

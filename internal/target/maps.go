@@ -16,6 +16,15 @@ type Mapping struct {
 	Deleted    bool   // unlinked or replaced since
 }
 
+// Mappings gives what files the process maps now, by ascending address. Errors: ErrGone, or the capability that is missing.
+func (p *Process) Mappings() ([]Mapping, error) {
+	text, err := p.fs.read(p.PID, "maps", maxMaps)
+	if err != nil {
+		return nil, err
+	}
+	return parseMaps(text), nil
+}
+
 // parseMaps reads the text of /proc/PID/maps and keeps the mappings of files. Lines that are anything else are left out.
 func parseMaps(text []byte) []Mapping {
 	var out []Mapping

@@ -73,7 +73,7 @@ func nameByArguments(argv []string, exe string, env map[string]string) string {
 			return app
 		}
 	}
-	if !strings.HasSuffix(run.script, ".py") {
+	if !run.inline && !strings.HasSuffix(run.script, ".py") {
 		if app := findApplication(run.args); app != "" {
 			return app
 		}

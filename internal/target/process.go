@@ -40,11 +40,10 @@ func (fs procfs) inspect(pid int) (*Process, error) {
 	if err := p.identify(); err != nil {
 		return nil, err
 	}
-	text, err := fs.read(pid, "maps", maxMaps)
+	maps, err := p.Mappings()
 	if err != nil {
 		return nil, err
 	}
-	maps := parseMaps(text)
 	if p.Python, err = p.findPython(maps); err != nil {
 		return nil, err
 	}

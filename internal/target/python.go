@@ -107,6 +107,7 @@ func (p *Process) image(m Mapping) (*image, error) {
 		f.Close()
 		return nil, fmt.Errorf("read %s of process %d: %w", m.Path, p.PID, err)
 	}
+	im.under = f
 	return im, nil
 }
 

@@ -1,0 +1,124 @@
+package target
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// files makes files, with their directories, below a fake process's root.
+func files(t *testing.T, dir string, content map[string]string) {
+	t.Helper()
+	for name, text := range content {
+		name = filepath.Join(dir, "files", name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPaths(t *testing.T) {
+	fs := procfs(t.TempDir())
+	dir := fake(t, fs, 7, 1, "/opt/py/bin/python3.11", "/srv/shop",
+		[]string{"venv/bin/python", "venv/bin/gunicorn", "--pythonpath", "plugins", "shop:app"},
+		[]string{"PYTHONPATH=/srv/shared:lib", "HOME=/home/shop"})
+	files(t, dir, map[string]string{
+		"/opt/py/lib/python3.11/os.py":                                   "",
+		"/opt/py/lib/python3.11/site-packages/README":                    "",
+		"/opt/py/lib/python311.zip":                                      "",
+		"/srv/shop/venv/pyvenv.cfg":                                      "home = /opt/py/bin\n",
+		"/srv/shop/venv/lib/python3.11/site-packages/__editable__.x.pth": "# no\nimport os\n/srv/till/src\n/nowhere\nrelative\n",
+		"/srv/till/src/till/__init__.py":                                 "",
+		"/home/shop/.local/lib/python3.11/site-packages/README":          "",
+	})
+	p, env := identified(t, fs, 7)
+	p.Python = &Python{Major: 3, Minor: 11, Image: "/opt/py/bin/python3.11"}
+	paths := p.findPaths(env)
+	for _, test := range []struct {
+		file, short string
+		app         bool
+	}{
+		{"/srv/shop/shop/cart.py", "shop/cart.py", true},
+		{"shop/cart.py", "shop/cart.py", true},
+		{"./cart.py", "cart.py", true},
+		{"/srv/shop/lib/helper.py", "helper.py", true},
+		{"/srv/shop/plugins/x/y.py", "x/y.py", true},
+		{"/srv/lib/app/main.py", "/srv/lib/app/main.py", true},
+		{"/srv/shared/a/b.py", "a/b.py", true},
+		{"/srv/till/src/till/__init__.py", "till/__init__.py", true},
+		{"/srv/shopping/cart.py", "/srv/shopping/cart.py", true},
+		{"/opt/py/lib/python3.11/os.py", "os.py", false},
+		{"/opt/py/lib/python3.11/json/decoder.py", "json/decoder.py", false},
+		{"/opt/py/lib/python311.zip/json/decoder.py", "json/decoder.py", false},
+		{"/opt/py/lib/python3.11/site-packages/flask/app.py", "flask/app.py", false},
+		{"/srv/shop/venv/lib/python3.11/site-packages/flask/app.py", "flask/app.py", false},
+		{"/srv/shop/.other/lib/python3.9/site-packages/flask/app.py", "flask/app.py", false},
+		{"/usr/lib/python3/dist-packages/flask/app.py", "flask/app.py", false},
+		{"/home/shop/.local/lib/python3.11/site-packages/x.py", "x.py", false},
+		{"/srv/shop/venv/bin/gunicorn", "gunicorn", false},
+		{"/opt/py/bin/gunicorn", "gunicorn", false},
+		{"/srv/shop/bin/serve", "bin/serve", true},
+		{"/srv/shop/bin/serve.py", "bin/serve.py", true},
+		{"<string>", "<string>", true},
+		{"<frozen importlib._bootstrap>", "<frozen importlib._bootstrap>", false},
+		{"<__array_function__ internals>", "<__array_function__ internals>", false},
+		{"", "", false},
+		{"/", "/", true},
+	} {
+		if got := paths.Short(test.file); got != test.short {
+			t.Errorf("Short(%q) = %q, want %q", test.file, got, test.short)
+		}
+		if got := paths.IsApp(test.file); got != test.app {
+			t.Errorf("IsApp(%q) = %v, want %v", test.file, got, test.app)
+		}
+	}
+	if paths.Dir != "/srv/shop" || len(paths.Lib) != 3 || len(paths.Site) != 3 {
+		t.Errorf("facts: %+v", paths)
+	}
+}
+
+// Where the standard library was not found, the shape of its path stands in.
+func TestPathsWithoutLib(t *testing.T) {
+	p := &Paths{Dir: "/"}
+	for file, want := range map[string]bool{
+		"/usr/lib/python3.11/os.py":    false,
+		"/usr/lib64/python3.9/os.py":   false,
+		"/usr/lib/python311.zip/os.py": false,
+		"/srv/lib/app/main.py":         true,
+	} {
+		if got := p.IsApp(file); got != want {
+			t.Errorf("IsApp(%q) = %v, want %v", file, got, want)
+		}
+	}
+}
+
+// A target's links must not lead the agent out of the target's root.
+func TestOpenStaysInRoot(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(outside, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fs := procfs(t.TempDir())
+	dir := fake(t, fs, 7, 1, "/x", "/", nil, nil)
+	files(t, dir, map[string]string{"/there": "text"})
+	for name, to := range map[string]string{"absolute": outside, "relative": "../../../../../../../.." + outside, "good": "/there"} {
+		if err := os.Symlink(to, filepath.Join(dir, "files", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &Process{PID: 7, fs: fs}
+	for _, name := range []string{"/absolute", "/relative", outside, "/../../.." + outside, "/"} {
+		if f, err := p.Open(name); err == nil {
+			f.Close()
+			t.Errorf("Open(%q) succeeds", name)
+		}
+	}
+	f, err := p.Open("/good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+}
