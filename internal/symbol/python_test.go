@@ -16,7 +16,7 @@ import (
 
 // start runs a program of testdata, copied to a directory whose name needs four bytes a character, gives the first line
 // that it prints, and opens its symbols.
-func start(t *testing.T, python targettest.Interpreter, program string) (*targettest.Child, string, *target.Process, *Python) {
+func start(t testing.TB, python targettest.Interpreter, program string) (*targettest.Child, string, *target.Process, *Python) {
 	t.Helper()
 	source, err := os.ReadFile(filepath.Join("testdata", program))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 const (
 	maxInterpreters = 64
 	maxThreads      = 1 << 14
-	maxFrames       = 1 << 12
+	maxFrames       = 1 << 16
 )
 
 // frameOwnedByCStack marks the frames without code that stand for a call from C, in 3.12 and later.
@@ -73,10 +73,12 @@ func (p *Python) plausible(t thread) bool {
 	if err != nil || len(stack) == 0 {
 		return false
 	}
+	seen := map[uint64]bool{}
 	for _, f := range stack {
-		if p.load(f.code).fn == Unknown {
+		if !seen[f.code] && p.load(f.code).fn == Unknown {
 			return false
 		}
+		seen[f.code] = true
 	}
 	return true
 }

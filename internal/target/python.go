@@ -19,10 +19,10 @@ type Python struct {
 	mapping Mapping
 }
 
-// The versions that can be profiled.
+// The minor versions of Python 3 that can be profiled; internal/symbol has a layout of each.
 const (
-	firstMinor = 7
-	lastMinor  = 13
+	FirstMinor = 7
+	LastMinor  = 13
 )
 
 // Version is as Python writes it: "3.11.2".
@@ -136,7 +136,7 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 		py.CodeType, py.StrType = code.addr+py.Bias, str.addr+py.Bias
 	}
 	py.readVersion(im, symbols["Py_Version"], path.Base(m.Path))
-	if py.Major != 3 || py.Minor < firstMinor || py.Minor > lastMinor {
+	if py.Major != 3 || py.Minor < FirstMinor || py.Minor > LastMinor {
 		return nil, &Unsupported{PID: p.PID, What: fmt.Sprintf("CPython %d.%d (%s)", py.Major, py.Minor, m.Path)}
 	}
 	head, err := p.interpreters(py)

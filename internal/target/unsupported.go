@@ -13,7 +13,7 @@ type Unsupported struct {
 }
 
 func (u *Unsupported) Error() string {
-	return fmt.Sprintf("process %d is %s: only CPython 3.%d to 3.%d can be profiled", u.PID, u.What, firstMinor, lastMinor)
+	return fmt.Sprintf("process %d is %s: only CPython 3.%d to 3.%d can be profiled", u.PID, u.What, FirstMinor, LastMinor)
 }
 
 // kind is a runtime that is known and not supported, told by the base name of the executable or of a mapped library.
