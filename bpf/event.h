@@ -42,7 +42,7 @@ struct event {
 
 struct frame {
 	u64 address; /* of the frame; up to CPython 3.10, of the generator that owns it */
-	u64 code;    /* code object */
+	u64 code;    /* code object, low 48 bits; a mark of what it says in the others */
 	u64 instr;   /* instruction, low 56 bits; owner in the top byte */
 };
 

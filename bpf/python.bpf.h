@@ -136,6 +136,18 @@ static __always_inline u8 *py_frame(struct walk *w, u64 address, u32 size, bool 
 	return w->single;
 }
 
+/*
+ * Sixteen bits of what names a code object: the addresses of its name and its line table. Code objects
+ * are freed and their addresses reused before the agent looks: it compares the mark with what it finds.
+ */
+static __always_inline u64 py_mark(struct target *t, u64 code)
+{
+	u64 words[2] = {};
+
+	bpf_probe_read_user(words, sizeof(words), (void *)(code + t->py.code_mark));
+	return (words[0] ^ words[1] << 1) * 0x9e3779b97f4a7c15ULL >> 48;
+}
+
 #define FIELD(bytes, offset) (*(u64 *)((bytes) + ((offset) & (FRAME_SIZE_MAX - 8))))
 
 /* Copies the next FRAMES_A_CALL frames. Returns nonzero while there are more. */
@@ -187,7 +199,9 @@ __noinline int py_walk_some(u32 slot)
 		struct frame *f = &w->event.frames[at];
 
 		f->address = address;
-		f->code = FIELD(bytes, t->py.frame_code) & ~7ULL; /* 3.14 tags references */
+		u64 code = FIELD(bytes, t->py.frame_code) & 0xfffffffffff8ULL; /* 3.14 tags references */
+
+		f->code = code | py_mark(t, code) << 48;
 		f->instr = (instr & 0xffffffffffffffULL) | owner << 56;
 	}
 	return 1;

@@ -25,7 +25,7 @@ struct py_layout {
 	u32 frame_owner; /* NO_OFFSET: frames are objects (up to 3.10) */
 	u32 frame_gen;	 /* frame objects: the generator that owns it */
 	u32 frame_size;	 /* bytes of a frame to read */
-	u32 pad;
+	u32 code_mark;	 /* code objects: two words that name them: name and line table */
 };
 
 enum runtime {

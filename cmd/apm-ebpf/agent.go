@@ -71,27 +71,15 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 	return a.loop(ctx, reopen)
 }
 
-// loop polls until it is told to stop.
+// loop polls until there is a reason to stop.
 func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 	stopWaking := context.AfterFunc(ctx, a.probe.Wake)
 	defer stopWaking()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return a.stop("stopped")
-		case <-a.full:
-			return a.stop("enough records")
-		case <-a.records.Broken():
-			return a.stop("nobody reads the records any more")
-		case <-reopen:
-			a.records.Reopen()
-			continue
-		case <-pause.C:
-		}
-		if a.services.gone() {
-			return a.stop("the last target has exited")
+		if why := a.over(ctx); why != "" {
+			return a.stop(why)
 		}
 		if err := a.poll(); err != nil {
 			return err
@@ -101,6 +89,38 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 		} else {
 			pause.Reset(0)
 		}
+		select {
+		case <-ctx.Done():
+		case <-a.full:
+		case <-a.records.Broken():
+		case <-reopen:
+			a.records.Reopen()
+		case <-pause.C:
+		}
+	}
+}
+
+// over tells why it is time to stop; nothing if it isn't.
+func (a *agent) over(ctx context.Context) string {
+	switch {
+	case ctx.Err() != nil:
+		return "told to"
+	case closed(a.full):
+		return "enough records"
+	case closed(a.records.Broken()):
+		return "nobody reads the records any more"
+	case a.services.gone():
+		return "the last target has exited"
+	}
+	return ""
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -200,7 +220,7 @@ func (a *agent) handle(e *probe.Event) {
 	case probe.KindSend:
 		a.tracer.Sent(a.transferOf(e))
 	case probe.KindClose:
-		a.closed(e)
+		a.connectionClosed(e)
 	case probe.KindFork:
 		a.services.forked(e.PID)
 	case probe.KindExec:
@@ -251,7 +271,7 @@ func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 	return &a.transfer
 }
 
-func (a *agent) closed(e *probe.Event) {
+func (a *agent) connectionClosed(e *probe.Event) {
 	io := e.IO()
 	switch {
 	case io.Flags == probe.ByPeer: // a reset: the server has yet to find out

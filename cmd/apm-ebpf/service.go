@@ -53,9 +53,9 @@ func (s *service) calls(path *trace.Context, frames []probe.Frame) *trace.Contex
 		f := &frames[i]
 		line := 0
 		if s.lines {
-			line = s.symbols.LineOf(f.Code, probe.Instr(f))
+			line = s.symbols.LineOf(probe.Code(f), probe.Instr(f))
 		}
-		path = s.contexts.Call(path, s.symbols.Func(f.Code), int32(line))
+		path = s.contexts.Call(path, s.symbols.Func(probe.Code(f)), int32(line))
 	}
 	return path
 }
@@ -87,6 +87,7 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		FrameInstr:  l.FrameInstr,
 		FrameOwner:  l.FrameOwner,
 		FrameGen:    l.FrameGen,
+		CodeMark:    l.CodeLineTable - 8,
 	}
 	for _, end := range []uint32{l.FramePrev + 8, l.FrameCode + 8, l.FrameInstr + 8, l.FrameOwner + 1, l.FrameGen + 8} {
 		if end > 8 || end == 1 { // NoOffset wraps around

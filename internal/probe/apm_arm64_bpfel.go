@@ -134,7 +134,7 @@ type apmPyLayout struct {
 	FrameOwner  uint32
 	FrameGen    uint32
 	FrameSize   uint32
-	Pad         uint32
+	CodeMark    uint32
 }
 
 type apmRequestKey struct {
