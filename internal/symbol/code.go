@@ -14,22 +14,22 @@ type code struct {
 	addr uint64 // of the PyCodeObject
 	sum  uint64 // fingerprint
 
-	version   uint32 // co_version, 0 where there is none
+	versioned bool   // it has a co_version
 	units     uint64 // ob_size: number of 2-byte code units, 3.11 and later
 	lineTable uint64
-	texts     []textRange // what the fingerprint covers besides the object itself
+	texts     [2]textRange // of its name and file
 
 	lines     []span
 	linesRead bool
 }
 
-// textRange is where the beginning of a string or bytes object lies: its header and length, and head bytes of data.
+// textRange is where the beginning of a string lies: its header, data bytes long, and head bytes of its text.
 type textRange struct {
 	addr       uint64
 	data, head uint32
 }
 
-// headSize is how much of a string's or line table's data the fingerprint covers.
+// headSize is how much of a string's text the fingerprint covers.
 const headSize = 64
 
 const (
@@ -37,119 +37,95 @@ const (
 	coIterableCoroutine = 0x100 // CO_ITERABLE_COROUTINE
 )
 
-// load reads a code object in two calls: the object, then its strings and the head of its line table.
+// load reads a code object in three calls: the object, its strings, and both again, since what was read last need not
+// belong to what was read first.
 func (p *Python) load(addr uint64) *code {
-	unknown := &code{fn: Unknown, used: true, addr: addr}
 	l := p.layout
 	raw := make([]byte, l.CodeSize)
 	if err := p.mem.Read(raw, addr); err != nil || word(raw, l.ObjectType) != p.codeType {
-		return unknown
+		return unknown(addr)
 	}
 	c := &code{used: true, addr: addr, lineTable: word(raw, l.CodeLineTable)}
 	if !l.FrameIsObject {
 		c.units = word(raw, l.BytesSize)
 	}
-	if l.CodeVersion != NoOffset {
-		c.version = binary.LittleEndian.Uint32(raw[l.CodeVersion:])
-	}
+	c.versioned = l.CodeVersion != NoOffset && binary.LittleEndian.Uint32(raw[l.CodeVersion:]) != 0
 	nameAt := l.CodeName
 	if l.CodeQualname != NoOffset {
 		nameAt = l.CodeQualname
 	}
-	name, file := objectHead(word(raw, nameAt)), objectHead(word(raw, l.CodeFilename))
-	parts := []target.Part{name, file, objectHead(c.lineTable)}
-	if err := p.mem.ReadParts(parts); err != nil {
-		return unknown
+	texts := []target.Part{objectHead(word(raw, nameAt)), objectHead(word(raw, l.CodeFilename))}
+	if err := p.mem.ReadParts(texts); err != nil {
+		return unknown(addr)
 	}
-	nameText, ok1 := p.text(parts[0])
-	fileText, ok2 := p.text(parts[1])
+	name, ok1 := p.text(texts[0])
+	file, ok2 := p.text(texts[1])
 	if !ok1 || !ok2 {
-		return unknown
+		return unknown(addr)
 	}
-	flags := binary.LittleEndian.Uint32(raw[l.CodeFlags:])
-	c.fn = &Func{
-		Name:      nameText.text,
-		File:      fileText.text,
-		ShortFile: p.paths.Short(fileText.text),
-		Line:      max(0, int(int32(binary.LittleEndian.Uint32(raw[l.CodeFirstLine:])))),
-		App:       p.paths.IsApp(fileText.text),
-		Coroutine: flags&(coCoroutine|coIterableCoroutine) != 0,
-	}
-	seen := []target.Part{{Buf: raw, OK: true}}
-	if c.version == 0 {
-		table, ok := p.tableHead(parts[2])
-		if !ok {
-			return unknown
-		}
-		c.texts = []textRange{nameText.where, fileText.where, table.where}
-		seen = append(seen, nameText.head(), fileText.head(), table.head())
-	}
-	// What was read last must still belong to what was read first.
+	c.fn = p.function(raw, name.text, file.text)
+	c.texts = [2]textRange{name.where, file.where}
+	c.sum = p.fingerprint(c, [3]target.Part{{Buf: raw, OK: true}, name.head(), file.head()})
 	again := p.ranges(c)
-	if err := p.mem.ReadParts(again); err != nil {
-		return unknown
-	}
-	if c.sum = p.fingerprint(c, seen); c.sum != p.fingerprint(c, again) {
-		return unknown
+	if err := p.mem.ReadParts(again[:]); err != nil || p.fingerprint(c, again) != c.sum {
+		return unknown(addr)
 	}
 	return c
 }
 
-// tableHead covers the size of a line table and its first bytes, as far as its page goes.
-func (p *Python) tableHead(part target.Part) (t textObject, ok bool) {
+func unknown(addr uint64) *code { return &code{fn: Unknown, used: true, addr: addr} }
+
+// function puts together what users see.
+func (p *Python) function(raw []byte, name, file string) *Func {
 	l := p.layout
-	raw := part.Buf
-	if len(raw) < int(l.BytesData) { // it crosses a page
-		raw = make([]byte, l.BytesData)
-		part.OK = p.mem.Read(raw, part.Addr) == nil
+	flags := binary.LittleEndian.Uint32(raw[l.CodeFlags:])
+	return &Func{
+		Name:      name,
+		File:      file,
+		ShortFile: p.paths.Short(file),
+		Line:      max(0, int(int32(binary.LittleEndian.Uint32(raw[l.CodeFirstLine:])))),
+		App:       p.paths.IsApp(file),
+		Coroutine: flags&(coCoroutine|coIterableCoroutine) != 0,
 	}
-	if !part.OK {
-		return t, false
-	}
-	t.raw = raw
-	t.where = textRange{addr: part.Addr, data: l.BytesData}
-	t.where.head = uint32(min(word(raw, l.BytesSize), headSize, uint64(len(raw))-uint64(l.BytesData)))
-	return t, true
 }
 
-// ranges are the reads that fingerprint compares.
-func (p *Python) ranges(c *code) []target.Part {
-	parts := make([]target.Part, 0, 1+len(c.texts))
-	parts = append(parts, target.Part{Addr: c.addr, Buf: make([]byte, p.layout.CodeSize)})
-	for _, t := range c.texts {
-		parts = append(parts, target.Part{Addr: t.addr, Buf: make([]byte, t.data+t.head)})
+// ranges are the reads that fingerprint compares: the object and, where it has no version, its name and file.
+func (p *Python) ranges(c *code) (parts [3]target.Part) {
+	parts[0] = target.Part{Addr: c.addr, Buf: make([]byte, p.layout.CodeSize)}
+	if !c.versioned {
+		for i, t := range c.texts {
+			parts[1+i] = target.Part{Addr: t.addr, Buf: make([]byte, t.data+t.head)}
+		}
 	}
 	return parts
 }
 
 var seed = maphash.MakeSeed()
 
-// fingerprint sums up what does not change while a code object lives. From 3.12 on each has a version number of its own
-// (CPython Objects/codeobject.c, init_code). Before, or once these have run out, a new object can have got every one of
-// its parts at the address of its predecessor's, so that the parts' own contents must tell; their reference counts and
-// hash values do change.
-func (p *Python) fingerprint(c *code, parts []target.Part) uint64 {
+// fingerprint sums up what does not change while a code object lives: its fields up to the line table (but the counter
+// after co_flags in 3.11, co_warmup). From 3.12 on each has a version number of its own (CPython Objects/codeobject.c,
+// init_code). Before, or once these have run out, a new object can have got every one of its parts at the address of its
+// predecessor's, so that its strings' own text must tell; their reference counts and hash values do change.
+func (p *Python) fingerprint(c *code, parts [3]target.Part) uint64 {
 	l := p.layout
+	raw := parts[0].Buf
+	if !parts[0].OK {
+		return 0
+	}
 	var h maphash.Hash
 	h.SetSeed(seed)
-	for _, part := range parts {
+	h.Write(raw[l.ObjectType : l.CodeFlags+4])
+	h.Write(raw[l.CodeFlags+8 : l.CodeLineTable+8])
+	h.Write(raw[l.CodeFirstLine : l.CodeFirstLine+4])
+	if c.versioned {
+		h.Write(raw[l.CodeVersion : l.CodeVersion+4])
+		return h.Sum64() | 1
+	}
+	for i, part := range parts[1:] {
 		if !part.OK {
 			return 0
 		}
-	}
-	raw := parts[0].Buf
-	for _, at := range []uint32{l.ObjectType, l.CodeFilename, l.CodeName, l.CodeQualname, l.CodeLineTable} {
-		if at != NoOffset {
-			h.Write(raw[at : at+8])
-		}
-	}
-	for _, at := range []uint32{l.CodeFirstLine, l.CodeFlags, l.CodeVersion} {
-		if at != NoOffset {
-			h.Write(raw[at : at+4])
-		}
-	}
-	for i, part := range parts[1:] {
-		h.Write(part.Buf[l.StrLength : l.StrLength+8]) // of a string; where BytesSize is, too
+		h.Write(part.Buf[l.StrLength : l.StrLength+8])
 		h.Write(part.Buf[c.texts[i].data:])
 	}
 	return h.Sum64() | 1

@@ -114,6 +114,6 @@ func (l *Layout) sound() bool {
 			return false
 		}
 	}
-	return l.StrLength+8 <= l.StrASCII && l.StrState+4 <= l.StrASCII && l.StrASCII <= l.StrCompact &&
+	return l.ObjectType <= l.CodeFlags && l.CodeFlags <= l.CodeLineTable && l.StrLength+8 <= l.StrASCII && l.StrState+4 <= l.StrASCII && l.StrASCII <= l.StrCompact &&
 		l.BytesSize == l.StrLength && l.BytesSize+8 <= l.BytesData && l.BytesData <= l.StrCompact
 }

@@ -101,40 +101,8 @@ func (p *Python) trim() {
 }
 
 func (p *Python) drop(addr uint64, c *code) {
-	p.spans -= len(c.lines)
-	delete(p.codes, addr)
-}
-
-// Revalidate looks again at those of the code objects that are known, with as few system calls as possible, and forgets
-// those that changed: an object was freed and its address used by another. Code that could not be read before is
-// forgotten too. Names given since the last call may be those of an object that has gone.
-func (p *Python) Revalidate(addrs []uint64) {
-	var checks []recheck
-	var parts []target.Part
-	for _, addr := range addrs {
-		c := p.codes[addr]
-		if c == nil {
-			continue
-		}
-		if c.fn == Unknown {
-			p.drop(addr, c)
-			continue
-		}
-		ranges := p.ranges(c)
-		checks = append(checks, recheck{addr, c, len(parts), len(parts) + len(ranges)})
-		parts = append(parts, ranges...)
+	if p.codes[addr] == c {
+		p.spans -= len(c.lines)
+		delete(p.codes, addr)
 	}
-	err := p.mem.ReadParts(parts)
-	for _, k := range checks {
-		if err != nil || p.fingerprint(k.code, parts[k.from:k.to]) != k.code.sum {
-			p.drop(k.addr, k.code)
-		}
-	}
-}
-
-// recheck is a code object that is being looked at again: its ranges are parts[from:to].
-type recheck struct {
-	addr     uint64
-	code     *code
-	from, to int
 }

@@ -121,7 +121,7 @@ func TestRevalidate(t *testing.T) {
 			if symbols.codes[addr] != nil {
 				reused++
 			}
-			symbols.Revalidate([]uint64{addr, 0, 1 << 40})
+			symbols.Revalidate([]uint64{addr, addr, 0, 1 << 40})
 			fn := symbols.Func(addr)
 			symbols.LineOf(addr, 0)
 			if fn.Name != name {

@@ -17,7 +17,7 @@ const (
 	asciiBit   = 1 << 6
 )
 
-// textObject is a str or bytes object that was read.
+// textObject is a str object that was read.
 type textObject struct {
 	text  string
 	raw   []byte // from its beginning, at least as much as where covers
