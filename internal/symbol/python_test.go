@@ -2,6 +2,7 @@ package symbol
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -209,4 +210,25 @@ func TestHitsDoNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { symbols.Func(addr); symbols.LineOf(addr, instr) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// From exec on, symbols are not ready or right: a process that is starting must not pass for one of a wrong layout.
+func TestStarting(t *testing.T) {
+	onEach(t, func(t *testing.T, python targettest.Interpreter) {
+		for range 5 {
+			child := targettest.Start(t, exec.Command(python.Path, "-c", "import json, asyncio; input()"))
+			for {
+				process, err := target.Inspect(child.Process.Pid)
+				if err == nil {
+					_, err = NewPython(process)
+				}
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, target.ErrNotReady) {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
 }

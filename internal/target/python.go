@@ -2,9 +2,13 @@ package target
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"os"
 	"path"
 	"regexp"
+
+	"golang.org/x/sys/unix"
 )
 
 // Python is the CPython runtime of a process.
@@ -52,14 +56,40 @@ func (p *Process) findPython(maps []Mapping) (*Python, error) {
 			exe = im
 		}
 	}
-	if exe != nil {
-		for _, name := range exe.dynamic().libraries() {
-			if libpython.MatchString(name) && !mapsLibpython(maps) {
-				return nil, fmt.Errorf("inspect process %d: %w: %s is not mapped", p.PID, ErrNotReady, name)
-			}
+	if exe == nil { // exec has named it, and not mapped it yet
+		var err error
+		if exe, err = p.openExe(); err != nil {
+			return nil, p.unsupported(maps, nil)
+		}
+		defer exe.close()
+		if symbols := exe.lookup("_PyRuntime"); len(symbols) > 0 {
+			return nil, p.notReady("its executable is not mapped")
+		}
+	}
+	for _, name := range exe.dynamic().libraries() {
+		if libpython.MatchString(name) && !mapsLibpython(maps) {
+			return nil, p.notReady(name + " is not mapped")
 		}
 	}
 	return nil, p.unsupported(maps, exe)
+}
+
+func (p *Process) notReady(why string) error {
+	return fmt.Errorf("inspect process %d: %w: %s", p.PID, ErrNotReady, why)
+}
+
+func (p *Process) openExe() (*image, error) {
+	f, err := os.Open(p.fs.path(p.PID, "exe"))
+	if err != nil {
+		return nil, err
+	}
+	im, err := openImage(f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	im.under = f
+	return im, nil
 }
 
 // candidates gives the first mappings of the files that may have _PyRuntime.
@@ -145,11 +175,13 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 	}
 	py.Interpreters = head
 	first, err := Memory(p.PID).word(head)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EFAULT):
+		return nil, p.notReady("_PyRuntime is not mapped")
+	case err != nil:
 		return nil, err
-	}
-	if first == 0 {
-		return nil, fmt.Errorf("inspect process %d: %w", p.PID, ErrNotReady)
+	case first == 0:
+		return nil, p.notReady("it has no interpreter")
 	}
 	return py, nil
 }
@@ -165,10 +197,16 @@ func (p *Process) interpreters(py *Python) (uint64, error) {
 	case py.Minor <= 12:
 		return py.Runtime + 40, nil
 	}
-	offset, err := Memory(p.PID).word(py.Runtime + 5*8)
+	var raw [6 * 8]byte
+	err := Memory(p.PID).Read(raw[:], py.Runtime)
+	// While the dynamic linker maps the image, other parts of the file lie here.
+	if errors.Is(err, unix.EFAULT) || err == nil && string(raw[:8]) != "xdebugpy" {
+		return 0, p.notReady("_PyRuntime is not mapped")
+	}
 	if err != nil {
 		return 0, err
 	}
+	offset := binary.LittleEndian.Uint64(raw[5*8:])
 	if offset == 0 || offset >= py.RuntimeEnd-py.Runtime {
 		return 0, fmt.Errorf("inspect process %d: interpreters.head at %d is outside of _PyRuntime", p.PID, offset)
 	}
