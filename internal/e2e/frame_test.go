@@ -1,0 +1,151 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Frame is a node of a record's tree, whichever mapper wrote it.
+type Frame struct {
+	Function  string             `json:"function"`
+	File      string             `json:"file_path"`
+	ShortFile string             `json:"file_path_short"`
+	Line      int                `json:"line_no"`
+	Time      float64            `json:"time"`
+	App       bool               `json:"is_application_code"`
+	Depth     int                `json:"depth"`
+	Children  []*Frame           `json:"children"`
+	Lines     map[string]float64 `json:"lines"`
+}
+
+// name is the function's own name, without what it is nested in.
+func (f *Frame) name() string { return f.Function[strings.LastIndexByte(f.Function, '.')+1:] }
+
+func (f *Frame) bracketed() bool { return strings.HasPrefix(f.Function, "[") }
+
+// list gives the frames as tree2list wrote them.
+func (r *Record) list(t testing.TB) (frames []*Frame) {
+	t.Helper()
+	if err := json.Unmarshal(r.Stacktrace.RootFrame, &frames); err != nil {
+		t.Fatalf("%v: %s", err, r.raw)
+	}
+	return frames
+}
+
+// tree nests the frames of an unfiltered list, which has one root: every frame takes those before it that are deeper.
+func (r *Record) tree(t testing.TB) *Frame {
+	t.Helper()
+	if len(r.Stacktrace.RootFrame) > 0 && r.Stacktrace.RootFrame[0] == '{' {
+		root := new(Frame)
+		if err := json.Unmarshal(r.Stacktrace.RootFrame, root); err != nil {
+			t.Fatalf("%v: %s", err, r.raw)
+		}
+		return root
+	}
+	var open []*Frame
+	for _, f := range r.list(t) {
+		first := len(open)
+		for first > 0 && open[first-1].Depth > f.Depth {
+			first--
+		}
+		f.Children = slices.Clone(open[first:])
+		open = append(open[:first], f)
+	}
+	if len(open) != 1 || open[0].Depth != 0 {
+		t.Fatalf("not one root at depth 0: %s", r.raw)
+	}
+	return open[0]
+}
+
+// walk visits every frame with those above it, outermost first.
+func (f *Frame) walk(visit func(f *Frame, above []*Frame)) { f.walkBelow(nil, visit) }
+
+func (f *Frame) walkBelow(above []*Frame, visit func(*Frame, []*Frame)) {
+	visit(f, above)
+	above = append(slices.Clip(above), f)
+	for _, child := range f.Children {
+		child.walkBelow(above, visit)
+	}
+}
+
+// inclusive gives seconds by function name, outermost calls only.
+func (f *Frame) inclusive() map[string]float64 {
+	seconds := map[string]float64{}
+	f.walk(func(f *Frame, above []*Frame) {
+		recursive := slices.ContainsFunc(above, func(a *Frame) bool { return a.name() == f.name() })
+		if !f.bracketed() && !recursive {
+			seconds[f.name()] += f.Time
+		}
+	})
+	return seconds
+}
+
+// under gives the seconds of a leaf that stands directly under a function.
+func (f *Frame) under(function, leaf string) (seconds float64) {
+	f.walk(func(f *Frame, above []*Frame) {
+		if f.Function == leaf && len(above) > 0 && above[len(above)-1].name() == function {
+			seconds += f.Time
+		}
+	})
+	return seconds
+}
+
+// find gives the outermost frame of a function, nil if there is none.
+func (f *Frame) find(function string) (found *Frame) {
+	f.walk(func(f *Frame, _ []*Frame) {
+		if found == nil && f.name() == function {
+			found = f
+		}
+	})
+	return found
+}
+
+// String draws the tree.
+func (f *Frame) String() string {
+	var text strings.Builder
+	f.walk(func(f *Frame, above []*Frame) {
+		fmt.Fprintf(&text, "%s%s %.6f %s:%d\n", strings.Repeat("  ", len(above)), f.Function, f.Time, f.ShortFile, f.Line)
+	})
+	return text.String()
+}
+
+// rounding is what a sum of times may be off by: half a microsecond each.
+func rounding(terms int) float64 { return 0.5e-6*float64(terms+1) + 1e-9 }
+
+// checkSums holds every unfiltered sampled record against the rules about sums.
+func checkSums(t testing.TB, records ...*Record) {
+	t.Helper()
+	for _, r := range records {
+		if !r.sampled() {
+			continue
+		}
+		root := r.tree(t)
+		duration := r.Stacktrace.Duration
+		if math.Abs(root.Time-duration) > rounding(1) || r.Request.Duration != duration {
+			t.Errorf("root %.6f and request %.6f of duration %.6f: %s", root.Time, r.Request.Duration, duration, r)
+		}
+		told, unknown := r.Stacktrace.CPUTime, 0.0
+		for _, seconds := range r.Request.Blocked {
+			told += seconds
+		}
+		root.walk(func(f *Frame, _ []*Frame) {
+			sum := 0.0
+			for _, child := range f.Children {
+				sum += child.Time
+			}
+			if sum > f.Time+rounding(len(f.Children)) {
+				t.Errorf("callees of %s take %.6f of its %.6f: %s\n%s", f.Function, sum, f.Time, r, root)
+			}
+			if f.Function == "[not sampled]" {
+				unknown += f.Time
+			}
+		})
+		if math.Abs(told+unknown-duration) > max(0.001*duration, rounding(16)) {
+			t.Errorf("on a CPU or blocked %.6f, not sampled %.6f, of %.6f: %s\n%s", told, unknown, duration, r, r.raw)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package e2e
+
+import (
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestNoneLostUnderLoad compares the number of records with the service's own count.
+func TestNoneLostUnderLoad(t *testing.T) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		t.Skip("no wrk here")
+	}
+	onEachWorker(t, func(t *testing.T, w worker) {
+		s := gunicorn(t, anyPython(), "app", w.flags...)
+		a := attach(t, s.PID)
+		out, err := exec.Command("wrk", "-t", "1", "-c", "4", "-d", "2s", "http://"+s.Address+"/").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		// wrk leaves with requests open; once this one is answered so are they, for it waits behind them.
+		served, err := strconv.Atoi(s.get(t, "/count").Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records := a.exactly(t, served+1)
+		told := a.summary(t)
+		if told.Records != served+1 || told.QueueFull+told.WriteFailed+told.Late > 0 {
+			t.Errorf("%d requests, and the agent says: %+v", served+1, told)
+		}
+		checkSums(t, records...)
+		byID(t, records)
+		complete := regexp.MustCompile(`(\d+) requests in`).FindSubmatch(out)
+		if n, _ := strconv.Atoi(string(complete[1])); n > served {
+			t.Errorf("wrk counts %d requests, the service %d", n, served)
+		}
+		t.Logf("%d requests", served)
+		checkNothingLost(t, told)
+	})
+}
+
+// checkNothingLost allows for stacks that found no room, which records tell, but not for transfers.
+func checkNothingLost(t *testing.T, s summary) {
+	t.Helper()
+	for cause, n := range s.LostEvents {
+		if n > 0 && !strings.Contains(cause, "stacks") {
+			t.Errorf("%d %s lost", n, cause)
+		}
+	}
+}
