@@ -231,3 +231,21 @@ func TestRequestBodies(t *testing.T) {
 		{"coding without chunks", []event{read("POST /p HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n" + get), wrote(ok2)}, []string{"POST /p 200 1,1,2,2@2"}},
 	}.run(t)
 }
+
+func TestLostBodyCounts(t *testing.T) {
+	head := "POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+	c := new(Conn)
+	opened, _ := c.Read(1, whole(head+"ff\r\n"))
+	q := opened[0]
+	c.Read(2, gap("", 300, "")) // hides the size of the next chunk
+	c.Read(3, gap("x", 100, "\r\n"))
+	want := int64(len(head) + 4 + 300 + 103)
+	if q.BytesIn != want {
+		t.Errorf("%d bytes in, want %d", q.BytesIn, want)
+	}
+	c.Wrote(4, whole(ok2))
+	c.Read(5, whole("rest"))
+	if q.BytesIn != want {
+		t.Errorf("%d bytes in after the end, want %d", q.BytesIn, want)
+	}
+}

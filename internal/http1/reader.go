@@ -47,8 +47,8 @@ func (r *reader) reset() {
 
 // beginRead prepares for a read that begins with p.
 func (r *reader) beginRead(p []byte) {
-	if r.state == readSkip || r.optional && beginsRequest(p) {
-		r.state = readBetween
+	if r.state == readSkip && r.req == nil || (r.state == readSkip || r.optional) && beginsRequest(p) {
+		r.state, r.req = readBetween, nil
 	}
 	r.optional = false
 	if !r.greeted && len(p) > 0 {
@@ -72,6 +72,7 @@ func (r *reader) feed(ts uint64, p []byte) (n int, head bool) {
 		case readPreamble:
 			used = r.feedPreamble(p[n:])
 		case readSkip:
+			r.count(int64(len(p) - n))
 			return len(p), false
 		default:
 			used, head = r.feedHead(p[n:])
@@ -91,12 +92,13 @@ func (r *reader) skip(n int64) (lost bool) {
 		r.line.cut()
 		return true
 	case readSkip:
+		r.count(n)
 		return false
 	case readBody, readPreamble:
 		used, pr := r.body.skip(n)
 		r.moved(used, pr)
-		if pr != bodyLost && used == n {
-			return false
+		if pr == bodyLost || used == n {
+			return pr == bodyLost
 		}
 	}
 	r.state, r.req = readSkip, nil
@@ -155,14 +157,19 @@ func (r *reader) feedBody(p []byte) (n int) {
 // moved acts on n bytes of the request's body and on what they did to it.
 func (r *reader) moved(n int64, pr progress) {
 	r.waits = false
-	if r.req != nil {
-		r.req.BytesIn += n
-	}
+	r.count(n)
 	switch pr {
 	case bodyDone:
 		r.state, r.req = readBetween, nil
 	case bodyLost:
-		r.state, r.req = readSkip, nil
+		r.state = readSkip // what is read until the answer ends is still of this body
+	}
+}
+
+// count adds n bytes to the request whose body is being read.
+func (r *reader) count(n int64) {
+	if r.req != nil {
+		r.req.BytesIn += n
 	}
 }
 
