@@ -6,6 +6,7 @@
 #include "target.bpf.h"
 #include "python.bpf.h"
 #include "stack.bpf.h"
+#include "lanes.bpf.h"
 #include "request.bpf.h"
 #include "process.bpf.h"
 

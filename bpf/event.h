@@ -18,6 +18,11 @@ enum event_kind {
 	EVENT_FORK,	  /* thread_event: pid is the child, peer the parent */
 	EVENT_EXEC,	  /* thread_event */
 	EVENT_EXIT,	  /* thread_event: the last thread of a process is gone */
+	EVENT_TASK,	  /* stack_event: creates an asyncio task around the coroutine object */
+	EVENT_STEP, /* stack_event: begins a step of the task around object; frames: its suspended chain */
+	EVENT_GREENLET, /* stack_event: a greenlet leaves the thread */
+	EVENT_THREAD,	/* stack_event: starts the thread in args[0] */
+	EVENT_HANDOFF,	/* stack_event: wakes the thread in args[0], which waited on a futex for work */
 };
 
 /* Why something was lost; indexes the losses map. */
@@ -59,15 +64,17 @@ enum stack_status {
 
 struct stack_event {
 	struct event event;
-	u64 connection; /* EVENT_WRITE: whose answer begins */
-	u64 args[2];	/* EVENT_SWITCH_OUT: first two arguments of the system call */
-	s32 syscall;	/* -1: not in one */
-	u32 state;	/* EVENT_SWITCH_OUT: task state, 0 when preempted */
-	u32 mode;	/* file type of the descriptor in args[0] (S_IFMT), 0: none */
-	u32 status;	/* enum stack_status */
-	u32 depth;	/* frames of the stack; more than FRAMES_MAX: the middle is missing */
+	u64 object; /* EVENT_WRITE: connection whose answer begins; EVENT_TASK, EVENT_STEP: coroutine */
+	u64 work;   /* contextvars.Context of the thread; EVENT_STEP: one that the chain's last frame holds */
+	u64 args[2]; /* EVENT_SWITCH_OUT: first two arguments of the system call;
+			EVENT_STEP: coroutine of the step before, its frame state */
+	s32 syscall; /* -1: not in one */
+	u32 state;   /* EVENT_SWITCH_OUT: task state, 0 when preempted */
+	u32 mode;    /* EVENT_SWITCH_OUT: file type of the descriptor in args[0] (S_IFMT), 0: none */
+	u32 status;  /* enum stack_status */
+	u32 depth;   /* frames of the stack; more than FRAMES_MAX: the middle is missing */
 	u32 pad;
-	struct frame frames[FRAMES_MAX]; /* leaf first */
+	struct frame frames[FRAMES_MAX]; /* leaf first; EVENT_STEP: root first */
 };
 
 struct thread_event {

@@ -26,6 +26,8 @@
 enum scratch_slot {
 	SCRATCH_SAMPLE,
 	SCRATCH_SWITCH,
+	SCRATCH_WAKE,
+	SCRATCH_UPROBE,
 	SCRATCH_SYSCALL,
 	SCRATCH_SLOTS,
 };
@@ -221,6 +223,8 @@ static __always_inline void py_walk(struct walk *w, struct target *t, struct tas
 		w->event.status = STACK_NO_THREAD;
 		return;
 	}
+	if (t->lanes)
+		w->event.work = read_user(w->thread + t->py.thread_context);
 	w->frame = read_user(w->thread + t->py.thread_frame);
 	if (w->frame && t->py.cframe != NO_OFFSET)
 		w->frame = read_user(w->frame + t->py.cframe);

@@ -451,12 +451,12 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 		u64 age = e->event.time - c->request;
 
 		c->answering = 1;
-		if (c->sampled && t && t->runtime == RUNTIME_PYTHON && age > STACK_AFTER_NS) {
+		if (c->sampled && t && t->runtime == RUNTIME_PYTHON && (t->lanes || age > STACK_AFTER_NS)) {
 			u64 id = bpf_get_current_pid_tgid();
 			struct walk *w = begin_stack(SCRATCH_SYSCALL, EVENT_WRITE, id >> 32, id);
 
 			if (w) {
-				w->event.connection = connection;
+				w->event.object = connection;
 				w->event.event.time = e->event.time;
 				send_stack(w, t, (struct task_struct *)bpf_get_current_task(),
 					   SCRATCH_SYSCALL);

@@ -18,7 +18,8 @@ static __always_inline struct walk *begin_stack(u32 slot, u32 kind, u32 pid, u32
 	if (!w)
 		return NULL;
 	stamp(&w->event.event, kind, pid, tid);
-	w->event.connection = 0;
+	w->event.object = 0;
+	w->event.work = 0;
 	w->event.args[0] = 0;
 	w->event.args[1] = 0;
 	w->event.syscall = -1;
@@ -28,10 +29,9 @@ static __always_inline struct walk *begin_stack(u32 slot, u32 kind, u32 pid, u32
 	return w;
 }
 
-static __always_inline void send_stack(struct walk *w, struct target *t, struct task_struct *task, u32 slot)
+/* Sends walk.event with the frames it has. */
+static __always_inline void send_frames(struct walk *w, struct target *t)
 {
-	py_walk(w, t, task, slot);
-
 	u32 frames = w->event.depth;
 
 	if (frames > FRAMES_MAX)
@@ -44,6 +44,12 @@ static __always_inline void send_stack(struct walk *w, struct target *t, struct 
 		count_loss(LOSS_RING_STACK);
 		__sync_fetch_and_add(&t->lost, 1);
 	}
+}
+
+static __always_inline void send_stack(struct walk *w, struct target *t, struct task_struct *task, u32 slot)
+{
+	py_walk(w, t, task, slot);
+	send_frames(w, t);
 }
 
 SEC("perf_event")

@@ -26,6 +26,44 @@ struct py_layout {
 	u32 frame_gen;	 /* frame objects: the generator that owns it */
 	u32 frame_size;	 /* bytes of a frame to read */
 	u32 code_mark;	 /* code objects: two words that name them: name and line table */
+	u32 code_locals; /* code objects: number of locals, cells and free variables */
+	u32 code_instrs; /* code objects of frame objects: bytes object of instructions */
+	u32 thread_context;
+	u32 frame_locals;
+	u32 frame_stack_top;
+	u32 frame_stack_depth; /* 3.10 */
+	u32 frame_value_stack; /* 3.10 */
+	u32 gen_frame;
+	u32 gen_state;
+	u32 task_coro;
+	u32 await_told_by;     /* enum await_told_by */
+	u32 wakeup_is_wrapper; /* up to 3.9 */
+};
+
+/* How a generator that awaits is told from one that stands at a plain yield. */
+enum await_told_by {
+	AWAIT_BY_OPCODE, /* up to 3.10: YIELD_FROM comes next */
+	AWAIT_BY_RESUME, /* 3.11, 3.12: by the argument of the RESUME that comes next */
+	AWAIT_BY_STATE,	 /* 3.13 */
+};
+
+/* Addresses of the types that a suspended chain is made of; 0: not known. */
+struct py_types {
+	u64 coroutine;
+	u64 generator;
+	u64 async_generator;
+	u64 asend;
+	u64 athrow;
+	u64 wrapper;
+	u64 anext;
+	u64 context;
+	u64 cell;
+};
+
+/* Which kinds of lanes a target was seen to have besides threads. */
+enum lanes {
+	LANES_TASKS = 1 << 0,
+	LANES_GREENLETS = 1 << 1,
 };
 
 enum runtime {
@@ -35,7 +73,11 @@ enum runtime {
 
 struct target {
 	u64 py_runtime; /* address of _PyRuntime */
+	u64 py_runtime_end;
 	struct py_layout py;
+	struct py_types py_types;
+	u32 lanes; /* enum lanes */
+	u32 pad;
 	u32 runtime;
 	u32 sample_every; /* one of so many requests gets stacks */
 	u64 requests;	  /* begun so far */

@@ -138,7 +138,11 @@ func (a *agent) poll() error {
 	if err != nil {
 		return err
 	}
-	a.services.visits(time.Now())
+	now := time.Now()
+	a.services.visits(now)
+	if a.sampling() {
+		a.services.recheck(now)
+	}
 	a.tracer.Quiet(func(w trace.Window) {
 		if e := a.probe.EndRequest(w.Connection, w.Begun); e != nil {
 			err = e

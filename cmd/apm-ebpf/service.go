@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"apm-ebpf/internal/filter"
 	"apm-ebpf/internal/probe"
@@ -18,7 +19,17 @@ type service struct {
 	filters  []filter.Filter
 	name     string
 	lines    bool
+
+	functions map[uint64]*symbol.Func // by code object and mark, as frames have them; nil: not looked up yet
+	checked   time.Time               // when the functions were last compared with the process's memory
 }
+
+// Functions are looked up again, in one read, when what is remembered of them is this old: the mark of a code object
+// tells it from most of those that had its address before, not from all.
+const recheckEvery = time.Second
+
+// functionLimit bounds what is remembered of a process that keeps making code objects.
+const functionLimit = 1 << 16
 
 func newService(pid int, o *options) (*service, error) {
 	process, err := target.Inspect(pid)
@@ -29,7 +40,7 @@ func newService(pid int, o *options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines}
+	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines, functions: map[uint64]*symbol.Func{}}
 	if s.name == "" {
 		s.name = process.Name()
 	}
@@ -55,9 +66,35 @@ func (s *service) calls(path *trace.Context, frames []probe.Frame) *trace.Contex
 		if s.lines {
 			line = s.symbols.LineOf(probe.Code(f), probe.Instr(f))
 		}
-		path = s.contexts.Call(path, s.symbols.Func(probe.Code(f)), int32(line))
+		path = s.contexts.Call(path, s.function(f), int32(line))
 	}
 	return path
+}
+
+func (s *service) function(f *probe.Frame) *symbol.Func {
+	fn := s.functions[f.Code]
+	if fn == nil {
+		if len(s.functions) >= functionLimit {
+			clear(s.functions)
+		}
+		fn = s.symbols.Seen(probe.Code(f), probe.Mark(f))
+		s.functions[f.Code] = fn
+	}
+	return fn
+}
+
+// recheck drops the names of code objects that have changed.
+func (s *service) recheck(now time.Time) {
+	if now.Sub(s.checked) < recheckEvery || len(s.functions) == 0 {
+		return
+	}
+	s.checked = now
+	codes := make([]uint64, 0, len(s.functions))
+	for code := range s.functions {
+		codes = append(codes, probe.Address(code))
+	}
+	s.symbols.Revalidate(codes)
+	clear(s.functions)
 }
 
 // wait tells what a thread waits for when it leaves its CPU.

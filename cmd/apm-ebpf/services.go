@@ -120,6 +120,13 @@ func (ss *services) visits(now time.Time) {
 	}
 }
 
+// recheck has every service compare what it remembers with its process.
+func (ss *services) recheck(now time.Time) {
+	for _, s := range ss.known {
+		s.recheck(now)
+	}
+}
+
 // of gives the service of a process, recognising it at once if it is at work before its first visit.
 func (ss *services) of(pid uint32) *service {
 	if s := ss.known[int(pid)]; s != nil {

@@ -43,6 +43,13 @@ type apmConnEvent struct {
 	Remote     [16]uint8
 }
 
+type apmCoroutineKey struct {
+	_         structs.HostLayout
+	Coroutine uint64
+	Pid       uint32
+	Pad       uint32
+}
+
 type apmEvent struct {
 	_    structs.HostLayout
 	Time uint64
@@ -67,6 +74,11 @@ const (
 	apmEventKindEVENT_FORK       apmEventKind = 10
 	apmEventKindEVENT_EXEC       apmEventKind = 11
 	apmEventKindEVENT_EXIT       apmEventKind = 12
+	apmEventKindEVENT_TASK       apmEventKind = 13
+	apmEventKindEVENT_STEP       apmEventKind = 14
+	apmEventKindEVENT_GREENLET   apmEventKind = 15
+	apmEventKindEVENT_THREAD     apmEventKind = 16
+	apmEventKindEVENT_HANDOFF    apmEventKind = 17
 )
 
 type apmFrame struct {
@@ -120,21 +132,33 @@ const (
 )
 
 type apmPyLayout struct {
-	_           structs.HostLayout
-	InterpHead  uint32
-	InterpNext  uint32
-	ThreadsHead uint32
-	ThreadNext  uint32
-	ThreadId    uint32
-	ThreadFrame uint32
-	Cframe      uint32
-	FramePrev   uint32
-	FrameCode   uint32
-	FrameInstr  uint32
-	FrameOwner  uint32
-	FrameGen    uint32
-	FrameSize   uint32
-	CodeMark    uint32
+	_               structs.HostLayout
+	InterpHead      uint32
+	InterpNext      uint32
+	ThreadsHead     uint32
+	ThreadNext      uint32
+	ThreadId        uint32
+	ThreadFrame     uint32
+	Cframe          uint32
+	FramePrev       uint32
+	FrameCode       uint32
+	FrameInstr      uint32
+	FrameOwner      uint32
+	FrameGen        uint32
+	FrameSize       uint32
+	CodeMark        uint32
+	CodeLocals      uint32
+	CodeInstrs      uint32
+	ThreadContext   uint32
+	FrameLocals     uint32
+	FrameStackTop   uint32
+	FrameStackDepth uint32
+	FrameValueStack uint32
+	GenFrame        uint32
+	GenState        uint32
+	TaskCoro        uint32
+	AwaitToldBy     uint32
+	WakeupIsWrapper uint32
 }
 
 type apmRequestKey struct {
@@ -151,17 +175,18 @@ const (
 )
 
 type apmStackEvent struct {
-	_          structs.HostLayout
-	Event      apmEvent
-	Connection uint64
-	Args       [2]uint64
-	Syscall    int32
-	State      uint32
-	Mode       uint32
-	Status     uint32
-	Depth      uint32
-	Pad        uint32
-	Frames     [256]apmFrame
+	_       structs.HostLayout
+	Event   apmEvent
+	Object  uint64
+	Work    uint64
+	Args    [2]uint64
+	Syscall int32
+	State   uint32
+	Mode    uint32
+	Status  uint32
+	Depth   uint32
+	Pad     uint32
+	Frames  [256]apmFrame
 }
 
 type apmStackStatus uint32
@@ -174,9 +199,24 @@ const (
 )
 
 type apmTarget struct {
-	_           structs.HostLayout
-	PyRuntime   uint64
-	Py          apmPyLayout
+	_            structs.HostLayout
+	PyRuntime    uint64
+	PyRuntimeEnd uint64
+	Py           apmPyLayout
+	PyTypes      struct {
+		_              structs.HostLayout
+		Coroutine      uint64
+		Generator      uint64
+		AsyncGenerator uint64
+		Asend          uint64
+		Athrow         uint64
+		Wrapper        uint64
+		Anext          uint64
+		Context        uint64
+		Cell           uint64
+	}
+	Lanes       uint32
+	Pad         uint32
 	Runtime     uint32
 	SampleEvery uint32
 	Requests    uint64
@@ -227,11 +267,14 @@ const (
 	apmMapListeners         = "listeners"
 	apmMapLosses            = "losses"
 	apmMapOpenRequests      = "open_requests"
+	apmMapPySteps           = "py_steps"
+	apmMapPySuspended       = "py_suspended"
 	apmMapPyThreads         = "py_threads"
 	apmMapScratch           = "scratch"
 	apmMapTargets           = "targets"
 	apmMapTickets           = "tickets"
 	apmProgEndRequest       = "end_request"
+	apmProgGreenletSwitch   = "greenlet_switch"
 	apmProgInetSockSetState = "inet_sock_set_state"
 	apmProgReadClock        = "read_clock"
 	apmProgSample           = "sample"
@@ -243,6 +286,9 @@ const (
 	apmProgSockRecvLength   = "sock_recv_length"
 	apmProgSockSendLength   = "sock_send_length"
 	apmProgSysExit          = "sys_exit"
+	apmProgTaskInit         = "task_init"
+	apmProgTaskStep         = "task_step"
+	apmProgTaskWakeup       = "task_wakeup"
 	apmProgTcpDestroySock   = "tcp_destroy_sock"
 	apmVarGates             = "gates"
 	apmVarUnusedConn        = "unused_conn"
@@ -299,6 +345,7 @@ type apmSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmProgramSpecs struct {
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
+	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
 	ReadClock        *ebpf.ProgramSpec `ebpf:"read_clock"`
 	Sample           *ebpf.ProgramSpec `ebpf:"sample"`
@@ -310,6 +357,9 @@ type apmProgramSpecs struct {
 	SockRecvLength   *ebpf.ProgramSpec `ebpf:"sock_recv_length"`
 	SockSendLength   *ebpf.ProgramSpec `ebpf:"sock_send_length"`
 	SysExit          *ebpf.ProgramSpec `ebpf:"sys_exit"`
+	TaskInit         *ebpf.ProgramSpec `ebpf:"task_init"`
+	TaskStep         *ebpf.ProgramSpec `ebpf:"task_step"`
+	TaskWakeup       *ebpf.ProgramSpec `ebpf:"task_wakeup"`
 	TcpDestroySock   *ebpf.ProgramSpec `ebpf:"tcp_destroy_sock"`
 }
 
@@ -325,6 +375,8 @@ type apmMapSpecs struct {
 	Listeners     *ebpf.MapSpec `ebpf:"listeners"`
 	Losses        *ebpf.MapSpec `ebpf:"losses"`
 	OpenRequests  *ebpf.MapSpec `ebpf:"open_requests"`
+	PySteps       *ebpf.MapSpec `ebpf:"py_steps"`
+	PySuspended   *ebpf.MapSpec `ebpf:"py_suspended"`
 	PyThreads     *ebpf.MapSpec `ebpf:"py_threads"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	Targets       *ebpf.MapSpec `ebpf:"targets"`
@@ -375,6 +427,8 @@ type apmMaps struct {
 	Listeners     *ebpf.Map `ebpf:"listeners"`
 	Losses        *ebpf.Map `ebpf:"losses"`
 	OpenRequests  *ebpf.Map `ebpf:"open_requests"`
+	PySteps       *ebpf.Map `ebpf:"py_steps"`
+	PySuspended   *ebpf.Map `ebpf:"py_suspended"`
 	PyThreads     *ebpf.Map `ebpf:"py_threads"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	Targets       *ebpf.Map `ebpf:"targets"`
@@ -391,6 +445,8 @@ func (m *apmMaps) Close() error {
 		m.Listeners,
 		m.Losses,
 		m.OpenRequests,
+		m.PySteps,
+		m.PySuspended,
 		m.PyThreads,
 		m.Scratch,
 		m.Targets,
@@ -419,6 +475,7 @@ type apmVariables struct {
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmPrograms struct {
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
+	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.Program `ebpf:"inet_sock_set_state"`
 	ReadClock        *ebpf.Program `ebpf:"read_clock"`
 	Sample           *ebpf.Program `ebpf:"sample"`
@@ -430,12 +487,16 @@ type apmPrograms struct {
 	SockRecvLength   *ebpf.Program `ebpf:"sock_recv_length"`
 	SockSendLength   *ebpf.Program `ebpf:"sock_send_length"`
 	SysExit          *ebpf.Program `ebpf:"sys_exit"`
+	TaskInit         *ebpf.Program `ebpf:"task_init"`
+	TaskStep         *ebpf.Program `ebpf:"task_step"`
+	TaskWakeup       *ebpf.Program `ebpf:"task_wakeup"`
 	TcpDestroySock   *ebpf.Program `ebpf:"tcp_destroy_sock"`
 }
 
 func (p *apmPrograms) Close() error {
 	return _ApmClose(
 		p.EndRequest,
+		p.GreenletSwitch,
 		p.InetSockSetState,
 		p.ReadClock,
 		p.Sample,
@@ -447,6 +508,9 @@ func (p *apmPrograms) Close() error {
 		p.SockRecvLength,
 		p.SockSendLength,
 		p.SysExit,
+		p.TaskInit,
+		p.TaskStep,
+		p.TaskWakeup,
 		p.TcpDestroySock,
 	)
 }

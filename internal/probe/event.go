@@ -54,7 +54,10 @@ func Owner(f *Frame) uint8 { return uint8(f.Instr >> 56) }
 func Instr(f *Frame) uint64 { return f.Instr & (1<<56 - 1) }
 
 // Code is the address of a frame's code object.
-func Code(f *Frame) uint64 { return f.Code & (1<<48 - 1) }
+func Code(f *Frame) uint64 { return Address(f.Code) }
+
+// Address is the address in a frame's Code, without the mark.
+func Address(code uint64) uint64 { return code & (1<<48 - 1) }
 
 // Mark is what the code object said when the stack was taken, as symbol.Python sums it up.
 func Mark(f *Frame) uint16 { return uint16(f.Code >> 48) }

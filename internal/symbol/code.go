@@ -13,6 +13,7 @@ type code struct {
 	used bool   // since the last trim
 	addr uint64 // of the PyCodeObject
 	sum  uint64 // fingerprint
+	mark uint16
 
 	versioned bool   // it has a co_version
 	units     uint64 // ob_size: number of 2-byte code units, 3.11 and later
@@ -37,15 +38,24 @@ const (
 	coIterableCoroutine = 0x100 // CO_ITERABLE_COROUTINE
 )
 
+// alive tells an object from what is left of one that was freed: allocators leave its type in place, but not its
+// reference count, which is 0 then or part of a pointer to the next free block.
+func alive(object []byte) bool {
+	const mostReferences = 1<<32 - 1 // of an immortal object, 3.12 and later (CPython Include/object.h)
+	count := word(object, 0)
+	return count > 0 && count <= mostReferences
+}
+
 // load reads a code object in three calls: the object, its strings, and both again, since what was read last need not
 // belong to what was read first.
 func (p *Python) load(addr uint64) *code {
 	l := p.layout
 	raw := make([]byte, l.CodeSize)
-	if err := p.mem.Read(raw, addr); err != nil || word(raw, l.ObjectType) != p.codeType {
+	if err := p.mem.Read(raw, addr); err != nil || word(raw, l.ObjectType) != p.codeType || !alive(raw) {
 		return unknown(addr)
 	}
 	c := &code{used: true, addr: addr, lineTable: word(raw, l.CodeLineTable)}
+	c.mark = markOf(word(raw, l.CodeLineTable-8), c.lineTable)
 	if !l.FrameIsObject {
 		c.units = word(raw, l.BytesSize)
 	}
@@ -67,7 +77,7 @@ func (p *Python) load(addr uint64) *code {
 	c.texts = [2]textRange{name.where, file.where}
 	c.sum = p.fingerprint(c, [3]target.Part{{Buf: raw, OK: true}, name.head(), file.head()})
 	again := p.ranges(c)
-	if err := p.mem.ReadParts(again[:]); err != nil || p.fingerprint(c, again) != c.sum {
+	if err := p.mem.ReadParts(again[:]); err != nil || p.fingerprint(c, again) != c.sum || !alive(again[0].Buf) {
 		return unknown(addr)
 	}
 	return c

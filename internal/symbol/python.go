@@ -71,6 +71,25 @@ func (p *Python) Layout() *Layout { return p.layout }
 // kept until Revalidate finds it changed; asking again costs one map lookup.
 func (p *Python) Func(addr uint64) *Func { return p.code(addr).fn }
 
+// Seen names the code object that bore a mark when a stack was taken: Unknown where another has taken its place since.
+func (p *Python) Seen(addr uint64, mark uint16) *Func {
+	c := p.code(addr)
+	if c.mark != mark {
+		p.Revalidate([]uint64{addr})
+		c = p.code(addr)
+	}
+	if c.mark != mark {
+		return Unknown
+	}
+	return c.fn
+}
+
+// markOf is how the kernel programs tell code objects at one address apart: by the addresses of their name and line
+// table (py_mark, bpf/python.bpf.h).
+func markOf(name, lineTable uint64) uint16 {
+	return uint16((name ^ lineTable<<1) * 0x9e3779b97f4a7c15 >> 48)
+}
+
 func (p *Python) code(addr uint64) *code {
 	if c := p.codes[addr]; c != nil {
 		c.used = true

@@ -1,0 +1,333 @@
+/*
+ * Lanes inside a Python thread: asyncio tasks and greenlets switch without a system call. Uprobes where
+ * a task is created and where its step begins (in _asyncio), and where a greenlet leaves (in greenlet);
+ * internal/target finds them, internal/trace reads what they tell. While no sampled request is open a
+ * hit costs its trap and one load. 5.10.
+ */
+#ifndef APM_LANES_H
+#define APM_LANES_H
+
+#include "stack.bpf.h"
+
+#define OBJECT_HEAD 192	     /* bytes of a coroutine up to its frame's stack top */
+#define CHAIN_MAX 128	     /* links of a suspended chain */
+#define LOCALS_MAX 32	     /* locals searched for a Context */
+#define SHORT_WAIT_NS 500000 /* a wait shorter than this is not worth its chain */
+#define TUPLE_SIZE 16	     /* PyVarObject.ob_size */
+#define TUPLE_ITEM 24	     /* PyTupleObject.ob_item */
+#define WRAPPED_TASK 16	     /* TaskStepMethWrapper.sw_task, TaskWakeupMethWrapper.ww_task */
+#define WRAPPED 16	     /* what asend, athrow, wrapper and anext objects drive */
+#define BYTES_DATA 32
+#define OPCODE_YIELD_FROM 72
+
+#if defined(__TARGET_ARCH_x86)
+#define UPROBE_ARG0(ctx) ((ctx)->di)
+#define UPROBE_ARG1(ctx) ((ctx)->si)
+#else
+#define UPROBE_ARG0(ctx) ((ctx)->regs[0])
+#define UPROBE_ARG1(ctx) ((ctx)->regs[1])
+#endif
+
+/* Thread -> coroutine of the task whose step began last. LRU, since threads end unseen here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u64);
+	__type(value, u64);
+} py_steps SEC(".maps");
+
+struct coroutine_key {
+	u64 coroutine;
+	u32 pid;
+	u32 pad;
+};
+
+/* Suspended coroutine -> since when. LRU, since they are freed unseen here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct coroutine_key);
+	__type(value, u64);
+} py_suspended SEC(".maps");
+
+/* The target, if a sampled request of it is open; notes that it has such lanes either way. */
+static __always_inline struct target *lanes_target(u32 kind)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct target *t = find_target(pid);
+
+	if (!t || t->runtime != RUNTIME_PYTHON)
+		return NULL;
+	if (!(t->lanes & kind))
+		t->lanes |= kind;
+	return gate_open(pid) ? t : NULL;
+}
+
+static __always_inline void send_lane_event(u32 kind, struct target *t, u64 object, u32 slot)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct walk *w = begin_stack(slot, kind, id >> 32, id);
+
+	if (!w)
+		return;
+	w->event.object = object;
+	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), slot);
+}
+
+#define HEAD_FIELD(head, offset) (*(u64 *)((head) + ((offset)&0xff)))
+
+static __always_inline void add_link(struct walk *w, struct target *t, u64 object, u64 code, u64 instr)
+{
+	u32 at = w->event.depth;
+
+	if (at >= CHAIN_MAX)
+		return;
+	w->event.frames[at].address = object;
+	w->event.frames[at].code = (code & 0xfffffffffff8ULL) | py_mark(t, code) << 48;
+	w->event.frames[at].instr = (instr & 0xffffffffffffffULL) | (u64)FRAME_OWNED_BY_GENERATOR << 56;
+	w->event.depth = at + 1;
+}
+
+/* The object that a suspended frame object (up to 3.10) awaits, 0: none. */
+static __always_inline u64 awaited_by_object(struct target *t, u64 frame, u64 code, s32 lasti)
+{
+	u64 instrs = read_user(code + t->py.code_instrs) + BYTES_DATA, top;
+	u32 depth = 0;
+	u8 opcode = 0;
+
+	if (lasti < 0)
+		return 0;
+	bool units = t->py.frame_stack_depth != NO_OFFSET; /* 3.10 counts units of 2 bytes */
+
+	bpf_probe_read_user(&opcode, 1, (void *)(instrs + (units ? 2 * ((u64)lasti + 1) : (u64)lasti + 2)));
+	if (opcode != OPCODE_YIELD_FROM)
+		return 0;
+	if (!units)
+		return read_user(read_user(frame + t->py.frame_stack_top) - 8);
+	bpf_probe_read_user(&depth, sizeof(depth), (void *)(frame + t->py.frame_stack_depth));
+	top = read_user(frame + t->py.frame_value_stack) + 8 * ((u64)depth - 1);
+	return read_user(top);
+}
+
+/* The object that a suspended frame (3.11 and later) awaits, 0: none. */
+static __always_inline u64 awaited_by_frame(struct target *t, u8 *head, u64 frame, u64 type, u64 instr)
+{
+	s8 state = head[t->py.gen_state & 0xff];
+	s32 top = *(s32 *)(head + ((t->py.gen_frame + t->py.frame_stack_top) & 0xfc));
+
+	if (state != -1 || top <= 0 || top >= 4096)
+		return 0;
+	if (t->py.await_told_by == AWAIT_BY_RESUME && type == t->py_types.generator) {
+		u8 argument = 0; /* 2: yield from, 3: await */
+
+		bpf_probe_read_user(&argument, 1, (void *)(instr + 3));
+		if (argument < 2 || argument > 7)
+			return 0;
+	}
+	return read_user(frame + t->py.frame_locals + 8 * ((u64)top - 1));
+}
+
+/*
+ * Takes one link of a suspended chain: walk.frame is the object to look at, afterwards the one it awaits;
+ * walk.thread the frame that waits. Returns nonzero while there is more.
+ */
+__noinline int py_link(u32 slot)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+	struct target *t;
+
+	if (!w)
+		return 0;
+	t = find_target(w->event.event.pid);
+	if (!t)
+		return 0;
+	u64 object = w->frame, next = 0;
+	u8 *head = w->chunk;
+
+	if (bpf_probe_read_user(head, OBJECT_HEAD, (void *)object)) {
+		HEAD_FIELD(head, 8) = 0; /* a small object at the end of its page */
+		bpf_probe_read_user(head, 24, (void *)object);
+		if (HEAD_FIELD(head, 8) == t->py_types.coroutine)
+			return 0;
+	}
+	u64 type = HEAD_FIELD(head, 8);
+
+	if (!type)
+		return 0;
+	if (type == t->py_types.asend || type == t->py_types.athrow || type == t->py_types.wrapper ||
+	    type == t->py_types.anext) {
+		w->frame = HEAD_FIELD(head, WRAPPED);
+		return w->frame != 0;
+	}
+	if (type != t->py_types.coroutine && type != t->py_types.generator &&
+	    type != t->py_types.async_generator)
+		return 0;
+	if (t->py.frame_owner == NO_OFFSET) {
+		u64 frame = HEAD_FIELD(head, t->py.gen_frame), code;
+		s32 lasti = -1;
+
+		if (!frame)
+			return 0; /* done */
+		code = read_user(frame + t->py.frame_code);
+		bpf_probe_read_user(&lasti, sizeof(lasti), (void *)(frame + t->py.frame_instr));
+		w->thread = frame;
+		next = awaited_by_object(t, frame, code, lasti);
+		add_link(w, t, object, code, (u32)lasti);
+	} else {
+		u32 at = t->py.gen_frame;
+		u64 instr = HEAD_FIELD(head, at + t->py.frame_instr);
+		s8 state = head[t->py.gen_state & 0xff];
+
+		if (state >= 0 && w->event.depth)
+			return 0; /* running or done */
+		w->thread = object + at;
+		next = awaited_by_frame(t, head, object + at, type, instr);
+		add_link(w, t, object, HEAD_FIELD(head, at + t->py.frame_code), instr);
+	}
+	w->frame = next;
+	return next != 0;
+}
+
+/* A Context among the locals of the frame that waits: a copy made for work handed to a thread. */
+__noinline int py_find_work(u32 slot)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+	struct target *t;
+	u32 locals = 0;
+
+	if (!w)
+		return 0;
+	t = find_target(w->event.event.pid);
+	if (!t)
+		return 0;
+	u64 frame = w->thread;
+	u64 code = read_user(frame + t->py.frame_code) & ~7ULL;
+
+	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
+	for (u32 i = 0; i < LOCALS_MAX; i++) {
+		if (i >= locals)
+			break;
+		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~7ULL;
+		u64 type = value ? read_user(value + 8) : 0;
+
+		if (type && type == t->py_types.cell) {
+			value = read_user(value + 16);
+			type = value ? read_user(value + 8) : 0;
+		}
+		if (type && type == t->py_types.context) {
+			w->event.work = value;
+			break;
+		}
+	}
+	return 0;
+}
+
+static __always_inline void walk_chain(struct walk *w, u64 coroutine, u32 slot)
+{
+	w->frame = coroutine;
+	w->thread = 0;
+	for (int i = 0; i < CHAIN_MAX; i++)
+		if (!py_link(slot))
+			break;
+	if (w->event.depth && w->frame && w->thread)
+		py_find_work(slot);
+}
+
+/* Frame state of a coroutine: above 0 it has finished. */
+static __always_inline u8 frame_state(struct target *t, u64 coroutine)
+{
+	u8 state = 0;
+
+	if (t->py.frame_owner == NO_OFFSET)
+		return read_user(coroutine + t->py.gen_frame) ? 0xff : 4;
+	bpf_probe_read_user(&state, 1, (void *)(coroutine + t->py.gen_state));
+	return state;
+}
+
+/*
+ * A step begins: the one before on this thread has ended. The chain of the task that goes on is walked
+ * now, when nothing of it can have changed, rather than when it was suspended.
+ */
+static __always_inline void begin_step(struct target *t, u64 task)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	u64 *last = bpf_map_lookup_elem(&py_steps, &id);
+	struct walk *w = begin_stack(SCRATCH_UPROBE, EVENT_STEP, id >> 32, id);
+
+	if (!w)
+		return;
+	struct coroutine_key key = {.coroutine = last ? *last : 0, .pid = id >> 32};
+	u64 coroutine = read_user(task + t->py.task_coro), now = w->event.event.time;
+
+	w->event.object = coroutine;
+	w->event.status = STACK_OK;
+	w->event.depth = 0;
+	if (key.coroutine) {
+		w->event.args[0] = key.coroutine;
+		w->event.args[1] = frame_state(t, key.coroutine);
+		bpf_map_update_elem(&py_suspended, &key, &now, BPF_ANY);
+	}
+	key.coroutine = coroutine;
+	u64 *since = bpf_map_lookup_elem(&py_suspended, &key);
+
+	if (since && now - *since < SHORT_WAIT_NS)
+		w->event.status = STACK_EMPTY;
+	else
+		walk_chain(w, coroutine, SCRATCH_UPROBE);
+	send_frames(w, t);
+	bpf_map_update_elem(&py_steps, &id, &coroutine, BPF_ANY);
+}
+
+/* tp_init of _asyncio.Task(self, args, kwds): args[0] is the coroutine. */
+SEC("uprobe")
+int task_init(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_TASKS);
+	u64 args = UPROBE_ARG1(ctx);
+
+	if (!t || (s64)read_user(args + TUPLE_SIZE) < 1)
+		return 0;
+	struct coroutine_key key = {
+	    .coroutine = read_user(args + TUPLE_ITEM),
+	    .pid = bpf_get_current_pid_tgid() >> 32,
+	};
+	bpf_map_delete_elem(&py_suspended, &key); /* of an earlier one at this address */
+	send_lane_event(EVENT_TASK, t, key.coroutine, SCRATCH_UPROBE);
+	return 0;
+}
+
+/* tp_call of TaskStepMethWrapper. */
+SEC("uprobe")
+int task_step(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_TASKS);
+
+	if (t)
+		begin_step(t, read_user(UPROBE_ARG0(ctx) + WRAPPED_TASK));
+	return 0;
+}
+
+/* task_wakeup(task, future), up to 3.9 tp_call of TaskWakeupMethWrapper. */
+SEC("uprobe")
+int task_wakeup(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_TASKS);
+	u64 task = UPROBE_ARG0(ctx);
+
+	if (t)
+		begin_step(t, t->py.wakeup_is_wrapper ? read_user(task + WRAPPED_TASK) : task);
+	return 0;
+}
+
+/* greenlet::Greenlet::g_switchstack(): the Python stack is still that of the greenlet that leaves. */
+SEC("uprobe")
+int greenlet_switch(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_GREENLETS);
+
+	if (t)
+		send_lane_event(EVENT_GREENLET, t, 0, SCRATCH_UPROBE);
+	return 0;
+}
+
+#endif
