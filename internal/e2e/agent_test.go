@@ -31,7 +31,7 @@ func attach(t testing.TB, pid int, flags ...string) *Agent {
 
 func startAgent(t testing.TB, path string, args ...string) *Agent {
 	t.Helper()
-	return &Agent{Process: startProcess(t, exec.Command(binary, args...)), path: path}
+	return &Agent{Process: startProcess(t, exec.Command(prepared(t).binary, args...)), path: path}
 }
 
 func (a *Agent) ready(t testing.TB) {
@@ -118,7 +118,7 @@ type Outcome struct {
 // runAgent runs a command line to its end; before is a program that starts it, with arguments.
 func runAgent(t testing.TB, environment []string, before []string, args ...string) Outcome {
 	t.Helper()
-	line := append(append(before, binary), args...)
+	line := append(append(before, prepared(t).binary), args...)
 	command := exec.Command(line[0], line[1:]...)
 	command.Env = append(os.Environ(), environment...)
 	var stdout bytes.Buffer

@@ -19,7 +19,7 @@ func plain(t testing.TB, python Python, host string) *Service {
 
 // TestPipelining sends requests without waiting for answers.
 func TestPipelining(t *testing.T) {
-	s := plain(t, anyPython(), "127.0.0.1")
+	s := plain(t, anyPython(t), "127.0.0.1")
 	a := attach(t, s.PID)
 	c := dial(t, s.Address)
 	const n = 50
@@ -50,7 +50,7 @@ func TestPipelining(t *testing.T) {
 
 // TestSplitHead sends a head in two pieces, cut at every byte.
 func TestSplitHead(t *testing.T) {
-	s := plain(t, anyPython(), "127.0.0.1")
+	s := plain(t, anyPython(t), "127.0.0.1")
 	a := attach(t, s.PID)
 	c := dial(t, s.Address)
 	const head = "GET /split HTTP/1.1\r\nHost: split\r\n\r\n"
@@ -92,7 +92,7 @@ func (c *Client) unread(t testing.TB) int64 {
 // TestLargeHead sends 60 KiB of headers, with the trace ID at the end.
 func TestLargeHead(t *testing.T) {
 	onEachWorker(t, func(t *testing.T, w worker) {
-		s := gunicorn(t, anyPython(), "app", append(w.flags, "--limit-request-fields", "1000", "--limit-request-field_size", "0")...)
+		s := gunicorn(t, anyPython(t), "app", append(w.flags, "--limit-request-fields", "1000", "--limit-request-field_size", "0")...)
 		a := attach(t, s.PID)
 		var headers strings.Builder
 		for i := 0; headers.Len() < 60<<10; i++ {
@@ -114,7 +114,7 @@ func TestLargeHead(t *testing.T) {
 // TestContinue has the server ask for the body.
 func TestContinue(t *testing.T) {
 	onEachWorker(t, func(t *testing.T, w worker) {
-		s := gunicorn(t, anyPython(), "app", w.flags...)
+		s := gunicorn(t, anyPython(t), "app", w.flags...)
 		a := attach(t, s.PID)
 		c := dial(t, s.Address)
 		head, _ := c.head("POST", "/echo", "Expect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n")
@@ -139,7 +139,7 @@ func TestContinue(t *testing.T) {
 // TestHTTP10 leaves out what HTTP/1.1 demands.
 func TestHTTP10(t *testing.T) {
 	onEachWorker(t, func(t *testing.T, w worker) {
-		s := gunicorn(t, anyPython(), "app", w.flags...)
+		s := gunicorn(t, anyPython(t), "app", w.flags...)
 		a := attach(t, s.PID)
 		c := dial(t, s.Address)
 		c.send(t, "GET /stream/3 HTTP/1.0\r\n\r\n")
@@ -159,7 +159,7 @@ func TestIPv6(t *testing.T) {
 		t.Skip("no IPv6 here: ", err)
 	}
 	listener.Close()
-	s := plain(t, anyPython(), "::1")
+	s := plain(t, anyPython(t), "::1")
 	a := attach(t, s.PID)
 	s.get(t, "/six")
 	r := a.exactly(t, 1)[0]
@@ -172,7 +172,7 @@ func TestIPv6(t *testing.T) {
 func TestHangUp(t *testing.T) {
 	for _, view := range []string{"/hold", "/hold-late"} {
 		onEachWorker(t, func(t *testing.T, w worker) {
-			s := gunicorn(t, anyPython(), "app", w.flags...)
+			s := gunicorn(t, anyPython(t), "app", w.flags...)
 			a := attach(t, s.PID)
 			gate := newGate(t)
 			for _, reset := range []bool{false, true} {

@@ -7,10 +7,13 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
@@ -18,42 +21,74 @@ import (
 // patience is how long anything may take that a test waits for. It says nothing about speed: machines may be busy.
 const patience = 30 * time.Second
 
-// binary is the agent, built once.
-var binary string
+// buildDir is where the agent is built.
+var buildDir string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	if why := unusable(); why != "" {
-		if os.Getenv("APM_EBPF_REQUIRE_BPF") == "1" {
-			fmt.Fprintln(os.Stderr, "e2e:", why)
-			return 1
-		}
-		fmt.Println("e2e: skipped:", why)
-		return 0
-	}
-	dir, err := os.MkdirTemp("", "apm-ebpf-e2e")
-	if err != nil {
+	var err error
+	if buildDir, err = os.MkdirTemp("", "apm-ebpf-e2e"); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // the agent also runs as other users
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		return 1
-	}
-	binary = filepath.Join(dir, "apm-ebpf")
-	build := exec.Command("go", "build", "-o", binary, "apm-ebpf/cmd/apm-ebpf")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "e2e: build the agent: %v\n%s", err, out)
-		return 1
-	}
-	if err := findPythons(); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		return 1
-	}
+	defer os.RemoveAll(buildDir)
 	return m.Run()
+}
+
+// ground is what every test stands on.
+type ground struct {
+	binary  string // the agent
+	pythons []Python
+	skip    string // why nothing can be tested
+	err     error
+}
+
+// prepare does its work when the first test asks, not in TestMain: what is read and asked of the environment there does
+// not count when the go command decides whether results are still good.
+var prepare = sync.OnceValue(func() (g ground) {
+	if g.skip = unusable(); g.skip != "" {
+		if os.Getenv("APM_EBPF_REQUIRE_BPF") == "1" {
+			g.err = errors.New(g.skip)
+		}
+		return g
+	}
+	if g.binary, g.err = build(); g.err == nil {
+		g.pythons, g.err = findPythons()
+	}
+	return g
+})
+
+// prepared skips or fails a test where there is no ground for it.
+func prepared(t testing.TB) ground {
+	t.Helper()
+	g := prepare()
+	if g.err != nil {
+		t.Fatal(g.err)
+	}
+	if g.skip != "" {
+		t.Skip(g.skip)
+	}
+	return g
+}
+
+// build makes the agent.
+func build() (binary string, err error) {
+	for _, dir := range []string{"../../cmd", "../../internal"} { // the results depend on them
+		if err := filepath.WalkDir(dir, func(string, fs.DirEntry, error) error { return nil }); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Chmod(buildDir, 0o755); err != nil { // the agent also runs as other users
+		return "", err
+	}
+	binary = filepath.Join(buildDir, "apm-ebpf")
+	command := exec.Command("go", "build", "-o", binary, "apm-ebpf/cmd/apm-ebpf")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the agent: %w\n%s", err, out)
+	}
+	return binary, nil
 }
 
 // unusable tells why BPF programs cannot be loaded here, or nothing.

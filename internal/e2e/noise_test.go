@@ -18,7 +18,7 @@ func TestOutgoingRequests(t *testing.T) {
 			io.WriteString(w, "from upstream")
 		}))
 		defer upstream.Close()
-		s := gunicorn(t, anyPython(), "app", w.flags...)
+		s := gunicorn(t, anyPython(t), "app", w.flags...)
 		a := attach(t, s.PID)
 		const n = 5
 		for range n {
@@ -45,7 +45,7 @@ func TestWhatOnlyLooksLikeHTTP(t *testing.T) {
 		}
 		defer database.Close()
 		go serveHeads(database)
-		s := gunicorn(t, anyPython(), "app", w.flags...)
+		s := gunicorn(t, anyPython(t), "app", w.flags...)
 		a := attach(t, s.PID)
 		const n = 5
 		for range n {

@@ -27,16 +27,12 @@ func (p Python) has(module string) bool {
 	return exec.Command(p.Path, "-c", "import "+module).Run() == nil
 }
 
-// pythons are the interpreters that were found, oldest first.
-var pythons []Python
-
-// findPythons looks into APM_EBPF_VENVS, or makes an environment of its own.
-func findPythons() error {
+// findPythons looks into APM_EBPF_VENVS, or makes an environment of its own. The oldest comes first.
+func findPythons() (pythons []Python, err error) {
 	dir := os.Getenv("APM_EBPF_VENVS")
 	if dir == "" {
-		var err error
 		if dir, err = makeVenv(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, minor := range minors {
@@ -47,13 +43,13 @@ func findPythons() error {
 	}
 	for _, version := range strings.Fields(os.Getenv("APM_EBPF_REQUIRE_PYTHONS")) {
 		if !slices.ContainsFunc(pythons, func(p Python) bool { return fmt.Sprint("3.", p.Minor) == version }) {
-			return fmt.Errorf("no Python %s with gunicorn in %s, which APM_EBPF_REQUIRE_PYTHONS asks for", version, dir)
+			return nil, fmt.Errorf("no Python %s with gunicorn in %s, which APM_EBPF_REQUIRE_PYTHONS asks for", version, dir)
 		}
 	}
 	if len(pythons) == 0 {
-		return fmt.Errorf("no Python with gunicorn in %s", dir)
+		return nil, fmt.Errorf("no Python with gunicorn in %s", dir)
 	}
-	return nil
+	return pythons, nil
 }
 
 // makeVenv makes an environment for the python3 on the PATH, unless it is there, and returns the directory it is in.
@@ -89,6 +85,7 @@ func makeVenv() (string, error) {
 
 // onEachPython runs a test on every interpreter and names the versions that are missing.
 func onEachPython(t *testing.T, test func(t *testing.T, python Python)) {
+	pythons := prepared(t).pythons
 	for _, minor := range minors {
 		i := slices.IndexFunc(pythons, func(p Python) bool { return p.Minor == minor })
 		t.Run(fmt.Sprintf("python3.%d", minor), func(t *testing.T) {
@@ -101,4 +98,8 @@ func onEachPython(t *testing.T, test func(t *testing.T, python Python)) {
 }
 
 // anyPython is the newest interpreter, for tests of what does not depend on it.
-func anyPython() Python { return pythons[len(pythons)-1] }
+func anyPython(t testing.TB) Python {
+	t.Helper()
+	pythons := prepared(t).pythons
+	return pythons[len(pythons)-1]
+}

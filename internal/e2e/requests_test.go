@@ -62,7 +62,7 @@ var exchanges = []exchange{
 // on one.
 func TestEveryRequestHasOneRecord(t *testing.T) {
 	onEachWorker(t, func(t *testing.T, w worker) {
-		s := gunicorn(t, anyPython(), "app", w.flags...)
+		s := gunicorn(t, anyPython(t), "app", w.flags...)
 		a := attach(t, s.PID)
 		sent := map[string]exchange{}
 		for _, x := range exchanges {
@@ -119,7 +119,7 @@ func checkExchange(t *testing.T, s *Service, x exchange, r *Record) {
 func TestWorkers(t *testing.T) {
 	for n := 1; n <= 4; n++ {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			s := gunicorn(t, anyPython(), "app", "-w", fmt.Sprint(n))
+			s := gunicorn(t, anyPython(t), "app", "-w", fmt.Sprint(n))
 			pids := s.workers(t, n)
 			a := attach(t, s.PID)
 			const each = 10

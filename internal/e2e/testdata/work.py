@@ -1,0 +1,239 @@
+"""Views whose functions tell how long they took, in the header X-Truth."""
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import truth
+from truth import crunch, part, timed
+
+
+@timed
+def doze():
+    time.sleep(0.03)
+
+
+@timed
+def receive():
+    a, b = socket.socketpair()
+    later(b.send, b'x')
+    a.recv(1)
+    a.close()
+    b.close()
+
+
+@timed
+def acquire():
+    lock = threading.Lock()
+    lock.acquire()
+    later(lock.release)
+    lock.acquire()
+
+
+@timed
+def read_pipe():
+    reading, writing = os.pipe()
+    later(os.write, writing, b'x')
+    os.read(reading, 1)
+    os.close(reading)
+    os.close(writing)
+
+
+@timed
+def wait_child():
+    child = os.fork()
+    if child == 0:
+        time.sleep(0.03)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+@timed
+def run_child():
+    subprocess.run([sys.executable, '-S', '-c', 'import time; time.sleep(0.03)'], check=True)
+
+
+@timed
+def poll():
+    a, b = socket.socketpair()
+    later(b.send, b'x')
+    p = select.poll()
+    p.register(a, select.POLLIN)
+    p.poll()
+    a.close()
+    b.close()
+
+
+@timed
+def epoll():
+    a, b = socket.socketpair()
+    later(b.send, b'x')
+    with select.epoll() as p:
+        p.register(a, select.EPOLLIN)
+        p.poll()
+    a.close()
+    b.close()
+
+
+@timed
+def accept():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        s.listen()
+        client = socket.socket()
+        later(client.connect, s.getsockname())
+        s.accept()[0].close()
+        client.close()
+
+
+@timed
+def fill():
+    """Sends more than fits until the other side reads."""
+    a, b = socket.socketpair()
+    later(drain, b)
+    a.sendall(b'x' * (1 << 22))
+    a.close()
+
+
+def drain(s):
+    while s.recv(1 << 20):
+        pass
+    s.close()
+
+
+@timed
+def sync():
+    with open(truth.__file__ + '.tmp', 'wb') as f:
+        f.write(b'x' * (1 << 20))
+        f.flush()
+        os.fsync(f.fileno())
+    os.unlink(f.name)
+
+
+def later(function, *args):
+    threading.Timer(0.03, function, args).start()
+
+
+@timed
+def compute():
+    crunch(25)
+
+
+@timed
+def outer():
+    crunch(5)
+    middle()
+    crunch(5)
+
+
+@timed
+def middle():
+    crunch(5)
+    inner()
+    time.sleep(0.005)
+
+
+@timed
+def inner():
+    crunch(5)
+    time.sleep(0.01)
+
+
+@timed
+def recurse(n=40):
+    if n:
+        return recurse(n - 1)
+    crunch(10)
+    time.sleep(0.01)
+
+
+@timed
+def consume():
+    return sum(rows(6))
+
+
+def rows(n):
+    for i in range(n):
+        with part('rows'):
+            crunch(3)
+            time.sleep(0.002)
+        yield i
+
+
+@timed
+def rescue():
+    try:
+        fail()
+    except ValueError:
+        crunch(8)
+
+
+@timed
+def fail():
+    try:
+        crunch(8)
+        fail_deeply()
+    finally:
+        crunch(4)
+
+
+@timed
+def fail_deeply():
+    crunch(8)
+    raise ValueError('on purpose')
+
+
+@timed
+def comprehend():
+    return [square(i) for i in range(4)]
+
+
+@timed
+def square(i):
+    crunch(4)
+    return i * i
+
+
+@timed
+def page():
+    for view in doze, receive, compute, outer, recurse, consume, rescue, comprehend:
+        view()
+
+
+@timed
+def sink(n=900):
+    if n:
+        return sink.__wrapped__(n - 1)
+    crunch(30)
+
+
+@timed
+def contend():
+    """Computes beside its like in other threads; tells its own time on a CPU."""
+    start = time.thread_time()
+    crunch(300)
+    truth.truth.seconds['cpu'] = time.thread_time() - start
+
+
+def named(k):
+    """A function that no other request may be seen in."""
+    name = 'only_%d' % k
+    space = {'crunch': crunch, 'time': time}
+    exec(compile('def %s():\n crunch(3)\n time.sleep(0.01)\n crunch(3)\n' % name, 'only.py', 'exec'), space)
+    return timed(space[name])
+
+
+ONLY = [named(k) for k in range(32)]
+VIEWS = {f.__name__: f for f in (doze, receive, acquire, read_pipe, wait_child, run_child, poll, epoll, accept, fill, sync,
+                                 compute, outer, recurse, consume, rescue, comprehend, page, sink, contend, *ONLY)}
+
+
+def app(environ, start_response):
+    truth.begin()
+    VIEWS[environ['PATH_INFO'].strip('/')]()
+    start_response('200 OK', [('Content-Length', '4'), ('X-Truth', json.dumps(truth.truth.seconds))])
+    return [b'done']
