@@ -22,3 +22,4 @@ const enum loss *unused_loss __attribute__((unused));
 const enum io_flag *unused_flag __attribute__((unused));
 const enum stack_status *unused_status __attribute__((unused));
 const enum runtime *unused_runtime __attribute__((unused));
+const enum await_told_by *unused_await __attribute__((unused));

@@ -19,6 +19,7 @@ enum {
 	NR_RECVFROM = 45,
 	NR_SENDMSG = 46,
 	NR_RECVMSG = 47,
+	NR_FUTEX = 202,
 };
 
 #define REGS_SYSCALL(r) ((s32)BPF_CORE_READ(r, orig_ax))
@@ -39,6 +40,7 @@ enum {
 	NR_RECVFROM = 207,
 	NR_SENDMSG = 211,
 	NR_RECVMSG = 212,
+	NR_FUTEX = 98,
 };
 
 #define REGS_SYSCALL(r) BPF_CORE_READ(r, syscallno)
@@ -53,14 +55,22 @@ enum {
 #endif
 
 /*
- * Registers that the current task had when it entered the kernel. Before 5.15 there is no helper;
- * they lie at the top of the kernel stack, whose size is 16 KiB on both architectures.
+ * Registers that a task had when it entered the kernel; task is a trusted pointer. Before 5.15 there is no
+ * helper; they lie at the top of the kernel stack, whose size is 16 KiB on both architectures.
  */
-static __always_inline struct pt_regs *user_regs(struct task_struct *task)
+static __always_inline struct pt_regs *task_regs(struct task_struct *task)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id___have, BPF_FUNC_task_pt_regs___have))
-		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+		return (struct pt_regs *)bpf_task_pt_regs(task);
 	return (struct pt_regs *)(BPF_CORE_READ(task, stack) + 16384 - bpf_core_type_size(struct pt_regs));
+}
+
+/* Those of the current task. */
+static __always_inline struct pt_regs *user_regs(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id___have, BPF_FUNC_task_pt_regs___have))
+		return task_regs(bpf_get_current_task_btf());
+	return task_regs((struct task_struct *)bpf_get_current_task());
 }
 
 #endif

@@ -278,6 +278,22 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	bpf_map_update_elem(&py_steps, &id, &coroutine, BPF_ANY);
 }
 
+/* A thread of a target starts another. */
+static __always_inline void thread_starts(u32 pid, u32 started)
+{
+	struct target *t = gate_open(pid) ? find_target(pid) : NULL;
+	u64 id = bpf_get_current_pid_tgid();
+	struct walk *w;
+
+	if (!t || t->runtime != RUNTIME_PYTHON)
+		return;
+	w = begin_stack(SCRATCH_WAKE, EVENT_THREAD, id >> 32, id);
+	if (!w)
+		return;
+	w->event.args[0] = started;
+	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), SCRATCH_WAKE);
+}
+
 /* tp_init of _asyncio.Task(self, args, kwds): args[0] is the coroutine. */
 SEC("uprobe")
 int task_init(struct pt_regs *ctx)

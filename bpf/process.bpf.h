@@ -4,7 +4,7 @@
 #ifndef APM_PROCESS_H
 #define APM_PROCESS_H
 
-#include "python.bpf.h"
+#include "lanes.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 SEC("tp_btf/sched_process_fork")
@@ -12,8 +12,10 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 {
 	u32 parent_pid = parent->tgid, pid = child->tgid;
 
-	if (pid == parent_pid)
-		return 0; /* a thread */
+	if (pid == parent_pid) {
+		thread_starts(pid, child->pid);
+		return 0;
+	}
 	struct target *t = find_target(parent_pid);
 
 	if (!t)

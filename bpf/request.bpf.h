@@ -471,7 +471,7 @@ int BPF_PROG(sock_recv_length, struct sock *sk, int ret, int flags)
 {
 	if (ret <= 0 || flags & MSG_PEEK)
 		return 0;
-	struct pt_regs *regs = user_regs((struct task_struct *)bpf_get_current_task());
+	struct pt_regs *regs = user_regs();
 
 	received(sk, ret, regs, REGS_SYSCALL(regs));
 	return 0;
@@ -480,7 +480,7 @@ int BPF_PROG(sock_recv_length, struct sock *sk, int ret, int flags)
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(sock_send_length, struct sock *sk, int ret, int flags)
 {
-	struct pt_regs *regs = user_regs((struct task_struct *)bpf_get_current_task());
+	struct pt_regs *regs = user_regs();
 
 	sent(sk, ret, regs, REGS_SYSCALL(regs));
 	return 0;

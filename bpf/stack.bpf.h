@@ -106,7 +106,7 @@ static __always_inline void switch_out(struct task_struct *task, u32 pid, bool p
 
 	if (!w)
 		return;
-	struct pt_regs *regs = user_regs(task);
+	struct pt_regs *regs = user_regs();
 
 	w->event.state = preempted ? 0 : task_state(task);
 	w->event.syscall = REGS_SYSCALL(regs);
@@ -130,13 +130,44 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_s
 	return 0;
 }
 
+/*
+ * Work for a thread that waits for some: a futex is woken that is not the interpreter lock, whose words
+ * lie in _PyRuntime.
+ */
+static __always_inline void hands_over(struct target *t, struct task_struct *task, u32 pid)
+{
+	struct task_struct *current = (struct task_struct *)bpf_get_current_task();
+	u64 id = bpf_get_current_pid_tgid();
+
+	if (t->runtime != RUNTIME_PYTHON || id >> 32 != pid)
+		return;
+	struct pt_regs *waker = user_regs(), *woken = task_regs(task);
+	u64 futex = REGS_ARG0(woken);
+
+	if (REGS_SYSCALL(waker) != NR_FUTEX || REGS_SYSCALL(woken) != NR_FUTEX ||
+	    (futex >= t->py_runtime && futex < t->py_runtime_end))
+		return;
+	struct walk *w = begin_stack(SCRATCH_WAKE, EVENT_HANDOFF, pid, id);
+
+	if (!w)
+		return;
+	w->event.args[0] = BPF_CORE_READ(task, pid);
+	send_stack(w, t, current, SCRATCH_WAKE);
+}
+
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct *task)
 {
 	u32 pid = task->tgid;
 
-	if (gate_open(pid) && find_target(pid))
-		send_thread_event(EVENT_WAKE, pid, task->pid, bpf_get_current_pid_tgid(), BPF_RB_NO_WAKEUP);
+	if (!gate_open(pid))
+		return 0;
+	struct target *t = find_target(pid);
+
+	if (!t)
+		return 0;
+	hands_over(t, task, pid);
+	send_thread_event(EVENT_WAKE, pid, task->pid, bpf_get_current_pid_tgid(), BPF_RB_NO_WAKEUP);
 	return 0;
 }
 

@@ -64,8 +64,10 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 			return err
 		}
 	}
-	if err := a.probe.SetSampling(false); err != nil {
-		return err
+	for _, on := range []bool{true, false} { // the first time takes milliseconds, which a request should not pay
+		if err := a.probe.SetSampling(on); err != nil {
+			return err
+		}
 	}
 	log.Log().Ints("pids", a.services.pids()).Int("frequency", a.probe.Frequency()).Msg("ready")
 	return a.loop(ctx, reopen)
@@ -209,8 +211,6 @@ func (a *agent) setClock() {
 // handle takes one event of the kernel programs.
 func (a *agent) handle(e *probe.Event) {
 	switch e.Kind {
-	case probe.KindSample, probe.KindSwitchOut, probe.KindWrite:
-		a.stack(e)
 	case probe.KindSwitchIn:
 		a.tracer.SwitchIn(e.PID, e.TID, e.Time)
 	case probe.KindWake:
@@ -233,6 +233,8 @@ func (a *agent) handle(e *probe.Event) {
 	case probe.KindExit:
 		a.tracer.Exit(e.PID, e.Time)
 		a.services.exited(e.PID)
+	default:
+		a.stack(e)
 	}
 }
 
@@ -242,18 +244,23 @@ func (a *agent) stack(e *probe.Event) {
 		return
 	}
 	event := e.Stack()
-	broken := event.Status == probe.StackUnreadable
-	var path *trace.Context
-	if !broken {
-		path = s.context(e)
-	}
 	switch e.Kind {
 	case probe.KindSample:
-		a.tracer.Sample(e.PID, e.TID, e.Time, path, broken)
+		a.tracer.Sample(e.PID, e.TID, e.Time, s.stackOf(e))
 	case probe.KindSwitchOut:
-		a.tracer.SwitchOut(e.PID, e.TID, e.Time, path, s.wait(event))
+		a.tracer.SwitchOut(e.PID, e.TID, e.Time, s.stackOf(e), s.wait(event))
 	case probe.KindWrite:
-		a.tracer.Write(e.PID, e.TID, e.Time, path)
+		a.tracer.Write(e.PID, e.TID, e.Time, s.stackOf(e))
+	case probe.KindTask:
+		a.tracer.Task(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
+	case probe.KindStep:
+		a.tracer.Step(e.PID, e.TID, e.Time, s.step(e))
+	case probe.KindGreenlet:
+		a.tracer.Greenlet(e.PID, e.TID, e.Time, s.stackOf(e))
+	case probe.KindThread:
+		a.tracer.Thread(e.PID, e.TID, e.Time, s.stackOf(e), uint32(event.Args[0]))
+	case probe.KindHandoff:
+		a.tracer.Handoff(e.PID, e.TID, e.Time, s.stackOf(e), uint32(event.Args[0]))
 	}
 }
 

@@ -24,6 +24,7 @@ var blockedBy = map[trace.Reason]emit.Reason{
 	trace.Pipe:          emit.Pipe,
 	trace.Child:         emit.Child,
 	trace.RunQueue:      emit.RunQueue,
+	trace.Await:         emit.Await,
 	trace.Blocked:       emit.Other,
 }
 
@@ -114,6 +115,7 @@ func client(remote netip.AddrPort) string {
 // incomplete tells why the record tells less than the whole.
 func incomplete(r *trace.Request, truncated bool) (set emit.Incomplete) {
 	for flag, holds := range map[emit.Incomplete]bool{
+		emit.OwnerUndecided: r.Undecided,
 		emit.StackTruncated: truncated,
 		emit.EventsLost:     r.Lost > 0,
 		emit.NoResponse:     r.NoResponse,

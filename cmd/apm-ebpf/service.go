@@ -13,12 +13,12 @@ import (
 
 // service is one target process with what turns its addresses into names.
 type service struct {
-	process  *target.Process
-	symbols  *symbol.Python
-	contexts trace.Contexts
-	filters  []filter.Filter
-	name     string
-	lines    bool
+	process *target.Process
+	symbols *symbol.Python
+	stack   trace.Stack
+	filters []filter.Filter
+	name    string
+	lines   bool
 
 	functions map[uint64]*symbol.Func // by code object and mark, as frames have them; nil: not looked up yet
 	checked   time.Time               // when the functions were last compared with the process's memory
@@ -48,28 +48,69 @@ func newService(pid int, o *options) (*service, error) {
 	return s, nil
 }
 
-// context gives the path of a stack; nil where there is none.
-func (s *service) context(e *probe.Event) (path *trace.Context) {
-	leaf, root, missing := e.Frames()
-	path = s.calls(path, root)
-	if missing > 0 {
-		path = s.contexts.Call(path, trace.Truncated, 0)
+// stackOf names the frames of an event. The result is reused by the next call.
+func (s *service) stackOf(e *probe.Event) *trace.Stack {
+	event := e.Stack()
+	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Broken: event.Status == probe.StackUnreadable}
+	if s.stack.Broken {
+		return &s.stack
 	}
-	return s.calls(path, leaf)
+	leaf, root, missing := e.Frames()
+	s.addFrames(root)
+	if missing > 0 {
+		s.stack.Frames = append(s.stack.Frames, trace.Frame{Func: trace.Truncated})
+	}
+	s.addFrames(leaf)
+	if len(root) == 0 {
+		root = leaf
+	}
+	if len(root) > 0 {
+		s.stack.Root = root[len(root)-1].Address
+	}
+	return &s.stack
 }
 
-// calls extends a path by frames, which come leaf first.
-func (s *service) calls(path *trace.Context, frames []probe.Frame) *trace.Context {
+// addFrames appends frames, which come leaf first, to the stack.
+func (s *service) addFrames(frames []probe.Frame) {
 	for i := len(frames) - 1; i >= 0; i-- {
-		f := &frames[i]
-		line := 0
-		if s.lines {
-			line = s.symbols.LineOf(probe.Code(f), probe.Instr(f))
-		}
-		path = s.contexts.Call(path, s.function(f), int32(line))
+		s.stack.Frames = append(s.stack.Frames, s.frame(&frames[i]))
 	}
-	return path
 }
+
+func (s *service) frame(f *probe.Frame) trace.Frame {
+	frame := trace.Frame{Func: s.function(f)}
+	if frame.Func.Coroutine && probe.Owner(f) == ownedByGenerator {
+		frame.Task = f.Address
+		if layout := s.symbols.Layout(); !layout.FrameIsObject {
+			frame.Task -= uint64(layout.GenFrame) // the frame lies in the coroutine
+		}
+	}
+	if s.lines {
+		frame.Line = int32(s.symbols.LineOf(probe.Code(f), probe.Instr(f)))
+	}
+	return frame
+}
+
+// step names what is told of the beginning of a task's step.
+func (s *service) step(e *probe.Event) trace.Step {
+	event := e.Stack()
+	chain, _, _ := e.Frames()
+	frames := s.stack.Frames[:0]
+	for i := range chain {
+		frames = append(frames, s.frame(&chain[i]))
+	}
+	s.stack.Frames = frames
+	return trace.Step{
+		Coroutine: event.Object,
+		Chain:     frames,
+		Short:     event.Status == probe.StackEmpty,
+		Work:      event.Work,
+		LastDone:  event.Args[0] != 0 && int8(event.Args[1]) > 0,
+	}
+}
+
+// ownedByGenerator is FRAME_OWNED_BY_GENERATOR (CPython Include/internal/pycore_frame.h).
+const ownedByGenerator = 1
 
 func (s *service) function(f *probe.Frame) *symbol.Func {
 	fn := s.functions[f.Code]
@@ -125,6 +166,24 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		FrameOwner:  l.FrameOwner,
 		FrameGen:    l.FrameGen,
 		CodeMark:    l.CodeLineTable - 8,
+
+		CodeLocals:      l.CodeNLocals,
+		CodeInstrs:      l.CodeInstrs,
+		ThreadContext:   l.ThreadContext,
+		FrameLocals:     l.FrameLocals,
+		FrameStackTop:   l.FrameStackTop,
+		FrameStackDepth: l.FrameStackDepth,
+		FrameValueStack: l.FrameValueStack,
+		GenFrame:        l.GenFrame,
+		GenState:        l.GenState,
+		TaskCoro:        l.TaskCoro,
+		AwaitToldBy:     probe.AwaitByState,
+	}
+	switch {
+	case l.FrameIsObject:
+		k.AwaitToldBy = probe.AwaitByOpcode
+	case l.Minor < 13:
+		k.AwaitToldBy = probe.AwaitByResume
 	}
 	for _, end := range []uint32{l.FramePrev + 8, l.FrameCode + 8, l.FrameInstr + 8, l.FrameOwner + 1, l.FrameGen + 8} {
 		if end > 8 || end == 1 { // NoOffset wraps around

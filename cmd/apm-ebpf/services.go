@@ -52,7 +52,8 @@ func (ss *services) add(pid int) error {
 	if err != nil {
 		return err
 	}
-	if err := ss.probe.AddPython(pid, s.process.Python.Runtime, layout); err != nil {
+	py := s.process.Python
+	if err := ss.probe.AddPython(pid, probe.Python{Runtime: py.Runtime, RuntimeEnd: py.RuntimeEnd, Layout: layout}); err != nil {
 		return err
 	}
 	ss.known[pid] = s

@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type apmAwaitToldBy uint32
+
+const (
+	apmAwaitToldByAWAIT_BY_OPCODE apmAwaitToldBy = 0
+	apmAwaitToldByAWAIT_BY_RESUME apmAwaitToldBy = 1
+	apmAwaitToldByAWAIT_BY_STATE  apmAwaitToldBy = 2
+)
+
 type apmClockReading struct {
 	_       structs.HostLayout
 	Jiffies uint64
@@ -161,6 +169,19 @@ type apmPyLayout struct {
 	WakeupIsWrapper uint32
 }
 
+type apmPyTypes struct {
+	_              structs.HostLayout
+	Coroutine      uint64
+	Generator      uint64
+	AsyncGenerator uint64
+	Asend          uint64
+	Athrow         uint64
+	Wrapper        uint64
+	Anext          uint64
+	Context        uint64
+	Cell           uint64
+}
+
 type apmRequestKey struct {
 	_          structs.HostLayout
 	Connection uint64
@@ -203,24 +224,13 @@ type apmTarget struct {
 	PyRuntime    uint64
 	PyRuntimeEnd uint64
 	Py           apmPyLayout
-	PyTypes      struct {
-		_              structs.HostLayout
-		Coroutine      uint64
-		Generator      uint64
-		AsyncGenerator uint64
-		Asend          uint64
-		Athrow         uint64
-		Wrapper        uint64
-		Anext          uint64
-		Context        uint64
-		Cell           uint64
-	}
-	Lanes       uint32
-	Pad         uint32
-	Runtime     uint32
-	SampleEvery uint32
-	Requests    uint64
-	Lost        uint64
+	PyTypes      apmPyTypes
+	Lanes        uint32
+	Pad          uint32
+	Runtime      uint32
+	SampleEvery  uint32
+	Requests     uint64
+	Lost         uint64
 }
 
 type apmThreadEvent struct {
@@ -291,6 +301,7 @@ const (
 	apmProgTaskWakeup       = "task_wakeup"
 	apmProgTcpDestroySock   = "tcp_destroy_sock"
 	apmVarGates             = "gates"
+	apmVarUnusedAwait       = "unused_await"
 	apmVarUnusedConn        = "unused_conn"
 	apmVarUnusedFlag        = "unused_flag"
 	apmVarUnusedIo          = "unused_io"
@@ -388,6 +399,7 @@ type apmMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmVariableSpecs struct {
 	Gates         *ebpf.VariableSpec `ebpf:"gates"`
+	UnusedAwait   *ebpf.VariableSpec `ebpf:"unused_await"`
 	UnusedConn    *ebpf.VariableSpec `ebpf:"unused_conn"`
 	UnusedFlag    *ebpf.VariableSpec `ebpf:"unused_flag"`
 	UnusedIo      *ebpf.VariableSpec `ebpf:"unused_io"`
@@ -459,6 +471,7 @@ func (m *apmMaps) Close() error {
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmVariables struct {
 	Gates         *ebpf.Variable `ebpf:"gates"`
+	UnusedAwait   *ebpf.Variable `ebpf:"unused_await"`
 	UnusedConn    *ebpf.Variable `ebpf:"unused_conn"`
 	UnusedFlag    *ebpf.Variable `ebpf:"unused_flag"`
 	UnusedIo      *ebpf.Variable `ebpf:"unused_io"`

@@ -18,7 +18,12 @@ const (
 	KindClose     = Kind(apmEventKindEVENT_CLOSE)      // IO, without data
 	KindFork      = Kind(apmEventKindEVENT_FORK)       // Thread: PID is the child, the peer its parent
 	KindExec      = Kind(apmEventKindEVENT_EXEC)
-	KindExit      = Kind(apmEventKindEVENT_EXIT) // the last thread of a process is gone
+	KindExit      = Kind(apmEventKindEVENT_EXIT)     // the last thread of a process is gone
+	KindTask      = Kind(apmEventKindEVENT_TASK)     // Stack: creates an asyncio task
+	KindStep      = Kind(apmEventKindEVENT_STEP)     // Stack: begins a task's step; its frames are the suspended chain, outermost first
+	KindGreenlet  = Kind(apmEventKindEVENT_GREENLET) // Stack: a greenlet leaves the thread
+	KindThread    = Kind(apmEventKindEVENT_THREAD)   // Stack: starts the thread in Args[0]
+	KindHandoff   = Kind(apmEventKindEVENT_HANDOFF)  // Stack: wakes the thread in Args[0], which waited on a futex
 )
 
 // Flags of an IO event, from bpf/event.h.
@@ -92,7 +97,7 @@ func decode(raw []byte) (e Event, ok bool) {
 
 func (e *Event) minSize() int {
 	switch e.Kind {
-	case KindSample, KindSwitchOut, KindWrite:
+	case KindSample, KindSwitchOut, KindWrite, KindTask, KindStep, KindGreenlet, KindThread, KindHandoff:
 		return int(unsafe.Offsetof(StackEvent{}.Frames))
 	case KindOpen:
 		return int(unsafe.Sizeof(ConnEvent{}))

@@ -30,6 +30,7 @@ type Probe struct {
 	config  Config
 	objects apmObjects
 	links   []link.Link
+	images  map[image]bool // that uprobes are attached to
 	ring    *ringbuf.Reader
 	reader  *reader
 	timer   *timer
@@ -39,7 +40,7 @@ type Probe struct {
 
 // Open loads and attaches the programs. Nothing is recorded before Add.
 func Open(config Config) (*Probe, error) {
-	p := &Probe{config: config}
+	p := &Probe{config: config, images: map[image]bool{}}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, explain(err)
@@ -133,6 +134,10 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.Sample = c.DetachProgram("sample")
 	p.objects.EndRequest = c.DetachProgram("end_request")
 	p.objects.ReadClock = c.DetachProgram("read_clock")
+	p.objects.TaskInit = c.DetachProgram("task_init")
+	p.objects.TaskStep = c.DetachProgram("task_step")
+	p.objects.TaskWakeup = c.DetachProgram("task_wakeup")
+	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
 }
 
 // Close detaches everything.

@@ -19,14 +19,32 @@ const NoOffset = uint32(0xffffffff)
 // bytes, NoOffset where there is none.
 type PythonLayout = apmPyLayout
 
-// AddPython makes a CPython process a target. runtime is the address of its _PyRuntime. Its children
-// become targets by themselves.
-func (p *Probe) AddPython(pid int, runtime uint64, layout PythonLayout) error {
+// PythonTypes are the addresses in a process of the types that suspended coroutines are made of.
+type PythonTypes = apmPyTypes
+
+// How a generator that awaits is told from one that stands at a plain yield, from bpf/target.bpf.h.
+const (
+	AwaitByOpcode = uint32(apmAwaitToldByAWAIT_BY_OPCODE) // up to 3.10
+	AwaitByResume = uint32(apmAwaitToldByAWAIT_BY_RESUME) // 3.11, 3.12
+	AwaitByState  = uint32(apmAwaitToldByAWAIT_BY_STATE)  // 3.13
+)
+
+// Python is what the kernel programs need to know of a CPython process.
+type Python struct {
+	Runtime, RuntimeEnd uint64 // extent of _PyRuntime
+	Layout              PythonLayout
+	Types               PythonTypes
+}
+
+// AddPython makes a CPython process a target. Its children become targets by themselves.
+func (p *Probe) AddPython(pid int, py Python) error {
 	t := apmTarget{
-		PyRuntime:   runtime,
-		Runtime:     uint32(apmRuntimeRUNTIME_PYTHON),
-		SampleEvery: max(p.config.SampleEvery, 1),
-		Py:          layout,
+		PyRuntime:    py.Runtime,
+		PyRuntimeEnd: py.RuntimeEnd,
+		Runtime:      uint32(apmRuntimeRUNTIME_PYTHON),
+		SampleEvery:  max(p.config.SampleEvery, 1),
+		Py:           py.Layout,
+		PyTypes:      py.Types,
 	}
 	if err := p.addListeners(pid); err != nil {
 		return err

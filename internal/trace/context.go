@@ -5,12 +5,11 @@ import "apm-ebpf/internal/symbol"
 // Context is a call path: a function, the functions below it and, where lines are told, the line at
 // which each of them stands. Equal paths of one Contexts are one Context, so a stack is a pointer.
 type Context struct {
-	Func   *symbol.Func
-	Line   int32 // 0 where lines are not told
-	depth  int32 // the outermost has 1
-	parent *Context
-
-	truncated bool // Truncated is on the path
+	fn        *symbol.Func
+	line      int32 // 0 where lines are not told
+	depth     int32 // the outermost has 1
+	truncated bool  // Truncated is on the path
+	parent    *Context
 }
 
 type contextKey struct {
@@ -27,9 +26,9 @@ type Contexts struct {
 	known map[contextKey]*Context
 }
 
-// Call gives the path of a function called from parent, nil for the outermost. It allocates nothing for
+// call gives the path of a function called from parent, nil for the outermost. It allocates nothing for
 // a path that is known.
-func (c *Contexts) Call(parent *Context, fn *symbol.Func, line int32) *Context {
+func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
 	key := contextKey{parent, fn, line}
 	if x := c.known[key]; x != nil {
 		return x
@@ -37,7 +36,7 @@ func (c *Contexts) Call(parent *Context, fn *symbol.Func, line int32) *Context {
 	if len(c.known) >= contextLimit || c.known == nil {
 		c.known = map[contextKey]*Context{} // who holds an old path keeps it alive
 	}
-	x := &Context{Func: fn, Line: line, parent: parent, depth: 1, truncated: fn == Truncated}
+	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated}
 	if parent != nil {
 		x.depth = parent.depth + 1
 		x.truncated = x.truncated || parent.truncated
@@ -46,7 +45,7 @@ func (c *Contexts) Call(parent *Context, fn *symbol.Func, line int32) *Context {
 	return x
 }
 
-// outermost is the first function of the path: it stays on the stack as long as its thread runs.
+// outermost is the first function of the path: it stays on the stack as long as its lane runs.
 func (c *Context) outermost() *Context {
 	if c == nil {
 		return nil
@@ -74,7 +73,7 @@ func common(a, b *Context) *Context {
 	}
 	shared := a
 	for a != b { // the same Context has the same parents
-		if a.Func != b.Func {
+		if a.fn != b.fn {
 			shared = a.parent
 		}
 		a, b = a.parent, b.parent

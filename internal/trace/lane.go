@@ -7,15 +7,57 @@ type slice struct {
 	from, to uint64 // CLOCK_MONOTONIC, ns
 	time     uint64 // to - from; less where several slices were folded into one
 	stack    *Context
+	work     uint64 // contextvars.Context in force
+	stacks   int32  // that were taken in it
 	why      Reason
-	stacks   int32 // that were taken in it
 }
 
+type laneKind uint8
+
+const (
+	threadLane laneKind = iota
+	greenletLane
+	taskLane
+)
+
 // lane is one sequence of execution, which has one stack at a time: what it did since the oldest open
-// request of its process was read. For a plain thread it is the thread.
+// request of its process was read. A task's stacks begin with its own coroutine; those of the others with
+// the thread's or the greenlet's outermost function.
 type lane struct {
+	kind   laneKind
 	slices []slice
 	limit  int // slices at which it is worth folding
+
+	parent  *lane    // that started it
+	started *Context // the parent's stack then
+	born    uint64   // when; 0: before anything was seen of it
+	begun   bool     // it has run since
+	ended   bool
+	below   *Context // task: the event loop's frames under its own
+	kids    []*lane  // that it started
+	works   []work   // that it handed to threads
+	grants  []grant  // thread: work that it was given
+
+	stack     *Context // last one seen
+	suspended uint64   // since when, 0: it isn't
+	untold    uint64   // suspended: up to where its running was told before; the stack since then comes with its next step
+	stepped   uint64   // when its last step began
+	answered  uint64   // end of the last request that it answered
+}
+
+// work is a Context that a lane made for another to run in, and when it can have been handed over.
+type work struct {
+	context  uint64
+	from, to uint64
+	stack    *Context
+}
+
+// grant is the time for which a thread works for another lane.
+type grant struct {
+	from, to uint64 // to is 0 while it does
+	giver    *lane
+	work     uint64 // Context of the giver
+	stack    *Context
 }
 
 // foldAt is how many slices a lane may have before those between two points at which a request can
@@ -23,29 +65,39 @@ type lane struct {
 const foldAt = 4096
 
 // add appends a slice, joined to the last one where they are alike.
-func (l *lane) add(from, to uint64, stack *Context, why Reason, stacks int32) {
-	if to <= from {
+func (l *lane) add(s slice) {
+	if s.to <= s.from {
 		return
 	}
+	s.time = s.to - s.from
 	if n := len(l.slices); n > 0 {
 		last := &l.slices[n-1]
-		if last.to == from && last.stack == stack && last.why == why {
-			last.to = to
-			last.time += to - from
-			last.stacks += stacks
+		if last.to == s.from && last.stack == s.stack && last.why == s.why && last.work == s.work {
+			last.to = s.to
+			last.time += s.time
+			last.stacks += s.stacks
 			return
 		}
 	}
-	l.slices = append(l.slices, slice{from, to, to - from, stack, why, stacks})
+	l.slices = append(l.slices, s)
 }
 
-// forget drops what ended before a point in time.
-func (l *lane) forget(before uint64) {
-	n := 0
-	for n < len(l.slices) && l.slices[n].to <= before {
-		n++
+// suspend takes the moment from which the lane waits while its thread goes on with others. told is up to
+// where its running is told.
+func (l *lane) suspend(now, told uint64) {
+	l.suspended, l.untold = now, told
+}
+
+// goOn tells the wait that has ended. stack is where the lane stood, nil where the last one seen must do.
+func (l *lane) goOn(now uint64, stack *Context) {
+	if stack == nil {
+		stack = l.stack
 	}
-	l.slices = slices.Delete(l.slices, 0, n)
+	if l.suspended != 0 {
+		l.add(slice{from: l.untold, to: l.suspended, stack: stack})
+		l.add(slice{from: l.suspended, to: now, stack: stack, why: Await, stacks: 1})
+	}
+	l.stack, l.suspended, l.untold = stack, 0, 0
 }
 
 // trim keeps the lane small: it forgets what ended before the oldest open request and folds the rest.
@@ -59,12 +111,29 @@ func (l *lane) trim(points []uint64) {
 	l.limit = max(foldAt, 2*len(l.slices))
 }
 
+// forget drops what ended before a point in time.
+func (l *lane) forget(before uint64) {
+	l.slices = slices.Delete(l.slices, 0, ended(l.slices, func(s slice) bool { return s.to <= before }))
+	l.works = slices.Delete(l.works, 0, ended(l.works, func(w work) bool { return w.to <= before }))
+	l.grants = slices.Delete(l.grants, 0, ended(l.grants, func(g grant) bool { return g.to != 0 && g.to <= before }))
+	l.kids = slices.Delete(l.kids, 0, ended(l.kids, func(k *lane) bool { return k.born <= before }))
+}
+
+// ended counts the entries at the beginning of a list that are over.
+func ended[T any](list []T, over func(T) bool) (n int) {
+	for n < len(list) && over(list[n]) {
+		n++
+	}
+	return n
+}
+
 // fold joins the slices of equal stacks between neighbouring points, which are in order. What a
 // request sees of its window is the same before and after, as long as its ends are among the points.
 func (l *lane) fold(points []uint64) {
 	type key struct {
 		stack *Context
 		why   Reason
+		work  uint64
 	}
 	var folded []slice
 	at := map[key]int{}
@@ -79,7 +148,7 @@ func (l *lane) fold(points []uint64) {
 			clear(at)
 			continue
 		}
-		k := key{s.stack, s.why}
+		k := key{s.stack, s.why, s.work}
 		if i, ok := at[k]; ok {
 			folded[i].time += s.time
 			folded[i].stacks += s.stacks
@@ -102,4 +171,12 @@ func (s *slice) within(from, to uint64) uint64 {
 		return 0
 	}
 	return min(to-from, s.time)
+}
+
+// told is up to when the lane tells what it did.
+func (l *lane) told() uint64 {
+	if n := len(l.slices); n > 0 {
+		return l.slices[n-1].to
+	}
+	return 0
 }

@@ -4,26 +4,54 @@ import "slices"
 
 // process is a target with its threads and the connections on which a sampled request may be open.
 type process struct {
-	threads map[uint32]*thread
-	open    map[*conn]struct{}
-	epoch   uint64 // raised when the first of the open connections opens: what was known of threads is old
+	contexts  Contexts
+	threads   map[uint32]*thread
+	tasks     map[uint64]*lane // by coroutine; the newest where an address was reused
+	greenlets map[uint64]*lane // by outermost frame
+	open      map[*conn]struct{}
+	epoch     uint64 // raised when the first of the open connections opens: what was known of lanes is old
+	since     uint64 // when that was
 }
 
 func newProcess() *process {
-	return &process{threads: map[uint32]*thread{}, open: map[*conn]struct{}{}}
+	return &process{
+		threads:   map[uint32]*thread{},
+		tasks:     map[uint64]*lane{},
+		greenlets: map[uint64]*lane{},
+		open:      map[*conn]struct{}{},
+	}
 }
 
 // thread gives the thread's state, fresh if nothing was seen of it since the first request was read.
 func (p *process) thread(tid uint32) *thread {
 	t := p.threads[tid]
 	if t == nil {
-		t = &thread{}
+		t = &thread{process: p, home: lane{limit: foldAt}}
 		p.threads[tid] = t
 	}
 	if t.epoch != p.epoch {
-		*t = thread{lane: lane{slices: t.lane.slices[:0], limit: foldAt}, epoch: p.epoch, answered: t.answered}
+		home := lane{slices: t.home.slices[:0], limit: foldAt, answered: t.home.answered}
+		*t = thread{process: p, home: home, epoch: p.epoch, tasks: t.tasks, greenlets: t.greenlets, idleAt: t.idleAt}
 	}
 	return t
+}
+
+func (p *process) task(key uint64) *lane {
+	l := p.tasks[key]
+	if l == nil {
+		l = &lane{kind: taskLane, limit: foldAt}
+		p.tasks[key] = l
+	}
+	return l
+}
+
+func (p *process) greenlet(key uint64) *lane {
+	l := p.greenlets[key]
+	if l == nil {
+		l = &lane{kind: greenletLane, limit: foldAt}
+		p.greenlets[key] = l
+	}
+	return l
 }
 
 // watched tells whether anything of the process is worth keeping.
@@ -32,6 +60,9 @@ func (p *process) watched() bool { return p != nil && len(p.open) > 0 }
 func (p *process) opened(c *conn) {
 	if len(p.open) == 0 {
 		p.epoch++
+		p.since = c.begun
+		clear(p.tasks)
+		clear(p.greenlets)
 	}
 	p.open[c] = struct{}{}
 }
@@ -50,9 +81,30 @@ func (p *process) points() (at []uint64) {
 	return slices.DeleteFunc(at, func(t uint64) bool { return t == 0 })
 }
 
-// trim bounds a thread's lane.
+// trim bounds the lane on a thread, and the lanes that have ended.
 func (p *process) trim(t *thread) {
-	if len(t.lane.slices) >= t.lane.limit {
-		t.lane.trim(p.points())
+	if l := t.lane; l != nil && len(l.slices) >= l.limit {
+		l.trim(p.points())
+	}
+}
+
+// lanesMax is how many tasks and greenlets a process may have before those that are over are dropped.
+const lanesMax = 8192
+
+// sweep drops the tasks and greenlets that ended before the oldest open request.
+func (p *process) sweep() {
+	if len(p.tasks)+len(p.greenlets) < lanesMax {
+		return
+	}
+	points := p.points()
+	if len(points) == 0 {
+		return
+	}
+	for _, lanes := range []map[uint64]*lane{p.tasks, p.greenlets} {
+		for key, l := range lanes {
+			if l.forget(points[0]); len(l.slices) == 0 && l.suspended == 0 && (l.ended || l.kind == greenletLane) {
+				delete(lanes, key)
+			}
+		}
 	}
 }

@@ -20,6 +20,7 @@ const (
 	Disk
 	Pipe
 	Child
+	Await
 	RunQueue
 	Blocked
 	reasons
@@ -40,6 +41,7 @@ var leaves = [reasons]*symbol.Func{
 	Disk:          {Name: "[disk]"},
 	Pipe:          {Name: "[pipe]"},
 	Child:         {Name: "[child]"},
+	Await:         {Name: "[await]"},
 	RunQueue:      {Name: "[runqueue]"},
 	Blocked:       {Name: "[blocked]"},
 }

@@ -24,9 +24,11 @@ type Request struct {
 	Lost          uint64 // stack events lost in its window
 	Cut           Cut
 
-	conn   *conn
-	lostAt uint64
-	thread *thread
+	Undecided bool // which lane served it could not be decided
+
+	lostAt  uint64
+	process *process
+	lane    *lane // that makes the first write of the answer
 }
 
 func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
@@ -35,7 +37,6 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
 		PID:     x.PID, TID: x.TID,
 		Local: c.local, Remote: c.remote,
 		Sampled: c.sampled && (first || t.sampleEvery <= 1),
-		conn:    c,
 		lostAt:  c.lost,
 	}
 	h.Owner = r
@@ -56,16 +57,26 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	}
 	r.Lost = c.lost - r.lostAt
 	if r.Sampled {
-		r.thread = t.process(r.PID).thread(r.TID)
-		if r.End > r.thread.told() {
-			r.thread.settle(now)
-		}
+		t.settle(r, now)
 	}
 	t.finished(r)
-	if r.thread != nil {
-		r.thread.answered = r.End
+	if r.lane != nil {
+		r.lane.answered = r.End
 	}
-	r.conn, r.thread = nil, nil
+	r.process, r.lane = nil, nil
+}
+
+// settle has everything told of the request's lane up to its end.
+func (t *Tracer) settle(r *Request, now uint64) {
+	r.process = t.process(r.PID)
+	th := r.process.thread(r.TID)
+	if r.lane == nil && !r.Undecided {
+		r.lane = th.answers()
+	}
+	if r.End > th.since || th.state == waiting {
+		th.settle(max(now, r.End))
+	}
+	r.Undecided = r.lane == nil
 }
 
 // Duration is the length of the request's window, ns.

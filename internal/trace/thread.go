@@ -9,57 +9,91 @@ const (
 	waiting
 )
 
-// thread turns what happens to a thread into the slices of its lane. A stretch on a CPU is shared by
-// its samples, with boundaries half-way between; one without a sample goes to what the stacks at both
-// its ends have in common. Leaving the CPU has no width: the stack there is where the wait begins.
+// thread turns what happens to a thread into slices of the lanes that run on it. A stretch on a CPU is
+// shared by its samples, with boundaries half-way between; one without a sample goes to what the stacks at
+// both its ends have in common. Leaving the CPU has no width: the stack there is where the wait begins.
 type thread struct {
-	lane     lane
-	epoch    uint64 // of the process when this was last true
-	answered uint64 // end of the last request that it answered
-	state    threadState
-	why      Reason   // waiting: for what
-	stack    *Context // last one seen
-	since    uint64   // running: up to where slices were told; waiting: since when
-	seen     uint64   // running: when the last sample of this stretch was taken, 0: none yet
-	woken    uint64   // waiting: when it could have gone on, 0: not yet
-	broken   bool     // the last sample could not be read
+	process *process
+	home    lane // of the thread itself
+	epoch   uint64
+
+	lane   *lane // that runs or waits on it; nil between lanes
+	outer  *lane // a task on whose stack the lane was created and runs (an eager task)
+	state  threadState
+	why    Reason   // waiting: for what
+	stack  *Context // last one seen of the lane
+	work   uint64   // Context in force then
+	since  uint64   // running: up to where slices were told; waiting: since when
+	seen   uint64   // running: when the last sample of this stretch was taken, 0: none yet
+	woken  uint64   // waiting: when it could have gone on, 0: not yet
+	broken bool     // the last sample could not be read
+
+	tasks     bool     // it runs an event loop
+	greenlets bool     // it runs greenlets
+	step      *lane    // task whose step runs
+	switched  uint64   // when a greenlet left last
+	idleAt    *Context // pool thread: where it waits for work
+	onFutex   bool     // waiting: on a futex that is not the interpreter lock's
 }
 
 // sample takes a stack seen on a CPU.
-func (t *thread) sample(now uint64, stack *Context, broken bool) {
-	if t.state != running { // its return to the CPU was not seen
+func (t *thread) sample(now uint64, s *Stack) {
+	if t.state == waiting { // its return to the CPU was not seen
 		t.resume(now)
+	}
+	stack, known := t.see(now, s)
+	if t.state == unseen {
+		t.state, t.since = running, now
+	}
+	if !known {
+		return
 	}
 	if t.seen != 0 {
 		t.ran(t.seen+(now-t.seen)/2, t.stack)
 	}
-	t.seen, t.stack, t.broken = now, stack, broken
+	t.seen, t.stack, t.work, t.broken = now, stack, s.Work, s.Broken
 }
 
 // ran tells the stretch up to now.
 func (t *thread) ran(now uint64, stack *Context) {
-	why, stacks := OnCPU, int32(0)
+	s := slice{from: t.since, to: now, stack: stack, work: t.work}
 	if t.seen != 0 {
-		stacks = 1
+		s.stacks = 1
 		if t.broken {
-			why = Unknown
+			s.why = Unknown
 		}
 	}
-	t.lane.add(t.since, now, stack, why, stacks)
+	if t.lane != nil {
+		t.lane.add(s)
+	}
 	t.since = max(t.since, now)
 }
 
-// cut ends the stretch at a point where a request may begin or end. stack is nil where none was taken.
-func (t *thread) cut(now uint64, stack *Context) {
-	switch {
-	case t.state == waiting:
-		t.resume(now)
-	case t.state == unseen:
-		t.since = now
-	case t.seen != 0:
+// runTo tells the stretch on a CPU that ends now with a stack, nil where none was taken.
+func (t *thread) runTo(now uint64, stack *Context) {
+	if t.seen != 0 {
 		t.ran(now, t.stack)
-	default:
+	} else {
 		t.ran(now, common(t.stack, stack))
+	}
+}
+
+// cut ends the stretch at a point where a request may begin or end.
+func (t *thread) cut(now uint64, s *Stack) {
+	var stack *Context
+	if t.state == waiting {
+		t.resume(now)
+	}
+	if s != nil {
+		stack, _ = t.see(now, s)
+		t.work = s.Work
+	} else if t.lane == nil && !t.tasks && !t.greenlets {
+		t.lane = &t.home
+	}
+	if t.state == unseen {
+		t.since = now
+	} else {
+		t.runTo(now, stack)
 	}
 	t.state, t.seen = running, 0
 	if stack != nil {
@@ -68,18 +102,17 @@ func (t *thread) cut(now uint64, stack *Context) {
 }
 
 // leave takes the moment at which the thread leaves its CPU.
-func (t *thread) leave(now uint64, stack *Context, why Reason) {
-	switch {
-	case t.state == waiting:
+func (t *thread) leave(now uint64, s *Stack, why Reason) {
+	if t.state == waiting {
 		t.resume(now)
-	case t.state == unseen:
-	case t.seen != 0:
-		t.ran(now, t.stack)
-	default:
-		t.ran(now, common(t.stack, stack))
+	}
+	stack, _ := t.see(now, s)
+	if t.state == running {
+		t.runTo(now, stack)
 	}
 	t.state, t.since, t.seen, t.woken = waiting, now, 0, 0
-	t.stack, t.why, t.broken = stack, why, false
+	t.stack, t.work, t.why, t.broken = stack, s.Work, why, false
+	t.onFutex = why == Lock
 }
 
 func (t *thread) wake(now uint64) {
@@ -102,19 +135,19 @@ func (t *thread) waited(now uint64) {
 	if t.woken != 0 && t.why != RunQueue {
 		woken = min(max(t.woken, t.since), now)
 	}
-	t.lane.add(t.since, woken, t.stack, t.why, 1)
-	t.lane.add(woken, now, t.stack, RunQueue, 0)
+	if t.lane != nil {
+		t.lane.add(slice{from: t.since, to: woken, stack: t.stack, work: t.work, why: t.why, stacks: 1})
+		t.lane.add(slice{from: woken, to: now, stack: t.stack, work: t.work, why: RunQueue})
+	}
 }
 
-// settle tells everything up to now, for a request that is cut there.
+// settle tells everything up to now, for a request that ends there.
 func (t *thread) settle(now uint64) {
 	switch t.state {
 	case running:
-		stack := t.stack
-		if t.seen == 0 {
-			stack = common(t.stack, nil)
+		if t.lane != nil {
+			t.runTo(now, nil)
 		}
-		t.ran(now, stack)
 	case waiting:
 		if now > t.since {
 			t.waited(now)
@@ -124,12 +157,4 @@ func (t *thread) settle(now uint64) {
 			t.since, t.woken = now, 0
 		}
 	}
-}
-
-// told is up to when the lane tells what the thread did.
-func (t *thread) told() uint64 {
-	if n := len(t.lane.slices); n > 0 {
-		return t.lane.slices[n-1].to
-	}
-	return 0
 }

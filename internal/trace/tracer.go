@@ -58,18 +58,19 @@ func (t *Tracer) watch(pid, tid uint32) (*process, *thread) {
 	return p, p.thread(tid)
 }
 
-// Sample takes a stack seen on a CPU; broken where it could not be read.
-func (t *Tracer) Sample(pid, tid uint32, now uint64, stack *Context, broken bool) {
+// Sample takes a stack seen on a CPU.
+func (t *Tracer) Sample(pid, tid uint32, now uint64, s *Stack) {
 	if p, th := t.watch(pid, tid); th != nil {
-		th.sample(now, stack, broken)
+		th.sample(now, s)
 		p.trim(th)
 	}
 }
 
 // SwitchOut takes the stack with which a thread leaves its CPU.
-func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, stack *Context, why Reason) {
+func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 	if p, th := t.watch(pid, tid); th != nil {
-		th.leave(now, stack, why)
+		th.leave(now, s, why)
+		th.rests(now)
 		p.trim(th)
 	}
 }
@@ -89,9 +90,64 @@ func (t *Tracer) Wake(pid, tid uint32, now uint64) {
 }
 
 // Write takes the stack of the thread that is about to tell its first write of an answer by Sent.
-func (t *Tracer) Write(pid, tid uint32, now uint64, stack *Context) {
+func (t *Tracer) Write(pid, tid uint32, now uint64, s *Stack) {
 	if _, th := t.watch(pid, tid); th != nil {
-		th.cut(now, stack)
+		th.cut(now, s)
+	}
+}
+
+// Task takes the creation of an asyncio task around a coroutine.
+func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine uint64) {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	p.sweep()
+	parent, stack := th.creates(now, s)
+	l := &lane{kind: taskLane, limit: foldAt, born: now, parent: parent, started: stack}
+	p.tasks[coroutine] = l
+	if parent != nil {
+		parent.kids = append(parent.kids, l)
+	}
+}
+
+// Step takes the beginning of a step of a task: the one before on the thread has ended.
+func (t *Tracer) Step(pid, tid uint32, now uint64, step Step) {
+	if p, th := t.watch(pid, tid); th != nil {
+		th.stepBegins(now, step)
+		p.trim(th)
+	}
+}
+
+// Greenlet takes the stack of a greenlet that gives its thread to another.
+func (t *Tracer) Greenlet(pid, tid uint32, now uint64, s *Stack) {
+	if p, th := t.watch(pid, tid); th != nil {
+		p.sweep()
+		th.greenletLeaves(now, s)
+	}
+}
+
+// Thread takes the start of a thread.
+func (t *Tracer) Thread(pid, tid uint32, now uint64, s *Stack, started uint32) {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	delete(p.threads, started) // what had the number before
+	if giver, stack := th.creates(now, s); giver != nil {
+		w := p.thread(started)
+		w.home.grants = append(w.home.grants, grant{from: now, giver: giver, work: s.Work, stack: stack})
+	}
+}
+
+// Handoff takes that a thread woke another that waited on a futex for work.
+func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	if giver, stack := th.creates(now, s); giver != nil {
+		p.thread(woken).given(grant{from: now, giver: giver, work: s.Work, stack: stack})
 	}
 }
 
@@ -160,6 +216,10 @@ func (t *Tracer) Sent(x *Transfer) {
 	for _, h := range began {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
+			if r.Sampled {
+				r.lane = t.process(x.PID).thread(x.TID).answers()
+				r.Undecided = r.lane == nil
+			}
 		}
 	}
 	for _, h := range ended {

@@ -1,0 +1,151 @@
+package trace
+
+import (
+	"cmp"
+	"slices"
+
+	"apm-ebpf/internal/filter"
+	"apm-ebpf/internal/symbol"
+)
+
+// call is a node of the tree: its time is its own, without its callees'.
+type call struct {
+	fn          *symbol.Func
+	time        int64
+	first, last int32 // callees, 0: none
+	next        int32 // caller's next callee
+}
+
+// place is where a path hangs in the tree.
+type place struct {
+	at   int32
+	path *Context
+}
+
+type lineKey struct{ call, line int32 }
+
+// builder makes call trees. It keeps its memory from tree to tree.
+type builder struct {
+	calls []call
+	nodes map[place]int32
+	lines map[lineKey]int64
+}
+
+func (b *builder) reset() {
+	if b.nodes == nil {
+		b.nodes, b.lines = map[place]int32{}, map[lineKey]int64{}
+	}
+	clear(b.nodes)
+	clear(b.lines)
+	b.calls = append(b.calls[:0], call{fn: request})
+}
+
+// add adds a slice's time to the path of its stack below a node.
+func (b *builder) add(s *slice, at int32, time int64) {
+	node := b.node(at, s.stack)
+	if leaf := leaves[s.why]; leaf != nil {
+		node = b.callee(node, leaf)
+	}
+	b.calls[node].time += time
+	for x := s.stack; x != nil; x = x.parent {
+		if x.line != 0 {
+			b.lines[lineKey{b.node(at, x), x.line}] += time
+		}
+	}
+}
+
+// node gives the tree's node of a path below another; that one itself for no path.
+func (b *builder) node(at int32, path *Context) int32 {
+	if path == nil {
+		return at
+	}
+	where := place{at, path}
+	if n, ok := b.nodes[where]; ok {
+		return n
+	}
+	n := b.callee(b.node(at, path.parent), path.fn)
+	b.nodes[where] = n
+	return n
+}
+
+// callee gives the node of a function called from another.
+func (b *builder) callee(caller int32, fn *symbol.Func) int32 {
+	for i := b.calls[caller].first; i != 0; i = b.calls[i].next {
+		if b.calls[i].fn == fn {
+			return i
+		}
+	}
+	at := int32(len(b.calls))
+	b.calls = append(b.calls, call{fn: fn})
+	if last := b.calls[caller].last; last != 0 {
+		b.calls[last].next = at
+	} else {
+		b.calls[caller].first = at
+	}
+	b.calls[caller].last = at
+	return at
+}
+
+// frames tells the tree, every frame after its callees. A branch's time does not count in its caller's.
+func (b *builder) frames() []*filter.Frame {
+	root := b.root()
+	made := make([]filter.Frame, len(b.calls))
+	frames := make([]*filter.Frame, 0, len(b.calls))
+	var visit func(at int32, above *filter.Frame, depth int) int64
+	visit = func(at int32, above *filter.Frame, depth int) int64 {
+		c, f := &b.calls[at], &made[at]
+		*f = filter.Frame{Function: c.fn.Name, File: c.fn.File, ShortFile: c.fn.ShortFile, Line: c.fn.Line, App: c.fn.App, Depth: depth}
+		if standsForNone(c.fn) && above != nil {
+			f.File, f.ShortFile, f.Line, f.App = above.File, above.ShortFile, above.Line, above.App
+		}
+		f.Time = c.time
+		for i := c.first; i != 0; i = b.calls[i].next {
+			if time := visit(i, f, depth+1); !isBranch(b.calls[i].fn) {
+				f.Time += time
+			}
+		}
+		f.Lines = b.linesOf(at)
+		frames = append(frames, f)
+		return f.Time
+	}
+	visit(root, nil, 0)
+	return frames
+}
+
+// root is the outermost function where all paths share one, else the frame [request]. What belongs to no
+// path moves below it.
+func (b *builder) root() int32 {
+	outermost := int32(0)
+	for i := b.calls[0].first; i != 0; i = b.calls[i].next {
+		if standsForNone(b.calls[i].fn) {
+			continue
+		}
+		if outermost != 0 {
+			return 0
+		}
+		outermost = i
+	}
+	if outermost == 0 {
+		return 0
+	}
+	b.calls[outermost].time += b.calls[0].time
+	for i := b.calls[0].first; i != 0; i = b.calls[i].next {
+		if i != outermost {
+			b.calls[b.callee(outermost, b.calls[i].fn)].time += b.calls[i].time
+		}
+	}
+	return outermost
+}
+
+func (b *builder) linesOf(at int32) (lines []filter.LineTime) {
+	if len(b.lines) == 0 {
+		return nil
+	}
+	for key, time := range b.lines {
+		if key.call == at {
+			lines = append(lines, filter.LineTime{Line: int(key.line), Time: time})
+		}
+	}
+	slices.SortFunc(lines, func(x, y filter.LineTime) int { return cmp.Compare(x.Line, y.Line) })
+	return lines
+}

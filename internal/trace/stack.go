@@ -1,0 +1,26 @@
+package trace
+
+import "apm-ebpf/internal/symbol"
+
+// Frame is one call of a stack.
+type Frame struct {
+	Func *symbol.Func
+	Line int32  // current line, 0 where lines are not told
+	Task uint64 // the coroutine object, where this is a coroutine's frame; it names an asyncio task
+}
+
+// Stack is what a thread was seen to do.
+type Stack struct {
+	Frames []Frame // outermost first; may be reused after the call
+	Root   uint64  // address of the outermost frame: it names a greenlet
+	Work   uint64  // contextvars.Context in force, 0 where not read
+	Broken bool    // it could not be read
+}
+
+// path gives the frames as a Context.
+func (c *Contexts) path(frames []Frame) (path *Context) {
+	for i := range frames {
+		path = c.call(path, frames[i].Func, frames[i].Line)
+	}
+	return path
+}

@@ -1,0 +1,193 @@
+package trace
+
+// justBegun is how long after the beginning of a step the task's own frame may not be there yet, ns.
+const justBegun = 100_000
+
+// see tells which lane shows the stack, and settles with the one that was on the thread before. It gives
+// the lane's own part of the stack; known is false where the stack tells nothing about the lane.
+func (t *thread) see(now uint64, s *Stack) (stack *Context, known bool) {
+	l, stack, outer, outerStack := t.resolve(s)
+	if l.kind != taskLane && t.step != nil && t.lane == t.step && t.seen == 0 && now-t.step.stepped < justBegun {
+		return t.stack, false // between the step's beginning and the coroutine's first instruction
+	}
+	switch {
+	case t.lane == nil:
+		t.take(l, max(t.since, t.switched))
+	case t.lane != l:
+		t.move(now, l, outer)
+	}
+	if outer != nil { // its creator stands below it all the while
+		from := max(l.born, outer.told())
+		outer.add(slice{from: from, to: now, stack: outerStack})
+		outer.stack = outerStack
+	}
+	t.outer = outer
+	l.stack, l.begun = stack, true
+	return stack, true
+}
+
+// resolve tells the lane of a stack: the outermost coroutine's task, else the greenlet, else the thread. A
+// task that runs on the stack of the one that creates it (eager, 3.12 and later) is the lane, until it is
+// suspended for the first time.
+func (t *thread) resolve(s *Stack) (l *lane, stack *Context, outer *lane, outerStack *Context) {
+	p := t.process
+	from := 0
+	for i := range s.Frames {
+		key := s.Frames[i].Task
+		if key == 0 {
+			continue
+		}
+		if l == nil {
+			l, from = p.task(key), i
+			if i > 0 {
+				l.below = p.contexts.path(s.Frames[:i])
+			}
+			continue
+		}
+		x := p.tasks[key]
+		if x != nil && x != l && x.parent == l && x.stepped == 0 && x.born >= l.stepped && !x.ended {
+			outer, outerStack = l, p.contexts.path(s.Frames[from:i])
+			l, from = x, i
+		}
+	}
+	if l == nil {
+		l = &t.home
+		if t.greenlets && s.Root != 0 {
+			l = p.greenlet(s.Root)
+		}
+	}
+	return l, p.contexts.path(s.Frames[from:]), outer, outerStack
+}
+
+// take puts a lane on the thread. It has run since from.
+func (t *thread) take(l *lane, from uint64) {
+	if l.suspended != 0 && l.suspended < from {
+		l.goOn(from, nil)
+	}
+	l.suspended = 0
+	t.lane, t.since, t.seen, t.stack, t.broken = l, from, 0, l.stack, false
+}
+
+// move takes a change of lanes that nothing told: it was half-way between what was seen last and now.
+func (t *thread) move(now uint64, l, outer *lane) {
+	at := max(t.since, t.seen)
+	at += (now - min(at, now)) / 2
+	if outer == t.lane && !l.begun {
+		at = max(l.born, t.since)
+	}
+	t.runTo(at, nil)
+	if t.lane.kind != threadLane && t.lane != outer {
+		t.lane.suspend(at, at)
+	}
+	t.take(l, at)
+}
+
+// Step is the beginning of a task's step.
+type Step struct {
+	Coroutine uint64
+	Chain     []Frame // where it was suspended, outermost first
+	Short     bool    // so shortly that the chain was not taken
+	Work      uint64  // a Context among the locals of the chain's last frame: handed to a thread
+	LastDone  bool    // the task of the step before has finished
+}
+
+// stepBegins takes the beginning of a task's step: the one before has ended.
+func (t *thread) stepBegins(now uint64, s Step) {
+	p := t.process
+	if t.state == waiting {
+		t.resume(now)
+	}
+	t.stepEnds(now, s.LastDone)
+	l := p.task(s.Coroutine)
+	if l.born == 0 && l.suspended == 0 && l.stepped == 0 {
+		l.suspend(p.since, p.since) // it was there before the first of the open requests
+	}
+	stack := p.contexts.path(s.Chain)
+	switch {
+	case len(s.Chain) <= 1 && !s.Short && !l.begun && l.born != 0: // created and not yet begun
+		l.add(slice{from: l.born, to: now, why: RunQueue})
+		l.stack, l.suspended = stack, 0
+	case s.Short:
+		l.goOn(now, nil)
+	default:
+		l.goOn(now, stack)
+	}
+	if s.Work != 0 {
+		l.works = append(l.works, work{context: s.Work, from: l.stepped, to: now, stack: stack})
+	}
+	t.tasks = true
+	t.take(l, now)
+	t.state, t.step, l.stepped, l.begun = running, l, now, true
+}
+
+// stepEnds takes the end of the step that runs. Where it stopped will be told by the next one's chain.
+func (t *thread) stepEnds(now uint64, done bool) {
+	l := t.step
+	t.step = nil
+	if l != nil && t.outer == l && t.lane != nil && t.lane != l { // an eager child was on top when last seen
+		t.pause(now, t.lane)
+		l.add(slice{from: l.told(), to: now, stack: l.stack})
+		l.suspend(now, now)
+	} else if l != nil && t.lane == l {
+		t.pause(now, l)
+	} else if l != nil && l.suspended == 0 {
+		l.suspend(now, now)
+	}
+	if l != nil && done {
+		if l.suspended != 0 {
+			l.add(slice{from: l.untold, to: l.suspended, stack: l.stack})
+		}
+		l.suspended, l.ended = 0, true
+	}
+	if t.lane != nil && t.lane.kind != taskLane {
+		t.runTo(now, nil)
+	}
+	t.lane, t.outer, t.since, t.seen = nil, nil, now, 0
+}
+
+// pause suspends the lane on the thread: its last sample holds until half-way to now.
+func (t *thread) pause(now uint64, l *lane) {
+	told := t.since
+	if t.seen != 0 {
+		t.ran(t.seen+(now-t.seen)/2, t.stack)
+		told = t.since
+	}
+	l.suspend(now, told)
+}
+
+// greenletLeaves takes the moment at which a greenlet gives its thread to another.
+func (t *thread) greenletLeaves(now uint64, s *Stack) {
+	if !t.greenlets && t.lane == &t.home {
+		t.lane = nil // it was a greenlet all along
+	}
+	t.greenlets = true
+	if t.state == waiting {
+		t.resume(now)
+	}
+	stack, _ := t.see(now, s)
+	if t.state == unseen {
+		t.state, t.since = running, now
+	}
+	t.runTo(now, stack)
+	t.lane.stack = stack
+	t.lane.suspend(now, now)
+	t.lane, t.since, t.switched, t.seen, t.stack = nil, now, now, 0, nil
+}
+
+// creates takes a lane's start by the one that shows the stack. It gives the starter and its stack.
+func (t *thread) creates(now uint64, s *Stack) (*lane, *Context) {
+	t.cut(now, s)
+	return t.lane, t.stack
+}
+
+// answers gives the lane that writes an answer on the thread now; nil where that can't be told: an event
+// loop writes for tasks too.
+func (t *thread) answers() *lane {
+	if t.lane == nil && !t.tasks && !t.greenlets {
+		return &t.home
+	}
+	if t.tasks && t.lane == &t.home {
+		return nil
+	}
+	return t.lane
+}
