@@ -11,10 +11,10 @@
 #define CHUNK 4096
 #define FRAME_SIZE_MAX 128
 #define DATA_STACK_NEAR 65536 /* a caller's frame further away lies elsewhere: in a generator */
-#define FRAMES_A_CALL 32
-#define WALK_CALLS 64 /* at most FRAMES_A_CALL * WALK_CALLS frames are walked */
-#define THREADS_A_CALL 64
-#define FIND_CALLS 32
+#define FRAMES_A_CALL 8
+#define WALK_CALLS 256 /* at most FRAMES_A_CALL * WALK_CALLS frames are walked */
+#define THREADS_A_CALL 16
+#define FIND_CALLS 128
 
 #define FRAME_OWNED_BY_GENERATOR 1
 #define FRAME_OWNED_BY_CSTACK 3 /* and above: entry shims without a function, 3.12+ (pycore_frame.h) */
