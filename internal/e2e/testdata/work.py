@@ -211,9 +211,17 @@ def sink(n=900):
     crunch(30)
 
 
+def contended():
+    both.wait()
+    contend()
+
+
+both = threading.Barrier(2)
+
+
 @timed
 def contend():
-    """Computes beside its like in other threads; tells its own time on a CPU."""
+    """Computes beside another thread; tells its own time on a CPU."""
     start = time.thread_time()
     crunch(300)
     truth.truth.seconds['cpu'] = time.thread_time() - start
@@ -229,7 +237,7 @@ def named(k):
 
 ONLY = [named(k) for k in range(32)]
 VIEWS = {f.__name__: f for f in (doze, receive, acquire, read_pipe, wait_child, run_child, poll, epoll, accept, fill, sync,
-                                 compute, outer, recurse, consume, rescue, comprehend, page, sink, contend, *ONLY)}
+                                 compute, outer, recurse, consume, rescue, comprehend, page, sink, contended, *ONLY)}
 
 
 def app(environ, start_response):

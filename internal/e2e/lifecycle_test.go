@@ -1,0 +1,257 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// TestMasterAndWorker names one, the other or both.
+func TestMasterAndWorker(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app")
+	pid := s.workers(t, 1)[0]
+	for _, flags := range [][]string{
+		{"--pid", strconv.Itoa(s.PID)},
+		{"--pid", strconv.Itoa(pid)},
+		{"--pid", fmt.Sprintf("%d,%d", s.PID, pid)},
+		{"--pid", strconv.Itoa(pid), "--pid", strconv.Itoa(s.PID)},
+	} {
+		t.Run(strings.Join(flags, " "), func(t *testing.T) {
+			first, _ := strconv.Atoi(strings.Split(flags[1], ",")[0])
+			a := attach(t, first, flags...)
+			s.get(t, "/")
+			if r := a.exactly(t, 1)[0]; r.Request.PID != pid {
+				t.Errorf("served by %d, want %d", r.Request.PID, pid)
+			}
+			announced := regexp.MustCompile(fmt.Sprintf(`"pid":%d,"runtime":"cpython 3\.%d\.\d+"`, pid, s.python.Minor))
+			if !announced.MatchString(a.Log.String()) {
+				t.Errorf("does not announce the worker")
+			}
+		})
+	}
+}
+
+// TestLaterWorkers has gunicorn start workers after the agent: one more, all anew, and one for a killed one.
+func TestLaterWorkers(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app")
+	a := attach(t, s.PID)
+	asked := 0
+	servedBy := func(pid int) {
+		t.Helper()
+		eventually(t, fmt.Sprint("a request served by ", pid), func() bool {
+			answer := s.get(t, "/")
+			asked++
+			return byID(t, a.await(t, asked))[answer.ID].Request.PID == pid
+		})
+	}
+	servedBy(s.workers(t, 1)[0])
+	s.signal(t, syscall.SIGTTIN)
+	second := s.workers(t, 2)[1]
+	servedBy(second)
+	s.signal(t, syscall.SIGHUP)
+	third := s.workers(t, 3)[2]
+	servedBy(third)
+	if err := syscall.Kill(third, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	servedBy(s.workers(t, 4)[3])
+	for _, r := range a.exactly(t, asked) {
+		if len(r.tree(t).Children) == 0 {
+			t.Errorf("no tree: %s", r)
+		}
+	}
+}
+
+// TestWorkerKilled kills a worker in the midst of a request whose functions are known from one before.
+func TestWorkerKilled(t *testing.T) {
+	onEachWorker(t, func(t *testing.T, w worker) {
+		s := gunicorn(t, anyPython(t), "app", w.flags...)
+		a := attach(t, s.PID)
+		gate := newGate(t)
+		c := dial(t, s.Address)
+		head, _ := c.head("GET", "/hold"+gate.query(), "Connection: close\r\n")
+		c.send(t, head)
+		gate.arrival()()
+		c.answer(t, "GET")
+		a.await(t, 1)
+		c = dial(t, s.Address)
+		head, id := c.head("GET", "/hold"+gate.query(), "")
+		c.send(t, head)
+		gate.arrival()
+		if err := syscall.Kill(s.workers(t, 1)[0], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		s.workers(t, 2)
+		s.get(t, "/")
+		records := a.exactly(t, 3)
+		checkSums(t, records...)
+		r := byID(t, records)[id]
+		if r == nil || !r.incomplete("target_exited") || !r.incomplete("no_response") || r.Request.Status != 0 {
+			t.Fatalf("the killed worker's request is told as %s", r)
+		}
+		if r.tree(t).find("hold") == nil {
+			t.Errorf("its tree lacks the view:\n%s", r.tree(t))
+		}
+	})
+}
+
+// TestAttachUnderLoad has agents come and go while requests are answered.
+func TestAttachUnderLoad(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app", "-k", "gthread", "--threads", "4", "-w", "2")
+	done := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if answer := s.get(t, "/nap/1"); answer.Text != "awake" {
+					t.Errorf("%s: %q", answer.Status, answer.Text)
+				}
+			}
+		})
+	}
+	for range 3 {
+		a := attach(t, s.PID)
+		a.await(t, 50)
+		a.stop(t)
+		byID(t, a.seen)
+		for _, r := range a.seen {
+			if r.Request.Status != 200 && !r.incomplete("agent_stopped") {
+				t.Errorf("%s", r.raw)
+			}
+		}
+	}
+	close(done)
+	clients.Wait()
+}
+
+// TestStop ends agents while a request is open.
+func TestStop(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app")
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(sig.String(), func(t *testing.T) {
+			a := attach(t, s.PID)
+			gate := newGate(t)
+			c := dial(t, s.Address)
+			head, id := c.head("GET", "/hold"+gate.query(), "")
+			c.send(t, head)
+			open := gate.arrival()
+			a.signal(t, sig)
+			if status := a.exit(t); status != 0 {
+				t.Errorf("ends with status %d", status)
+			}
+			open()
+			if answer := c.answer(t, "GET"); answer.Text != "released" {
+				t.Errorf("the service answers %q", answer.Text)
+			}
+			records := a.records(t)
+			if len(records) != 1 || records[0].Apitrace.TraceID != id || !records[0].incomplete("agent_stopped") {
+				t.Fatalf("the open request is told as\n%s", summaries(records))
+			}
+			checkSums(t, records...)
+			if view := records[0].tree(t).find("hold"); view == nil {
+				t.Errorf("its tree lacks the view:\n%s", records[0].tree(t))
+			}
+			if told := a.summary(t); told.Records != 1 || told.LostEvents == nil {
+				t.Errorf("sums up as %+v", told)
+			}
+		})
+	}
+}
+
+// programs counts the BPF programs of this machine.
+func programs(t testing.TB) int {
+	t.Helper()
+	out, err := exec.Command("bpftool", "prog", "show").Output()
+	if err != nil {
+		t.Skip("no bpftool here: ", err)
+	}
+	return len(regexp.MustCompile(`(?m)^\d+: `).FindAll(out, -1))
+}
+
+// TestAgentKilled leaves the kernel as it was.
+func TestAgentKilled(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app")
+	before := programs(t)
+	a := attach(t, s.PID)
+	if programs(t) <= before {
+		t.Error("the agent has no programs")
+	}
+	gate := newGate(t)
+	c := dial(t, s.Address)
+	head, _ := c.head("GET", "/hold"+gate.query(), "")
+	c.send(t, head)
+	open := gate.arrival()
+	a.signal(t, syscall.SIGKILL)
+	a.exit(t)
+	open()
+	if answer := c.answer(t, "GET"); answer.Text != "released" {
+		t.Errorf("the service answers %q", answer.Text)
+	}
+	eventually(t, "no programs are left", func() bool { return programs(t) <= before })
+	s.get(t, "/")
+	b := attach(t, s.PID)
+	s.get(t, "/")
+	b.exactly(t, 1)
+}
+
+// TestTargetExits has the agent outlive its only target.
+func TestTargetExits(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app")
+	a := attach(t, s.PID)
+	s.get(t, "/")
+	s.signal(t, syscall.SIGTERM)
+	s.exit(t)
+	if status := a.exit(t); status != 0 {
+		t.Errorf("ends with status %d", status)
+	}
+	if why := a.summary(t).Why; !strings.Contains(why, "exited") {
+		t.Errorf("says %q", why)
+	}
+	if n := len(a.records(t)); n != 1 {
+		t.Errorf("%d records, want 1", n)
+	}
+}
+
+// TestExec has a target become another program, which becomes a server.
+func TestExec(t *testing.T) {
+	python := anyPython(t)
+	command := exec.Command(python.Path, "-c", `
+import os, sys
+print('ready', file=sys.stderr, flush=True)
+sys.stdin.readline()
+os.execv('/bin/sh', ['sh', '-c', 'read line; exec "$0" plain.py 127.0.0.1', sys.executable])`)
+	command.Dir = testdata(t)
+	in, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Service{Process: startProcess(t, command), python: python}
+	s.Log.wait(t, "ready", 1)
+	a := attach(t, s.Process.Process.Pid)
+	if _, err := in.Write([]byte("become a shell\n")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is a shell", func() bool {
+		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.Process.Process.Pid))
+		return !strings.Contains(exe, "python")
+	})
+	if _, err := in.Write([]byte("become a server\n")); err != nil {
+		t.Fatal(err)
+	}
+	s.Address = "127.0.0.1:" + s.Log.wait(t, `Listening at: (\d+)`, 1)[0]
+	s.get(t, "/after")
+	if r := a.exactly(t, 1)[0]; r.Endpoint != "/after" || r.ProcName != "plain.py" || r.tree(t).find("do_GET") == nil {
+		t.Errorf("%s", r.raw)
+	}
+}
