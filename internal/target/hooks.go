@@ -1,0 +1,147 @@
+package target
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ProbeFile is a file of a process for uprobes to go on. It stays open, and reachable by Path, until it is closed, so
+// that the file that is probed is the one that was read, whatever the process does to its paths and mappings meanwhile.
+type ProbeFile struct {
+	Path          string // below /proc/self/fd
+	Device, Inode uint64 // which file: processes that map the same one share its probes
+
+	file *os.File
+}
+
+// Close lets go of the file. Probes that are attached by then stay.
+func (f *ProbeFile) Close() error { return f.file.Close() }
+
+// Asyncio tells where the module _asyncio, a shared object or built into the interpreter, makes tasks and steps them
+// (CPython Modules/_asynciomodule.c). The functions begin with those offsets, in bytes from the start of the file, and
+// their arguments are in the registers still.
+type Asyncio struct {
+	ProbeFile
+	TaskInit uint64 // tp_init of Task(self, args, kwargs): the coroutine is kwargs["coro"] or the first of args
+	TaskStep uint64 // tp_call of TaskStepMethWrapper(self, args, kwargs): the task is at self+16
+	// TaskWakeup is task_wakeup(task, future), or where WakeupWraps is set (3.9 and older) the tp_call of
+	// TaskWakeupMethWrapper(self, args, kwargs), whose task is at self+16.
+	TaskWakeup  uint64
+	WakeupWraps bool
+}
+
+// Greenlet tells where a greenlet leaves the C stack of its thread, in bytes from the start of the file:
+// greenlet::Greenlet::g_switchstack(), which greenlet 2.0 and later export. The thread's Python stack is the leaving
+// greenlet's at that moment.
+type Greenlet struct {
+	ProbeFile
+	Switch uint64
+}
+
+const (
+	asyncioModule  = "_asyncio"
+	greenletModule = "_greenlet"
+	switchStack    = "_ZN8greenlet8Greenlet13g_switchstackEv"
+)
+
+// extension names the shared objects of a module: name.cpython-311-x86_64-linux-gnu.so, name.abi3.so, name.so.
+var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `)(\..+)?\.so$`)
+
+// LaneModules tells from the mappings alone whether the shared objects of asyncio and greenlet are loaded. An _asyncio
+// that is built into the interpreter is not seen here: it is there from the start. Errors: those of Mappings.
+func LaneModules(pid int) (asyncio, greenlet bool, err error) {
+	maps, err := (&Process{PID: pid, fs: proc}).Mappings()
+	_, asyncio = module(maps, asyncioModule)
+	_, greenlet = module(maps, greenletModule)
+	return asyncio, greenlet, err
+}
+
+// module gives the mapping of the code of a module's shared object.
+func module(maps []Mapping, name string) (Mapping, bool) {
+	for _, m := range maps {
+		found := extension.FindStringSubmatch(path.Base(m.Path))
+		if found != nil && found[1] == name && strings.Contains(m.Perm, "x") {
+			return m, true
+		}
+	}
+	return Mapping{}, false
+}
+
+// Asyncio finds the functions of _asyncio, which the caller must close. It gives nil where the module is not loaded,
+// and an error where it cannot be read or is not as CPython has it.
+func (p *Process) Asyncio() (*Asyncio, error) {
+	maps, err := p.Mappings()
+	if err != nil {
+		return nil, err
+	}
+	m, shared := module(maps, asyncioModule)
+	if !shared {
+		if p.Python == nil {
+			return nil, nil
+		}
+		m = p.Python.mapping
+	}
+	f, im, err := p.probeFile(m)
+	if err != nil {
+		return nil, err
+	}
+	a, err := findAsyncio(im)
+	if err == nil && a != nil {
+		a.ProbeFile = f
+		return a, nil
+	}
+	f.Close()
+	if err == nil && shared {
+		err = errNoTask
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find asyncio's tasks in %s of process %d: %w", m.Path, p.PID, err)
+	}
+	return nil, nil
+}
+
+// Greenlet finds where greenlets switch, which the caller must close. It gives nil where greenlet is not loaded, and an
+// error where it cannot be read or is older than 2.0.
+func (p *Process) Greenlet() (*Greenlet, error) {
+	maps, err := p.Mappings()
+	if err != nil {
+		return nil, err
+	}
+	m, ok := module(maps, greenletModule)
+	if !ok {
+		return nil, nil
+	}
+	f, im, err := p.probeFile(m)
+	if err != nil {
+		return nil, err
+	}
+	if at, ok := im.entry(im.lookup(switchStack)[switchStack].addr); ok {
+		return &Greenlet{f, at}, nil
+	}
+	f.Close()
+	return nil, fmt.Errorf("find greenlet's switch in %s of process %d: it does not export Greenlet::g_switchstack: use greenlet 2.0 or newer",
+		m.Path, p.PID)
+}
+
+// probeFile opens the file behind a mapping. What is mapped of it would not do where the file is gone: probes go on
+// files, and what goes on a file that other processes share must not be told by the memory of one.
+func (p *Process) probeFile(m Mapping) (f ProbeFile, im *image, err error) {
+	file, err := p.OpenMapping(m)
+	if err != nil {
+		return f, nil, err
+	}
+	var st unix.Stat_t
+	if im, err = openImage(file); err == nil {
+		err = unix.Fstat(int(file.Fd()), &st)
+	}
+	if err != nil {
+		file.Close()
+		return f, nil, fmt.Errorf("read %s of process %d: %w", m.Path, p.PID, err)
+	}
+	return ProbeFile{fmt.Sprintf("/proc/self/fd/%d", file.Fd()), st.Dev, st.Ino, file}, im, nil
+}

@@ -1,0 +1,171 @@
+package target
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"io"
+	"slices"
+)
+
+// slot is a function of a type: its number in a PyType_Spec (CPython Include/typeslots.h) and its offset in a
+// PyTypeObject (Include/cpython/object.h).
+type slot struct {
+	number uint32
+	offset uint64
+}
+
+var (
+	tpCall = slot{50, 128}
+	tpInit = slot{60, 296}
+)
+
+const (
+	typeName    = 24 // PyTypeObject.tp_name
+	typeSize    = 32 // .tp_basicsize
+	typeDealloc = 48 // .tp_dealloc
+	specSlots   = 24 // PyType_Spec.slots, .name being at 0
+	methMeth    = 8  // PyMethodDef.ml_meth, .ml_name being at 0
+	methFlags   = 16 // .ml_flags
+	methO       = 8  // METH_O
+	maxSlots    = 128
+)
+
+var errNoTask = errors.New("no type _asyncio.Task")
+
+// findAsyncio finds the functions by the names of their types: a static type begins 24 bytes before the pointer to its
+// name, up to 3.11, and a PyType_Spec at it, from 3.12 on. It gives nil where there is no _asyncio.Task.
+func findAsyncio(im *image) (*Asyncio, error) {
+	p, err := im.pointers()
+	if err != nil {
+		return nil, err
+	}
+	const task, step, qualified = "_asyncio.Task", "TaskStepMethWrapper", "_asyncio.TaskStepMethWrapper"
+	const wrapper, wakeup = "TaskWakeupMethWrapper", "task_wakeup"
+	refs := p.toNames(task, step, qualified, wrapper, wakeup)
+	if len(refs[task]) == 0 {
+		return nil, nil
+	}
+	a := &Asyncio{}
+	var ok [3]bool
+	a.TaskInit, ok[0] = only(p.functions(refs[task], tpInit))
+	a.TaskStep, ok[1] = only(p.functions(slices.Concat(refs[step], refs[qualified]), tpCall))
+	if a.TaskWakeup, a.WakeupWraps = only(p.functions(refs[wrapper], tpCall)); a.WakeupWraps {
+		ok[2] = true
+	} else {
+		a.TaskWakeup, ok[2] = only(p.methods(refs[wakeup]))
+	}
+	for i, what := range []string{"tp_init of Task", "tp_call of TaskStepMethWrapper", "task_wakeup"} {
+		if !ok[i] {
+			return nil, errors.New("not found, or more than once: " + what)
+		}
+	}
+	return a, nil
+}
+
+// functions gives what the types have in a slot whose names the pointers at refs point to.
+func (p *pointers) functions(refs []uint64, s slot) []uint64 {
+	var out []uint64
+	for _, ref := range refs {
+		at := p.specSlot(ref, s.number)
+		if p.isType(ref - typeName) {
+			at = ref - typeName + s.offset
+		}
+		if at != 0 {
+			out = p.addEntry(out, at)
+		}
+	}
+	return out
+}
+
+// specSlot gives the address of PyType_Slot.pfunc of that number in the PyType_Spec at spec; 0 where there is none.
+func (p *pointers) specSlot(spec uint64, number uint32) uint64 {
+	slots, ok := p.load(spec + specSlots)
+	for range maxSlots {
+		var s struct{ Number, Padding uint32 }
+		if !ok || readStruct(p.im.at, int64(slots), &s) != nil || s.Number == 0 {
+			break
+		}
+		if s.Number == number {
+			return slots + 8
+		}
+		slots += 16
+	}
+	return 0
+}
+
+// isType tells a static type from other structures with a name: it has a destructor and a size.
+func (p *pointers) isType(at uint64) bool {
+	dealloc, _ := p.load(at + typeDealloc)
+	_, isCode := p.im.code(dealloc)
+	var size uint64
+	err := readStruct(p.im.at, int64(at+typeSize), &size)
+	return isCode && err == nil && size >= 16 && size < 4096
+}
+
+// methods gives the functions of the methods of one argument whose PyMethodDef are at refs.
+func (p *pointers) methods(refs []uint64) []uint64 {
+	var out []uint64
+	for _, ref := range refs {
+		var flags uint32
+		if readStruct(p.im.at, int64(ref+methFlags), &flags) == nil && flags == methO {
+			out = p.addEntry(out, ref+methMeth)
+		}
+	}
+	return out
+}
+
+// addEntry adds the file offset of the function that the pointer at that address leads to, once.
+func (p *pointers) addEntry(list []uint64, at uint64) []uint64 {
+	function, ok := p.load(at)
+	if offset, isCode := p.im.entry(function); ok && isCode && !slices.Contains(list, offset) {
+		list = append(list, offset)
+	}
+	return list
+}
+
+func only(list []uint64) (uint64, bool) {
+	if len(list) != 1 {
+		return 0, false
+	}
+	return list[0], true
+}
+
+// code gives the offset in the file of an address in an executable segment.
+func (im *image) code(addr uint64) (uint64, bool) {
+	for _, s := range im.progs {
+		if elf.ProgType(s.Type) == elf.PT_LOAD && elf.ProgFlag(s.Flags)&elf.PF_X != 0 && addr >= s.Vaddr && addr-s.Vaddr < s.Filesz {
+			return s.Off + addr - s.Vaddr, true
+		}
+	}
+	return 0, false
+}
+
+// landings are instructions that mark where indirect calls may land and do nothing else that a probe could notice.
+var landings = [][]byte{
+	{0xf3, 0x0f, 0x1e, 0xfa}, // endbr64
+	{0x5f, 0x24, 0x03, 0xd5}, // bti c
+	{0x3f, 0x23, 0x03, 0xd5}, // paciasp
+}
+
+// entry gives the offset in the file of the instruction to probe of the function at addr. On x86_64 that is nearly
+// always a push, which the kernel emulates in half a microsecond; most other instructions are stepped out of line, which
+// takes twenty times as long (Linux arch/x86/kernel/uprobes.c, push_setup_xol_ops). So does endbr64, hence the
+// instruction behind it: all calls pass there, nothing jumps there, and registers and stack are as at the entry. The
+// same goes for arm64, which steps nearly everything and refuses some of the hints (arch/arm64/kernel/probes/decode-insn.c).
+func (im *image) entry(addr uint64) (uint64, bool) {
+	offset, ok := im.code(addr)
+	if !ok {
+		return 0, false
+	}
+	var first [4]byte
+	if _, err := im.at.ReadAt(first[:], int64(addr)); err != nil && err != io.EOF {
+		return 0, false
+	}
+	if slices.ContainsFunc(landings, func(l []byte) bool { return bytes.Equal(l, first[:]) }) {
+		if behind, ok := im.code(addr + uint64(len(first))); ok {
+			return behind, true
+		}
+	}
+	return offset, true
+}
