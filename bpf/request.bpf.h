@@ -93,12 +93,29 @@ struct {
 	__type(value, u8);
 } tickets SEC(".maps");
 
+/* An event in the making. The steps are global functions, which are verified once; this is their state. */
+struct io {
+	u64 base;   /* in the target: bytes, or iovecs if count */
+	u64 length; /* bytes to keep from */
+	u64 end;    /* where the last byte of a vectored call lies; 0: not known */
+	u32 count;
+	u32 pad;
+	struct io_event event;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct io_event);
+	__type(value, struct io);
 } io_scratch SEC(".maps");
+
+static __always_inline struct io *get_io(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&io_scratch, &zero);
+}
 
 struct iovec {
 	u64 base;
@@ -230,14 +247,15 @@ static __always_inline void begin_request(struct conn *c, u64 connection, struct
 	__sync_fetch_and_add(&gates[pid % GATES], 1);
 }
 
-static __always_inline struct io_event *begin_io(u32 kind, u64 connection, struct conn *c, struct target *t)
+static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn *c, struct target *t)
 {
-	u32 zero = 0;
-	struct io_event *e = bpf_map_lookup_elem(&io_scratch, &zero);
+	struct io *io = get_io();
 	u64 id = bpf_get_current_pid_tgid();
 
-	if (!e)
+	if (!io)
 		return NULL;
+	struct io_event *e = &io->event;
+
 	stamp(&e->event, kind, id >> 32, id);
 	e->connection = connection;
 	e->request = c->request;
@@ -247,39 +265,81 @@ static __always_inline struct io_event *begin_io(u32 kind, u64 connection, struc
 	e->head = 0;
 	e->tail = 0;
 	e->pad = 0;
-	return e;
+	return io;
 }
 
-static __always_inline void send_io(struct io_event *e, struct conn *c)
+/* Sends the event. Returns nonzero if it was lost, which is counted under cause. */
+__noinline int io_send(u32 cause)
 {
+	struct io *io = get_io();
+
+	if (!io)
+		return 1;
+	struct io_event *e = &io->event;
 	u64 size = __builtin_offsetof(struct io_event, data) + e->head + e->tail;
 	u32 first = IO_BEGINS | IO_SAMPLED;
 	u64 flags = (e->flags & first) == first ? wakeup_flags() : BPF_RB_NO_WAKEUP;
 
 	if (size > sizeof(*e))
-		return;
-	c->missed = bpf_ringbuf_output(&events, e, size, flags) != 0;
-	if (c->missed)
-		count_loss(LOSS_RING_IO);
+		return 1;
+	if (!bpf_ringbuf_output(&events, e, size, flags))
+		return 0;
+	count_loss(cause);
+	return 1;
 }
 
-/* Appends length bytes at address to the event's data. */
-static __always_inline void keep_head(struct io_event *e, u64 address, u64 length)
+/* Appends the beginning of io.length bytes at io.base to the event's data, up to limit. */
+__noinline int io_keep(u32 limit)
 {
-	u32 at = e->head;
+	struct io *io = get_io();
 
-	if (at >= IO_HEAD)
-		return;
-	u32 size = length < IO_HEAD - at ? length : IO_HEAD - at;
+	if (!io)
+		return 0;
+	u32 at = io->event.head;
+
+	if (limit > IO_HEAD)
+		limit = IO_HEAD;
+	if (at >= limit)
+		return 0;
+	u32 size = io->length < limit - at ? io->length : limit - at;
 
 	FORGET(size); /* else the compiler drops the check that the verifier needs */
 	if (!size || size > IO_HEAD)
-		return;
-	if (bpf_probe_read_user(e->data + at, size, (void *)address)) {
+		return 0;
+	if (bpf_probe_read_user(io->event.data + at, size, (void *)io->base)) {
 		count_loss(LOSS_DATA);
-		return;
+		return 0;
 	}
-	e->head = at + size;
+	io->event.head = at + size;
+	return 0;
+}
+
+/* The same for a vectored call. Sets io.end. */
+__noinline int io_keep_vector(u32 limit)
+{
+	struct io *io = get_io();
+
+	if (!io)
+		return 0;
+	u64 vector = io->base, left = io->length, end = 0;
+
+	for (u32 i = 0; i < IOVECS; i++) {
+		struct iovec v;
+
+		if (i >= io->count || !left ||
+		    bpf_probe_read_user(&v, sizeof(v), (void *)(vector + i * sizeof(v))))
+			break;
+		if (v.length > left)
+			v.length = left;
+		left -= v.length;
+		io->base = v.base;
+		io->length = v.length;
+		io_keep(limit);
+		end = v.length < IO_TAIL ? 0
+					 : v.base + v.length; /* the last bytes may span two: not worth it */
+	}
+	io->end = left ? 0 : end;
+	return 0;
 }
 
 static __always_inline void keep_tail(struct io_event *e, u64 address)
@@ -292,54 +352,36 @@ static __always_inline void keep_tail(struct io_event *e, u64 address)
 		e->tail = IO_TAIL;
 }
 
-/* Keeps the beginning of a vectored call's bytes, up to limit; returns where the last one lies. */
-static __always_inline u64 keep_vector(struct io_event *e, struct buffers *b, u64 length, u32 limit)
-{
-	u64 end = 0;
-
-	for (u32 i = 0; i < IOVECS; i++) {
-		struct iovec v;
-
-		if (i >= b->count || !length ||
-		    bpf_probe_read_user(&v, sizeof(v), (void *)(b->base + i * sizeof(v))))
-			break;
-		if (v.length > length)
-			v.length = length;
-		length -= v.length;
-		end = v.base + v.length;
-		if (e->head < limit)
-			keep_head(e, v.base, v.length < limit - e->head ? v.length : limit - e->head);
-		if (v.length < IO_TAIL)
-			end = 0; /* the last bytes may span two: not worth it */
-	}
-	return length ? 0 : end;
-}
-
 /* Sends what a read brought, as many events as it takes to keep the head whole. */
-static __always_inline void send_received(struct io_event *e, struct conn *c, struct buffers *b, u64 length)
+static __always_inline void send_received(struct io *io, struct conn *c, struct buffers *b, u64 length)
 {
-	if (b->count) {
-		keep_vector(e, b, length, IO_HEAD);
-		e->length = length;
-		c->kept_in += e->head;
-		send_io(e, c);
-		return;
-	}
 	u64 address = b->base;
 
+	if (b->count) {
+		io->base = b->base;
+		io->count = b->count;
+		io->length = length;
+		io_keep_vector(IO_HEAD);
+		io->event.length = length;
+		c->kept_in += io->event.head;
+		c->missed = io_send(LOSS_RING_IO) != 0;
+		return;
+	}
 	for (int i = 0; i < HEAD_SEGMENTS && length; i++) {
 		u64 part = length;
 
-		e->head = 0;
+		io->event.head = 0;
 		if (c->kept_in < HEAD_SEGMENTS * IO_HEAD && address) {
-			keep_head(e, address, length);
-			if (e->head == IO_HEAD && i < HEAD_SEGMENTS - 1)
+			io->base = address;
+			io->length = length;
+			io_keep(IO_HEAD);
+			if (io->event.head == IO_HEAD && i < HEAD_SEGMENTS - 1)
 				part = IO_HEAD;
-			c->kept_in += e->head;
+			c->kept_in += io->event.head;
 		}
-		e->length = part;
-		send_io(e, c);
-		e->flags &= ~IO_BEGINS;
+		io->event.length = part;
+		c->missed = io_send(LOSS_RING_IO) != 0;
+		io->event.flags &= ~IO_BEGINS;
 		address += part;
 		length -= part;
 	}
@@ -403,20 +445,51 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 		begin_request(c, connection, t, pid, bpf_ktime_get_ns());
 		begins = IO_BEGINS;
 	}
-	struct io_event *e = begin_io(EVENT_RECV, connection, c, t);
+	struct io *io = begin_io(EVENT_RECV, connection, c, t);
 
-	if (!e)
+	if (!io)
 		return;
-	e->flags |= begins;
+	io->event.flags |= begins;
 	if (begins)
-		e->event.time = c->request;
-	send_received(e, c, &b, length);
+		io->event.event.time = c->request;
+	send_received(io, c, &b, length);
 }
 
 /* 1xx is not the answer yet: "HTTP/1.1 1". */
 static __always_inline bool is_interim(struct io_event *e)
 {
 	return e->head >= 10 && e->data[0] == 'H' && e->data[8] == ' ' && e->data[9] == '1';
+}
+
+/* Keeps the beginning and the end of what was written. */
+static __always_inline void keep_sent(struct io *io, struct conn *c, struct buffers *b, u64 length)
+{
+	u32 limit = c->kept_out < ANSWER_KEPT ? IO_HEAD : LATER_HEAD;
+
+	io->base = b->base;
+	io->count = b->count;
+	io->length = length;
+	io->end = b->base ? b->base + length : 0;
+	if (b->count)
+		io_keep_vector(limit);
+	else if (b->base)
+		io_keep(limit);
+	c->kept_out += io->event.head;
+	if (io->end && length >= io->event.head + IO_TAIL)
+		keep_tail(&io->event, io->end - IO_TAIL);
+}
+
+/* The stack with which an answer is begun: its lane served the request. */
+static __always_inline void send_writer(struct target *t, u64 connection, u64 time)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct walk *w = begin_stack(SCRATCH_SYSCALL, EVENT_WRITE, id >> 32, id);
+
+	if (!w)
+		return;
+	w->event.object = connection;
+	w->event.event.time = time;
+	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), SCRATCH_SYSCALL);
 }
 
 static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
@@ -427,43 +500,25 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 	if (!c || !c->request || length == 0 || length == -EAGAIN)
 		return;
 	struct target *t = find_target(c->pid);
-	struct io_event *e = begin_io(EVENT_SEND, connection, c, t);
+	struct io *io = begin_io(EVENT_SEND, connection, c, t);
 
-	if (!e)
+	if (!io)
 		return;
+	struct io_event *e = &io->event;
+
 	e->length = length;
 	if (length > 0) {
 		struct buffers b = find_buffers(regs, nr);
-		u32 limit = c->kept_out < ANSWER_KEPT ? IO_HEAD : LATER_HEAD;
-		u64 end = 0;
 
-		if (b.count) {
-			end = keep_vector(e, &b, length, limit);
-		} else if (b.base) {
-			keep_head(e, b.base, length < limit ? length : limit);
-			end = b.base + length;
-		}
-		c->kept_out += e->head;
-		if (end && length >= e->head + IO_TAIL)
-			keep_tail(e, end - IO_TAIL);
+		keep_sent(io, c, &b, length);
 	}
 	if (!c->answering && !is_interim(e)) {
-		u64 age = e->event.time - c->request;
-
 		c->answering = 1;
-		if (c->sampled && t && t->runtime == RUNTIME_PYTHON && (t->lanes || age > STACK_AFTER_NS)) {
-			u64 id = bpf_get_current_pid_tgid();
-			struct walk *w = begin_stack(SCRATCH_SYSCALL, EVENT_WRITE, id >> 32, id);
-
-			if (w) {
-				w->event.object = connection;
-				w->event.event.time = e->event.time;
-				send_stack(w, t, (struct task_struct *)bpf_get_current_task(),
-					   SCRATCH_SYSCALL);
-			}
-		}
+		if (c->sampled && t && t->runtime == RUNTIME_PYTHON &&
+		    (t->lanes || e->event.time - c->request > STACK_AFTER_NS))
+			send_writer(t, connection, e->event.time);
 	}
-	send_io(e, c);
+	c->missed = io_send(LOSS_RING_IO) != 0;
 }
 
 SEC("tp_btf/sock_recv_length")
@@ -527,11 +582,11 @@ static __always_inline void closed(struct sock *sk, u32 flags, bool gone)
 
 	if (!c)
 		return;
-	struct io_event *e = begin_io(EVENT_CLOSE, connection, c, NULL);
+	struct io *io = begin_io(EVENT_CLOSE, connection, c, NULL);
 
-	if (e) {
-		e->flags |= flags;
-		send_io(e, c);
+	if (io) {
+		io->event.flags |= flags;
+		io_send(LOSS_RING_IO);
 	}
 	if (gone) {
 		end_sampling(connection, c->request);

@@ -96,6 +96,16 @@ type apmFrame struct {
 	Instr   uint64
 }
 
+type apmIo struct {
+	_      structs.HostLayout
+	Base   uint64
+	Length uint64
+	End    uint64
+	Count  uint32
+	Pad    uint32
+	Event  apmIoEvent
+}
+
 type apmIoEvent struct {
 	_          structs.HostLayout
 	Event      apmEvent

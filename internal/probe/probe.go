@@ -231,19 +231,28 @@ func (p *Probe) Forget(connection uint64) error {
 
 // measureTick tells how long the kernel's tick is, 0 if it can't be told.
 func (p *Probe) measureTick() time.Duration {
-	first, err1 := p.readClock()
-	time.Sleep(30 * time.Millisecond)
-	second, err2 := p.readClock()
+	first, err1 := p.nextTick()
+	second, err2 := p.nextTick()
 	if err1 != nil || err2 != nil || second.Jiffies <= first.Jiffies {
 		return 0
 	}
 	tick := float64(second.Time-first.Time) / float64(second.Jiffies-first.Jiffies)
 	for _, hz := range []float64{100, 250, 300, 1000} { // CONFIG_HZ, kernel/Kconfig.hz
-		if math.Abs(tick*hz/1e9-1) < 0.15 {
+		if math.Abs(tick*hz/1e9-1) < 0.08 {
 			return time.Duration(1e9 / hz)
 		}
 	}
 	return 0
+}
+
+// nextTick reads the clocks when the kernel has just counted a tick.
+func (p *Probe) nextTick() (r apmClockReading, err error) {
+	const longest = 15 * time.Millisecond
+	before, err := p.readClock()
+	for r = before; err == nil && r.Jiffies == before.Jiffies && r.Time-before.Time < uint64(longest); {
+		r, err = p.readClock()
+	}
+	return r, err
 }
 
 func (p *Probe) readClock() (r apmClockReading, err error) {
