@@ -22,6 +22,9 @@ type service struct {
 
 	functions map[uint64]*symbol.Func // by code object and mark, as frames have them; nil: not looked up yet
 	checked   time.Time               // when the functions were last compared with the process's memory
+
+	asyncio, greenlet bool      // no more to look for
+	looked            time.Time // when they were last looked for
 }
 
 // Functions are looked up again, in one read, when what is remembered of them is this old: the mark of a code object
@@ -150,6 +153,20 @@ func (s *service) wait(e *probe.StackEvent) trace.Reason {
 	}.Reason()
 }
 
+func pythonTypes(t target.PythonTypes) probe.PythonTypes {
+	return probe.PythonTypes{
+		Coroutine:      t.Coroutine,
+		Generator:      t.Generator,
+		AsyncGenerator: t.AsyncGenerator,
+		Asend:          t.ASend,
+		Athrow:         t.AThrow,
+		Wrapper:        t.CoroWrapper,
+		Anext:          t.AnextAwaitable,
+		Context:        t.Context,
+		Cell:           t.Cell,
+	}
+}
+
 // pythonLayout picks from a version's layout what the kernel programs need.
 func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 	k := probe.PythonLayout{
@@ -178,6 +195,9 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		GenState:        l.GenState,
 		TaskCoro:        l.TaskCoro,
 		AwaitToldBy:     probe.AwaitByState,
+	}
+	if l.Minor <= 9 {
+		k.WakeupIsWrapper = 1
 	}
 	switch {
 	case l.FrameIsObject:

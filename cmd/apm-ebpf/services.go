@@ -53,10 +53,16 @@ func (ss *services) add(pid int) error {
 		return err
 	}
 	py := s.process.Python
-	if err := ss.probe.AddPython(pid, probe.Python{Runtime: py.Runtime, RuntimeEnd: py.RuntimeEnd, Layout: layout}); err != nil {
+	types, err := s.process.PythonTypes()
+	if err != nil {
+		ss.log.Warn().Int("pid", pid).Err(err).Msg("where tasks wait cannot be told")
+	}
+	known := probe.Python{Runtime: py.Runtime, RuntimeEnd: py.RuntimeEnd, Layout: layout, Types: pythonTypes(types)}
+	if err := ss.probe.AddPython(pid, known); err != nil {
 		return err
 	}
 	ss.known[pid] = s
+	ss.findLanes(s, time.Now())
 	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
 	return nil
 }
@@ -121,10 +127,46 @@ func (ss *services) visits(now time.Time) {
 	}
 }
 
+// findLanes has the kernel programs see the tasks and greenlets of a service, as soon as it has any.
+func (ss *services) findLanes(s *service, now time.Time) {
+	if s.asyncio && s.greenlet || now.Sub(s.looked) < lanesEvery {
+		return
+	}
+	s.looked = now
+	if !s.asyncio {
+		a, err := s.process.Asyncio()
+		if err == nil && a != nil {
+			err = ss.probe.AttachAsyncio(a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup)
+			a.Close()
+		}
+		s.asyncio = ss.lanesFound("asyncio", s, a != nil, err)
+	}
+	if !s.greenlet {
+		g, err := s.process.Greenlet()
+		if err == nil && g != nil {
+			err = ss.probe.AttachGreenlet(g.Path, g.Switch)
+			g.Close()
+		}
+		s.greenlet = ss.lanesFound("greenlet", s, g != nil, err)
+	}
+}
+
+// lanesEvery is how often a service at work is looked at for modules that it imported meanwhile.
+const lanesEvery = 2 * time.Second
+
+// lanesFound tells whether there is no more to look for; an error is told once.
+func (ss *services) lanesFound(module string, s *service, found bool, err error) bool {
+	if err != nil {
+		ss.log.Warn().Int("pid", s.process.PID).Str("module", module).Err(err).Msg("requests that run beside each other cannot be told apart")
+	}
+	return found || err != nil
+}
+
 // recheck has every service compare what it remembers with its process.
 func (ss *services) recheck(now time.Time) {
 	for _, s := range ss.known {
 		s.recheck(now)
+		ss.findLanes(s, now)
 	}
 }
 
