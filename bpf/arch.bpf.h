@@ -29,6 +29,17 @@ enum {
 #define REGS_ARG3(r) BPF_CORE_READ(r, r10)
 #define TLS_BASE(task) BPF_CORE_READ(task, thread.fsbase)
 
+/*
+ * Kernels built for FRED keep 16 bytes free above the registers (TOP_OF_KERNEL_STACK_PADDING, 6.9): what lies
+ * where cs would be is the stack pointer then, which has no ring.
+ */
+static __always_inline struct pt_regs *below_top(void *top)
+{
+	struct pt_regs *regs = top;
+
+	return (BPF_CORE_READ(regs, cs) & 3) == 3 ? regs : top - 16;
+}
+
 #elif defined(__TARGET_ARCH_arm64)
 
 enum {
@@ -50,25 +61,45 @@ enum {
 #define REGS_ARG3(r) BPF_CORE_READ(r, regs[3])
 #define TLS_BASE(task) BPF_CORE_READ(task, thread.uw.tp_value)
 
+static __always_inline struct pt_regs *below_top(void *top)
+{
+	return top;
+}
+
 #else
 #error "architecture not supported"
 #endif
 
 /*
- * Registers that a task had when it entered the kernel; task is a trusted pointer. Before 5.15 there is no
- * helper; they lie at the top of the kernel stack, whose size is 16 KiB on both architectures.
+ * Whether the kernel knows the types of what it gives a tracepoint's program (tp_btf). The agent clears it
+ * where the kernel has no BTF of its own: the same programs are then raw tracepoints, and all that they are
+ * given is numbers.
+ */
+const volatile bool typed = true;
+
+/* A field of an object that a tracepoint's program was given. */
+#define GIVEN(object, field) (typed ? (object)->field : BPF_CORE_READ(object, field))
+
+/* Does the kernel know bpf_task_pt_regs, which takes typed pointers only? */
+#define HAVE_TASK_REGS                                                                                       \
+	(typed && bpf_core_enum_value_exists(enum bpf_func_id___have, BPF_FUNC_task_pt_regs___have))
+
+/*
+ * Registers that a task had when it entered the kernel; task is a typed pointer where there are any.
+ * Before 5.15 there is no helper; they lie at the top of the kernel stack, whose size is 16 KiB on both
+ * architectures.
  */
 static __always_inline struct pt_regs *task_regs(struct task_struct *task)
 {
-	if (bpf_core_enum_value_exists(enum bpf_func_id___have, BPF_FUNC_task_pt_regs___have))
+	if (HAVE_TASK_REGS)
 		return (struct pt_regs *)bpf_task_pt_regs(task);
-	return (struct pt_regs *)(BPF_CORE_READ(task, stack) + 16384 - bpf_core_type_size(struct pt_regs));
+	return below_top(BPF_CORE_READ(task, stack) + 16384 - bpf_core_type_size(struct pt_regs));
 }
 
 /* Those of the current task. */
 static __always_inline struct pt_regs *user_regs(void)
 {
-	if (bpf_core_enum_value_exists(enum bpf_func_id___have, BPF_FUNC_task_pt_regs___have))
+	if (HAVE_TASK_REGS)
 		return task_regs(bpf_get_current_task_btf());
 	return task_regs((struct task_struct *)bpf_get_current_task());
 }

@@ -10,10 +10,10 @@
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct *child)
 {
-	u32 parent_pid = parent->tgid, pid = child->tgid;
+	u32 parent_pid = GIVEN(parent, tgid), pid = GIVEN(child, tgid);
 
 	if (pid == parent_pid) {
-		thread_starts(pid, child->pid);
+		thread_starts(pid, GIVEN(child, pid));
 		return 0;
 	}
 	struct target *t = find_target(parent_pid);
@@ -27,14 +27,14 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 	if (bpf_map_update_elem(&targets, &pid, &copy, BPF_ANY))
 		count_loss(LOSS_TARGETS);
 	else
-		send_thread_event(EVENT_FORK, pid, child->pid, parent_pid, wakeup_flags());
+		send_thread_event(EVENT_FORK, pid, GIVEN(child, pid), parent_pid, wakeup_flags());
 	return 0;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *task)
 {
-	u32 pid = task->tgid;
+	u32 pid = GIVEN(task, tgid);
 	struct target *t = find_target(pid);
 
 	if (!t)
@@ -48,7 +48,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *task)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(sched_process_exit, struct task_struct *task)
 {
-	u32 pid = task->tgid;
+	u32 pid = GIVEN(task, tgid);
 
 	if (!find_target(pid))
 		return 0;
@@ -56,7 +56,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 
 	bpf_map_delete_elem(&py_threads, &key);
 	if (BPF_CORE_READ(task, signal, live.counter) == 0) {
-		send_thread_event(EVENT_EXIT, pid, task->pid, 0, wakeup_flags());
+		send_thread_event(EVENT_EXIT, pid, GIVEN(task, pid), 0, wakeup_flags());
 		bpf_map_delete_elem(&targets, &pid);
 	}
 	return 0;

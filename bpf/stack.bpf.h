@@ -121,12 +121,12 @@ static __always_inline void switch_out(struct task_struct *task, u32 pid, bool p
 SEC("tp_btf/sched_switch")
 int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
-	u32 prev_pid = prev->tgid, next_pid = next->tgid;
+	u32 prev_pid = GIVEN(prev, tgid), next_pid = GIVEN(next, tgid);
 
 	if (gate_open(prev_pid))
 		switch_out(prev, prev_pid, preempt);
 	if (gate_open(next_pid) && find_target(next_pid))
-		send_thread_event(EVENT_SWITCH_IN, next_pid, next->pid, 0, BPF_RB_NO_WAKEUP);
+		send_thread_event(EVENT_SWITCH_IN, next_pid, GIVEN(next, pid), 0, BPF_RB_NO_WAKEUP);
 	return 0;
 }
 
@@ -158,7 +158,7 @@ static __always_inline void hands_over(struct target *t, struct task_struct *tas
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct *task)
 {
-	u32 pid = task->tgid;
+	u32 pid = GIVEN(task, tgid);
 
 	if (!gate_open(pid))
 		return 0;
@@ -167,7 +167,7 @@ int BPF_PROG(sched_waking, struct task_struct *task)
 	if (!t)
 		return 0;
 	hands_over(t, task, pid);
-	send_thread_event(EVENT_WAKE, pid, task->pid, bpf_get_current_pid_tgid(), BPF_RB_NO_WAKEUP);
+	send_thread_event(EVENT_WAKE, pid, GIVEN(task, pid), bpf_get_current_pid_tgid(), BPF_RB_NO_WAKEUP);
 	return 0;
 }
 

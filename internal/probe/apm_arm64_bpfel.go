@@ -311,6 +311,7 @@ const (
 	apmProgTaskWakeup       = "task_wakeup"
 	apmProgTcpDestroySock   = "tcp_destroy_sock"
 	apmVarGates             = "gates"
+	apmVarTyped             = "typed"
 	apmVarUnusedAwait       = "unused_await"
 	apmVarUnusedConn        = "unused_conn"
 	apmVarUnusedFlag        = "unused_flag"
@@ -409,6 +410,7 @@ type apmMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmVariableSpecs struct {
 	Gates         *ebpf.VariableSpec `ebpf:"gates"`
+	Typed         *ebpf.VariableSpec `ebpf:"typed"`
 	UnusedAwait   *ebpf.VariableSpec `ebpf:"unused_await"`
 	UnusedConn    *ebpf.VariableSpec `ebpf:"unused_conn"`
 	UnusedFlag    *ebpf.VariableSpec `ebpf:"unused_flag"`
@@ -481,6 +483,7 @@ func (m *apmMaps) Close() error {
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmVariables struct {
 	Gates         *ebpf.Variable `ebpf:"gates"`
+	Typed         *ebpf.Variable `ebpf:"typed"`
 	UnusedAwait   *ebpf.Variable `ebpf:"unused_await"`
 	UnusedConn    *ebpf.Variable `ebpf:"unused_conn"`
 	UnusedFlag    *ebpf.Variable `ebpf:"unused_flag"`

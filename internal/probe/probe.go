@@ -10,24 +10,26 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 )
 
 // Config is what a Probe needs to know before it loads.
 type Config struct {
 	Frequency   int    // on-CPU stacks a second and CPU; 0: chosen by measurement
 	SampleEvery uint32 // one of so many requests gets stacks; at least 1
+	BTF         string // file with the kernel's BTF, where the kernel has none of its own
 	Log         zerolog.Logger
+
+	lacks lacks // what a test has this kernel lack
 }
 
 // Probe is the attached kernel half. Its methods are for one goroutine, except Wake.
 type Probe struct {
 	config  Config
+	kernel  *kernel
 	objects apmObjects
 	links   []link.Link
 	images  map[image]bool // that uprobes are attached to
@@ -56,42 +58,20 @@ func (p *Probe) open() error {
 	if err != nil {
 		return fmt.Errorf("read built-in BPF object: %w", err)
 	}
-	if err := chooseHooks(spec, p.config.Log); err != nil {
+	kernel, err := openKernel(&p.config)
+	if err != nil {
 		return err
 	}
-	collection, err := ebpf.NewCollection(spec)
+	p.kernel = kernel
+	if err := kernel.fit(spec); err != nil {
+		return err
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, kernel.options())
 	if err != nil {
 		return fmt.Errorf("load BPF programs: %w", err)
 	}
 	defer collection.Close()
 	return p.attach(spec, collection)
-}
-
-// Socket tracepoints came with 6.3. They see every way of reading and writing, at a third of the cost.
-var socketHooks = []string{"sock_recv_length", "sock_send_length"}
-
-const syscallHook = "sys_exit"
-
-// chooseHooks leaves those programs in spec whose hooks this kernel has.
-func chooseHooks(spec *ebpf.CollectionSpec, log zerolog.Logger) error {
-	kernel, err := btf.LoadKernelSpec()
-	if err != nil {
-		return fmt.Errorf("read the kernel's BTF: %w", err)
-	}
-	for _, hook := range socketHooks {
-		var t *btf.Typedef
-		if kernel.TypeByName("btf_trace_"+hook, &t) == nil {
-			continue
-		}
-		log.Debug().Str("lacks", hook).Str("uses", syscallHook).Msg("request I/O")
-		for _, name := range socketHooks {
-			delete(spec.Programs, name)
-		}
-		return nil
-	}
-	log.Debug().Strs("uses", socketHooks).Msg("request I/O")
-	delete(spec.Programs, syscallHook)
-	return nil
 }
 
 func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error) {
@@ -106,14 +86,18 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 	}
 	tick := p.measureTick()
 	p.config.Log.Debug().Int("frequency", frequency).Dur("tick", tick).Msg("sampling")
-	if p.timer, err = newTimer(p.objects.Sample, frequency, tick); err != nil {
+	if p.timer, err = newTimer(p.objects.Sample, frequency, tick, p.kernel.lacks.link); err != nil {
 		return err
 	}
+	p.kernel.chose(p.timer.choice())
+	for _, c := range p.kernel.choices {
+		p.config.Log.Debug().Str("uses", c.Uses).Str("lacks", c.Lacks).Msg(c.What)
+	}
 	for name, s := range spec.Programs {
-		if s.AttachType != ebpf.AttachTraceRawTp {
+		if s.AttachTo == "" {
 			continue
 		}
-		l, err := link.AttachTracing(link.TracingOptions{Program: c.Programs[name]})
+		l, err := attachHook(s, c.Programs[name])
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", name, err)
 		}
@@ -260,15 +244,4 @@ func (p *Probe) readClock() (r apmClockReading, err error) {
 		err = p.objects.ClockReadings.Lookup(uint32(0), &r)
 	}
 	return r, err
-}
-
-// explain says what the user can do about an error of loading or attaching.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%w: needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8): run as root, and check kernel lockdown and seccomp", err)
-	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound), errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("%w: needs Linux 5.10 or later with BTF (/sys/kernel/btf/vmlinux)", err)
-	}
-	return err
 }

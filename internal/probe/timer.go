@@ -25,14 +25,15 @@ type timer struct {
 	fds    []int
 	links  []link.Link
 	on     bool
+	noLink bool // the kernel, or what a test has it lack, has no links on perf events
 }
 
-func newTimer(program *ebpf.Program, frequency int, tick time.Duration) (*timer, error) {
+func newTimer(program *ebpf.Program, frequency int, tick time.Duration, noLink bool) (*timer, error) {
 	cpus, err := parseCPUs(onlineCPUs)
 	if err != nil {
 		return nil, err
 	}
-	t := &timer{period: time.Second / time.Duration(frequency), tick: tick}
+	t := &timer{period: time.Second / time.Duration(frequency), tick: tick, noLink: noLink}
 	for _, cpu := range cpus {
 		if err := t.open(program, -1, cpu); err != nil {
 			t.close()
@@ -54,12 +55,23 @@ func (t *timer) open(program *ebpf.Program, thread, cpu int) error {
 		return err
 	}
 	t.fds = append(t.fds, fd)
-	l, err := link.AttachRawLink(link.RawLinkOptions{Target: fd, Program: program, Attach: ebpf.AttachPerfEvent})
-	if err == nil {
-		t.links = append(t.links, l)
-		return nil
+	if !t.noLink {
+		l, err := link.AttachRawLink(link.RawLinkOptions{Target: fd, Program: program, Attach: ebpf.AttachPerfEvent})
+		if err == nil {
+			t.links = append(t.links, l)
+			return nil
+		}
+		t.noLink = true
 	}
-	return unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD()) // before 5.15
+	return unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD())
+}
+
+// choice tells how the clocks run the program.
+func (t *timer) choice() Choice {
+	if t.noLink {
+		return Choice{What: "CPU clocks", Uses: "perf_event by ioctl", Lacks: "perf_event by bpf_link (5.15)"}
+	}
+	return Choice{What: "CPU clocks", Uses: "perf_event by bpf_link"}
 }
 
 func (t *timer) close() {

@@ -1,0 +1,158 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// kernelBTF is where a kernel shows its BTF; one that does not has none for the verifier either.
+const kernelBTF = "/sys/kernel/btf/vmlinux"
+
+// ErrNoBTF tells that the layout of the kernel's data is not known.
+var ErrNoBTF = errors.New("this kernel has no BTF (" + kernelBTF + "): run one built with CONFIG_DEBUG_INFO_BTF, or name a file with the BTF of this very kernel by --btf FILE")
+
+// Choice is how one thing is done on this kernel.
+type Choice struct {
+	What  string `json:"what"`
+	Uses  string `json:"uses"`
+	Lacks string `json:"lacks,omitempty"` // what would serve better
+}
+
+// lacks is what a kernel may lack and the programs have a second way for.
+type lacks struct {
+	types   bool // BTF of its own, for typed tracepoints
+	sockets bool // the socket tracepoints
+	link    bool // perf events as links
+}
+
+// kernel is what the programs find in the running one. It is asked for each thing, never for its version:
+// distributions carry features back.
+type kernel struct {
+	types   *btf.Spec
+	lacks   lacks
+	choices []Choice
+}
+
+func openKernel(c *Config) (k *kernel, err error) {
+	k = &kernel{lacks: c.lacks}
+	if _, err := os.Stat(kernelBTF); err != nil || c.BTF != "" {
+		k.lacks.types = true
+	}
+	if c.BTF != "" {
+		if k.types, err = btf.LoadSpec(c.BTF); err != nil {
+			return nil, fmt.Errorf("read the kernel's BTF from %s: %w", c.BTF, err)
+		}
+	} else if k.types, err = btf.LoadKernelSpec(); err != nil {
+		return nil, ErrNoBTF
+	}
+	for _, hook := range socketHooks {
+		var t *btf.Typedef
+		if k.types.TypeByName("btf_trace_"+hook, &t) != nil {
+			k.lacks.sockets = true
+		}
+	}
+	return k, nil
+}
+
+// Socket tracepoints came with 6.3. They see every way of reading and writing, at a third of the cost.
+var socketHooks = []string{"sock_recv_length", "sock_send_length"}
+
+const syscallHook = "sys_exit"
+
+// fit leaves those programs in spec that this kernel has hooks for, in a form that it can load.
+func (k *kernel) fit(spec *ebpf.CollectionSpec) error {
+	io := Choice{What: "request I/O", Uses: "socket tracepoints"}
+	if k.lacks.sockets {
+		io.Uses, io.Lacks = syscallHook, "sock_recv_length, sock_send_length (6.3)"
+		for _, name := range socketHooks {
+			delete(spec.Programs, name)
+		}
+	} else {
+		delete(spec.Programs, syscallHook)
+	}
+	k.chose(io)
+	hooks := Choice{What: "tracepoints", Uses: "tp_btf"}
+	if k.lacks.types {
+		hooks.Uses, hooks.Lacks = "raw_tp", "the kernel's own BTF"
+		if err := untype(spec); err != nil {
+			return err
+		}
+	}
+	k.chose(hooks)
+	k.chose(k.registers())
+	return nil
+}
+
+// untype makes raw tracepoints of the typed ones: a kernel without BTF has no other.
+func untype(spec *ebpf.CollectionSpec) error {
+	for _, p := range spec.Programs {
+		if p.AttachType == ebpf.AttachTraceRawTp {
+			p.Type, p.AttachType = ebpf.RawTracepoint, ebpf.AttachNone
+		}
+	}
+	if err := spec.Variables["typed"].Set(false); err != nil {
+		return fmt.Errorf("prepare programs for a kernel without BTF: %w", err)
+	}
+	return nil
+}
+
+// registers tells what task_regs of bpf/arch.bpf.h comes to.
+func (k *kernel) registers() Choice {
+	const what, helper = "registers", "bpf_task_pt_regs"
+	if !k.lacks.types && k.hasHelper("BPF_FUNC_task_pt_regs") {
+		return Choice{What: what, Uses: helper}
+	}
+	return Choice{What: what, Uses: "top of the kernel stack", Lacks: helper + " (5.15, with BTF)"}
+}
+
+func (k *kernel) hasHelper(name string) bool {
+	var helpers *btf.Enum
+	if k.types.TypeByName("bpf_func_id", &helpers) != nil {
+		return false
+	}
+	for _, v := range helpers.Values {
+		if v.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *kernel) chose(c Choice) { k.choices = append(k.choices, c) }
+
+// options has the programs fitted to the given types where the kernel shows none.
+func (k *kernel) options() ebpf.CollectionOptions {
+	if !k.lacks.types {
+		return ebpf.CollectionOptions{}
+	}
+	return ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{KernelTypes: k.types}}
+}
+
+func attachHook(s *ebpf.ProgramSpec, program *ebpf.Program) (link.Link, error) {
+	if s.Type == ebpf.RawTracepoint {
+		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: s.AttachTo, Program: program})
+	}
+	return link.AttachTracing(link.TracingOptions{Program: program})
+}
+
+// Choices tells how things are done on this kernel.
+func (p *Probe) Choices() []Choice { return p.kernel.choices }
+
+// explain says what the user can do about an error of loading or attaching.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, ErrNoBTF):
+		return err
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8): run as root, or let apm-ebpf doctor tell what is in the way", err)
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound), errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w: needs Linux 5.10 or later with BTF; apm-ebpf doctor tells what is missing", err)
+	}
+	return err
+}

@@ -1,0 +1,138 @@
+package probe
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// open attaches the programs, to a kernel that lacks what is told. Without root there is nothing to test.
+func open(t *testing.T, lacks lacks) *Probe {
+	t.Helper()
+	if os.Geteuid() != 0 && os.Getenv("APM_EBPF_REQUIRE_BPF") != "1" {
+		t.Skip("needs root to load BPF programs")
+	}
+	p, err := Open(Config{Frequency: 100, SampleEvery: 1, lacks: lacks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// TestFallbacks sees the same events of a connection whatever the kernel lacks.
+func TestFallbacks(t *testing.T) {
+	for name, lacks := range map[string]lacks{
+		"none":    {},
+		"sockets": {sockets: true},
+		"types":   {types: true},
+		"link":    {link: true},
+		"all":     {types: true, sockets: true, link: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, lacks)
+			server := listen(t)
+			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.SetSampling(true); err != nil {
+				t.Fatal(err)
+			}
+			exchange(t, server)
+			expect(t, p, []seen{
+				{kind: KindOpen},
+				{KindRecv, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", Begins | Sampled},
+				{KindSend, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Sampled},
+				{KindClose, "", Sampled | WriteEnd},
+			})
+		})
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// exchange serves one request on a connection of its own, with a vectored write as an answer.
+func exchange(t *testing.T, l net.Listener) {
+	t.Helper()
+	client, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Read(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	answer := net.Buffers{[]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"), []byte("ok")}
+	if _, err := answer.WriteTo(server); err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+}
+
+type seen struct {
+	kind  Kind
+	data  string
+	flags uint32
+}
+
+// expect waits for the events of connections and compares them.
+func expect(t *testing.T, p *Probe, want []seen) {
+	t.Helper()
+	var have []seen
+	for end := time.Now().Add(5 * time.Second); len(have) < len(want) && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		err := p.Drain(func(e *Event) {
+			switch e.Kind {
+			case KindOpen:
+				have = append(have, seen{kind: e.Kind})
+			case KindRecv, KindSend, KindClose:
+				head, _ := e.Data()
+				have = append(have, seen{e.Kind, string(head), e.IO().Flags})
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(have) != len(want) {
+		t.Fatalf("events %+v, want %+v", have, want)
+	}
+	for i := range want {
+		if have[i] != want[i] {
+			t.Errorf("event %d is %+v, want %+v", i, have[i], want[i])
+		}
+	}
+}
+
+// TestBTFFile needs no BTF of the kernel's own where a file brings it.
+func TestBTFFile(t *testing.T) {
+	open(t, lacks{}).Close()
+	p, err := Open(Config{Frequency: 100, BTF: kernelBTF})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if !p.kernel.lacks.types {
+		t.Error("takes a given file for the kernel's own")
+	}
+	if _, err := Open(Config{BTF: "kernel_test.go"}); err == nil || errors.Is(err, ErrNoBTF) {
+		t.Errorf("a file without BTF gives %v", err)
+	}
+}
