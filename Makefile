@@ -1,9 +1,9 @@
 FUZZTIME ?= 10s
 
-.PHONY: help build generate test demo bench lint fuzz clean
+.PHONY: help build generate test test-vm demo bench lint fuzz clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## the agent, as build/apm-ebpf; installs Go where there is none
 	@scripts/build
@@ -13,6 +13,9 @@ generate: ## compile bpf/ into internal/probe; needs clang, llvm-strip and libbp
 
 test: ## all tests, those that load BPF programs too; needs root
 	@scripts/test
+
+test-vm: ## Linux 5.10 to the newest, x86_64 and arm64, in emulated machines; downloads and takes many minutes, so on demand
+	@scripts/test-vm $(MACHINES)
 
 demo: ## a sample service, the agent beside it, and what it prints; needs root
 	@scripts/demo

@@ -1,0 +1,69 @@
+"""The service of a test machine. Each view answers with what its functions took, by their own clock."""
+import time
+
+from flask import Flask, g, jsonify
+
+app = Flask(__name__)
+
+
+def took(name, begun):
+    g.setdefault('truth', {})[name] = time.perf_counter() - begun
+
+
+@app.route('/wait')
+def wait():
+    begun = time.perf_counter()
+    doze()
+    took('wait', begun)
+    return jsonify(g.truth)
+
+
+def doze():
+    begun = time.perf_counter()
+    time.sleep(0.2)
+    took('doze', begun)
+
+
+@app.route('/work')
+def work():
+    begun = time.perf_counter()
+    toil()
+    took('work', begun)
+    return jsonify(g.truth)
+
+
+def toil():
+    begun = time.perf_counter()
+    total = 0
+    while time.perf_counter() - begun < 0.5:
+        total += 1
+    took('toil', begun)
+
+
+@app.route('/both')
+def both():
+    begun = time.perf_counter()
+    weigh()
+    descend(60)
+    took('both', begun)
+    return jsonify(g.truth)
+
+
+def weigh():
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < 0.3:
+        pass
+    took('weigh', begun)
+
+
+def descend(depth):
+    """Sleeps below more frames than one call of the stack walk takes."""
+    if depth:
+        return descend(depth - 1)
+    return linger()
+
+
+def linger():
+    begun = time.perf_counter()
+    time.sleep(0.15)
+    took('linger', begun)
