@@ -3,13 +3,19 @@ package trace
 // justBegun is how long after the beginning of a step the task's own frame may not be there yet, ns.
 const justBegun = 100_000
 
-// see tells which lane shows the stack, and settles with the one that was on the thread before. It gives
-// the lane's own part of the stack; known is false where the stack tells nothing about the lane.
-func (t *thread) see(now uint64, s *Stack) (stack *Context, known bool) {
-	l, stack, outer, outerStack := t.resolve(s)
-	if l.kind != taskLane && t.step != nil && t.lane == t.step && t.seen == 0 && now-t.step.stepped < justBegun {
-		return t.stack, false // between the step's beginning and the coroutine's first instruction
+// beginning tells that a step has just begun whose task's own frame is not on the stack yet.
+func (t *thread) beginning(now uint64, s *Stack) bool {
+	if t.step == nil || t.lane != t.step || t.seen != 0 || now-t.step.stepped >= justBegun {
+		return false
 	}
+	l, _, _, _ := t.resolve(s)
+	return l.kind != taskLane
+}
+
+// see tells which lane shows the stack, and settles with the one that was on the thread before. It gives
+// the lane's own part of the stack.
+func (t *thread) see(now uint64, s *Stack) (stack *Context) {
+	l, stack, outer, outerStack := t.resolve(s)
 	switch {
 	case t.lane == nil:
 		t.take(l, max(t.since, t.switched))
@@ -23,7 +29,7 @@ func (t *thread) see(now uint64, s *Stack) (stack *Context, known bool) {
 	}
 	t.outer = outer
 	l.stack, l.begun = stack, true
-	return stack, true
+	return stack
 }
 
 // resolve tells the lane of a stack: the outermost coroutine's task, else the greenlet, else the thread. A
@@ -164,7 +170,7 @@ func (t *thread) greenletLeaves(now uint64, s *Stack) {
 	if t.state == waiting {
 		t.resume(now)
 	}
-	stack, _ := t.see(now, s)
+	stack := t.see(now, s)
 	if t.state == unseen {
 		t.state, t.since = running, now
 	}

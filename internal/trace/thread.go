@@ -41,12 +41,12 @@ func (t *thread) sample(now uint64, s *Stack) {
 	if t.state == waiting { // its return to the CPU was not seen
 		t.resume(now)
 	}
-	stack, known := t.see(now, s)
+	if t.beginning(now, s) {
+		return
+	}
+	stack := t.see(now, s)
 	if t.state == unseen {
 		t.state, t.since = running, now
-	}
-	if !known {
-		return
 	}
 	if t.seen != 0 {
 		t.ran(t.seen+(now-t.seen)/2, t.stack)
@@ -85,7 +85,7 @@ func (t *thread) cut(now uint64, s *Stack) {
 		t.resume(now)
 	}
 	if s != nil {
-		stack, _ = t.see(now, s)
+		stack = t.see(now, s)
 		t.work = s.Work
 	} else if t.lane == nil && !t.tasks && !t.greenlets {
 		t.lane = &t.home
@@ -106,7 +106,7 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	if t.state == waiting {
 		t.resume(now)
 	}
-	stack, _ := t.see(now, s)
+	stack := t.see(now, s)
 	if t.state == running {
 		t.runTo(now, stack)
 	}
