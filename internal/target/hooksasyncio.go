@@ -131,10 +131,12 @@ func only(list []uint64) (uint64, bool) {
 	return list[0], true
 }
 
-// code gives the offset in the file of an address in an executable segment.
+// code gives the offset in the file of an address in an executable segment. No function lies at 0, which is in one
+// where linkers put headers and code together.
 func (im *image) code(addr uint64) (uint64, bool) {
 	for _, s := range im.progs {
-		if elf.ProgType(s.Type) == elf.PT_LOAD && elf.ProgFlag(s.Flags)&elf.PF_X != 0 && addr >= s.Vaddr && addr-s.Vaddr < s.Filesz {
+		executable := elf.ProgType(s.Type) == elf.PT_LOAD && elf.ProgFlag(s.Flags)&elf.PF_X != 0
+		if executable && addr != 0 && addr >= s.Vaddr && addr-s.Vaddr < s.Filesz {
 			return s.Off + addr - s.Vaddr, true
 		}
 	}
@@ -151,7 +153,7 @@ var landings = [][]byte{
 // entry gives the offset in the file of the instruction to probe of the function at addr. On x86_64 that is nearly
 // always a push, which the kernel emulates in half a microsecond; most other instructions are stepped out of line, which
 // takes twenty times as long (Linux arch/x86/kernel/uprobes.c, push_setup_xol_ops). So does endbr64, hence the
-// instruction behind it: all calls pass there, nothing jumps there, and registers and stack are as at the entry. The
+// instruction behind it: all calls pass there, nothing jumps there, and arguments and stack are as at the entry. The
 // same goes for arm64, which steps nearly everything and refuses some of the hints (arch/arm64/kernel/probes/decode-insn.c).
 func (im *image) entry(addr uint64) (uint64, bool) {
 	offset, ok := im.code(addr)

@@ -33,15 +33,18 @@ const (
 	scanChunk      = 256 << 10
 )
 
-// relocationSize is sizeof(Elf64_Rela).
-const relocationSize = 24
+// relocationSize is the size of elf.Rela64 in the file, symbolSize that of elf.Sym64.
+const (
+	relocationSize = 24
+	symbolSize     = 24
+)
 
 func (im *image) pointers() (*pointers, error) {
 	p := &pointers{im: im}
 	if im.file == nil {
 		return p, nil
 	}
-	table := im.dynamicValues(elf.DT_RELA, elf.DT_RELASZ, elf.DT_SYMTAB)
+	table := im.dynamicValues(elf.DT_RELA, elf.DT_RELASZ, elf.DT_SYMTAB) //nolint:misspell // ELF's own word
 	size := table[1] - table[1]%relocationSize
 	if size > maxRelocations*relocationSize {
 		return nil, fmt.Errorf("%d bytes of relocations: more than %d", size, maxRelocations*relocationSize)
@@ -111,7 +114,7 @@ func (p *pointers) load(at uint64) (uint64, bool) {
 		return r.addend, true
 	}
 	var s elf.Sym64
-	err := readStruct(p.im.at, int64(p.symtab+24*uint64(r.symbol)), &s)
+	err := readStruct(p.im.at, int64(p.symtab+symbolSize*uint64(r.symbol)), &s)
 	return s.Value + r.addend, err == nil && s.Shndx != 0
 }
 

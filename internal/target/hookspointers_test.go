@@ -22,11 +22,13 @@ type moduleFile struct {
 
 // The segments' addresses; headers and constants lie at 0 in the file, the others at half their address.
 const (
-	fakeText, fakeData   = 0x4000, 0x8000
-	fakeNames, fakeRelas = 0x400, 0x800
+	fakeText, fakeData   = 0x1000, 0x1800
+	fakeNames, fakeRelas = 0x200, 0x300
 	fakeInit, fakeStep   = fakeText, fakeText + 0x40
 	fakeWakeup, fakeDel  = fakeText + 0x80, fakeText + 0xc0
-	fakeDynamic          = fakeData + 0xe00
+	fakeDynamic          = fakeData + 0x780
+	fakeTextSize         = 0x100
+	fakeDataSize         = 0x800
 )
 
 const fakeStrings = "\x00TaskType\x00_asyncio.Task\x00_asyncio.TaskStepMethWrapper\x00TaskWakeupMethWrapper\x00task_wakeup\x00"
@@ -63,22 +65,25 @@ func (f *moduleFile) addType(at uint64, name string, s slot, function uint64) {
 }
 
 func (f *moduleFile) build() []byte {
-	f.text, f.data, f.relocs = bytes.Repeat([]byte{0x90}, 0x1000), make([]byte, 0x1000), nil
+	f.text, f.data, f.relocs = bytes.Repeat([]byte{0x90}, fakeTextSize), make([]byte, fakeDataSize), nil
 	for _, at := range []uint64{fakeInit, fakeStep, fakeWakeup} {
 		copy(f.text[at-fakeText:], f.entry)
 	}
 	f.addType(fakeData, "_asyncio.Task", tpInit, fakeInit)
-	f.addType(fakeData+0x200, "TaskStepMethWrapper", tpCall, fakeStep)
+	f.addType(fakeData+0x180, "TaskStepMethWrapper", tpCall, fakeStep)
 	if f.wraps {
-		f.addType(fakeData+0x400, "TaskWakeupMethWrapper", tpCall, fakeWakeup)
+		f.addType(fakeData+0x300, "TaskWakeupMethWrapper", tpCall, fakeWakeup)
 	} else {
-		f.point(fakeData+0x600, nameAt("task_wakeup"))
-		f.point(fakeData+0x600+methMeth, fakeWakeup)
-		f.data[0x600+methFlags] = methO
+		f.point(fakeData+0x480, nameAt("task_wakeup"))
+		f.point(fakeData+0x480+methMeth, fakeWakeup)
+		f.data[0x480+methFlags] = methO
 	}
 	var dynamic, relas, out bytes.Buffer
 	binary.Write(&relas, binary.LittleEndian, f.relocs)
-	binary.Write(&dynamic, binary.LittleEndian, []elf.Dyn64{{Tag: int64(elf.DT_RELA), Val: fakeRelas}, {Tag: int64(elf.DT_RELASZ), Val: uint64(relas.Len())}})
+	binary.Write(&dynamic, binary.LittleEndian, []elf.Dyn64{
+		{Tag: int64(elf.DT_RELA), Val: fakeRelas}, //nolint:misspell // ELF's own word
+		{Tag: int64(elf.DT_RELASZ), Val: uint64(relas.Len())},
+	})
 	copy(f.data[fakeDynamic-fakeData:], dynamic.Bytes())
 	header := elf.Header64{Type: uint16(f.typ), Machine: uint16(elf.EM_X86_64), Phoff: 64, Phentsize: 56, Phnum: 4}
 	copy(header.Ident[:], elf.ELFMAG+"\x02\x01\x01")
@@ -86,11 +91,11 @@ func (f *moduleFile) build() []byte {
 	load := func(kind elf.ProgType, flags elf.ProgFlag, addr, size uint64) {
 		binary.Write(&out, binary.LittleEndian, elf.Prog64{Type: uint32(kind), Flags: uint32(flags), Off: addr / 2, Vaddr: addr, Filesz: size, Memsz: size})
 	}
-	load(elf.PT_LOAD, elf.PF_R, 0, 0x2000)
-	load(elf.PT_LOAD, elf.PF_R|elf.PF_X, fakeText, 0x1000)
-	load(elf.PT_LOAD, elf.PF_R|elf.PF_W, fakeData, 0x1000)
+	load(elf.PT_LOAD, elf.PF_R, 0, fakeText/2)
+	load(elf.PT_LOAD, elf.PF_R|elf.PF_X, fakeText, fakeTextSize)
+	load(elf.PT_LOAD, elf.PF_R|elf.PF_W, fakeData, fakeDataSize)
 	load(elf.PT_DYNAMIC, elf.PF_R|elf.PF_W, fakeDynamic, uint64(dynamic.Len()))
-	file := make([]byte, 0x5000)
+	file := make([]byte, fakeData/2+fakeDataSize)
 	copy(file, out.Bytes())
 	copy(file[fakeNames:], fakeStrings)
 	copy(file[fakeRelas:], relas.Bytes())
@@ -146,12 +151,12 @@ func TestFindAsyncioDoubtful(t *testing.T) {
 	f := &moduleFile{typ: elf.ET_DYN, entry: push}
 	for name, change := range map[string]func(data []byte){
 		"two types": func(data []byte) {
-			copy(data[0x800:], data[:0x200])
-			binary.LittleEndian.PutUint64(data[0x800+tpInit.offset:], fakeStep)
+			copy(data[0x500:], data[:0x180])
+			binary.LittleEndian.PutUint64(data[0x500+tpInit.offset:], fakeStep)
 		},
-		"no step":      func(data []byte) { clear(data[0x200:0x400]) },
+		"no step":      func(data []byte) { clear(data[0x180:0x300]) },
 		"data as code": func(data []byte) { binary.LittleEndian.PutUint64(data[tpInit.offset:], fakeData) },
-		"no method":    func(data []byte) { data[0x600+methFlags] = 1 },
+		"no method":    func(data []byte) { data[0x480+methFlags] = 1 },
 	} {
 		text := f.build()
 		change(text[fakeData/2:])
@@ -162,6 +167,19 @@ func TestFindAsyncioDoubtful(t *testing.T) {
 		if a, err := findAsyncio(im); err == nil {
 			t.Errorf("%s: found %+v", name, a)
 		}
+	}
+}
+
+// What is missing must not be taken for a function at the start of the first segment.
+func TestCodeAtZero(t *testing.T) {
+	segment := elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Filesz: 0x1000}
+	im := &image{progs: []elf.Prog64{segment}}
+	im.at = fileByAddress{bytes.NewReader(make([]byte, 0x1000)), im.progs}
+	if at, ok := im.entry(0); ok {
+		t.Errorf("entry(0) = %#x", at)
+	}
+	if at, ok := im.entry(0x40); !ok || at != 0x40 {
+		t.Errorf("entry(0x40) = %#x, %v", at, ok)
 	}
 }
 
