@@ -45,7 +45,7 @@ func TestLaterWorkers(t *testing.T) {
 	servedBy := func(pid int) {
 		t.Helper()
 		eventually(t, fmt.Sprint("a request served by ", pid), func() bool {
-			answer := s.get(t, "/")
+			answer := s.get(t, "/nap/5")
 			asked++
 			return byID(t, a.await(t, asked))[answer.ID].Request.PID == pid
 		})
@@ -62,8 +62,8 @@ func TestLaterWorkers(t *testing.T) {
 	}
 	servedBy(s.workers(t, 4)[3])
 	for _, r := range a.exactly(t, asked) {
-		if len(r.tree(t).Children) == 0 {
-			t.Errorf("no tree: %s", r)
+		if r.tree(t).under("nap", "[sleep]") < 0.004 {
+			t.Errorf("%s:\n%s", r, r.tree(t))
 		}
 	}
 }
