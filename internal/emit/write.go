@@ -36,6 +36,9 @@ func (d *destination) failure(err error) error {
 	return fmt.Errorf("write to %s: %w", d.name, err)
 }
 
+// errNoRoom stands for what a file that takes a part of a line does not say.
+var errNoRoom = errors.New("no room for a whole line: is the disk full, or a limit on file sizes reached?")
+
 // writeFile writes to a file. After a short write it takes back the line that was cut and tries again from there, so
 // as to learn what is wrong.
 func (d *destination) writeFile(lines []byte) (int, error) {
@@ -52,7 +55,7 @@ func (d *destination) writeFile(lines []byte) (int, error) {
 			d.torn = !takeBack(d.fd, cut)
 		}
 		if err == nil && (whole == 0 || d.torn) {
-			err = io.ErrShortWrite
+			err = errNoRoom
 		}
 		if err != nil {
 			return done, err
