@@ -29,6 +29,12 @@ enum {
 #define REGS_ARG3(r) BPF_CORE_READ(r, r10)
 #define TLS_BASE(task) BPF_CORE_READ(task, thread.fsbase)
 
+/* Is it the thread that pthread_self() calls self? Its struct pthread begins at the TLS base. */
+static __always_inline bool is_thread(u64 tls, u64 self)
+{
+	return tls == self;
+}
+
 /*
  * Kernels built for FRED keep 16 bytes free above the registers (TOP_OF_KERNEL_STACK_PADDING, 6.9): what lies
  * where cs would be is the stack pointer then, which has no ring.
@@ -60,6 +66,17 @@ enum {
 #define REGS_ARG2(r) BPF_CORE_READ(r, regs[2])
 #define REGS_ARG3(r) BPF_CORE_READ(r, regs[3])
 #define TLS_BASE(task) BPF_CORE_READ(task, thread.uw.tp_value)
+
+/*
+ * Is it the thread that pthread_self() calls self? Its struct pthread ends at the TLS base. The size is the C
+ * library's: from 200 bytes in musl to 1,700 and more in glibc, where no two begin within PTHREAD_REACH.
+ */
+#define PTHREAD_REACH 3072
+
+static __always_inline bool is_thread(u64 tls, u64 self)
+{
+	return tls - self < PTHREAD_REACH;
+}
 
 static __always_inline struct pt_regs *below_top(void *top)
 {

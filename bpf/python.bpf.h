@@ -35,7 +35,7 @@ enum scratch_slot {
 struct walk {
 	u64 frame;  /* to look at next, 0: done */
 	u64 thread; /* PyThreadState */
-	u64 tls;    /* thread_id to find it by */
+	u64 tls;    /* the thread's TLS base, to find it by */
 	u64 start;  /* where in the target chunk begins, 0: nothing read */
 	u8 chunk[CHUNK + FRAME_SIZE_MAX];
 	u8 single[FRAME_SIZE_MAX + 8];
@@ -87,14 +87,14 @@ __noinline int py_find_some(u32 slot)
 			w->thread = read_user(w->frame + t->py.threads_head);
 			continue;
 		}
-		if (read_user(thread + t->py.thread_id) == w->tls)
+		if (is_thread(w->tls, read_user(thread + t->py.thread_id)))
 			return 0;
 		w->thread = read_user(thread + t->py.thread_next);
 	}
 	return 1;
 }
 
-/* Sets walk.thread to the PyThreadState whose thread_id is the thread's TLS base, 0 if there is none. */
+/* Sets walk.thread to the PyThreadState of the thread with this TLS base, 0 if there is none. */
 static __always_inline void py_find_thread(struct walk *w, struct target *t, u32 slot)
 {
 	struct thread_key key = {.tls = w->tls, .pid = w->event.event.pid};
@@ -102,7 +102,7 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 
 	if (known) {
 		w->thread = *known;
-		if (read_user(w->thread + t->py.thread_id) == w->tls)
+		if (is_thread(w->tls, read_user(w->thread + t->py.thread_id)))
 			return;
 	}
 	w->frame = read_user(t->py_runtime + t->py.interp_head);
@@ -112,7 +112,7 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 	for (int i = 0; i < FIND_CALLS; i++)
 		if (!py_find_some(slot))
 			break;
-	if (w->thread && read_user(w->thread + t->py.thread_id) == w->tls)
+	if (w->thread && is_thread(w->tls, read_user(w->thread + t->py.thread_id)))
 		bpf_map_update_elem(&py_threads, &key, &w->thread, BPF_ANY);
 	else
 		w->thread = 0;
