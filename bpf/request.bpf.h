@@ -303,8 +303,9 @@ __noinline int io_keep(u32 limit)
 		return 0;
 	u32 size = io->length < limit - at ? io->length : limit - at;
 
-	FORGET(size); /* else the compiler drops the check that the verifier needs */
-	if (!size || size > IO_HEAD)
+	FORGET(at); /* else the compiler drops the checks that the verifier needs, up to 6.7 for at too */
+	FORGET(size);
+	if (at >= IO_HEAD || !size || size > IO_HEAD)
 		return 0;
 	if (bpf_probe_read_user(io->event.data + at, size, (void *)io->base)) {
 		count_loss(LOSS_DATA);

@@ -146,9 +146,12 @@ func (p *Probe) Choices() []Choice { return p.kernel.choices }
 
 // explain says what the user can do about an error of loading or attaching.
 func explain(err error) error {
+	var refused *ebpf.VerifierError
 	switch {
 	case errors.Is(err, ErrNoBTF):
 		return err
+	case errors.As(err, &refused) && len(refused.Log) > 0:
+		return fmt.Errorf("%w: this kernel's verifier refuses the program, which is a mistake of the agent's: please report it with the kernel's version", err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%w: needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8): run as root, or let apm-ebpf doctor tell what is in the way", err)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound), errors.Is(err, unix.ENOENT):
