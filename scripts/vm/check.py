@@ -125,6 +125,17 @@ def compare(record, truth):
         yield '%s: incomplete: %s' % (path, lost)
 
 
+ONE_BY_ONE = [[p] for p in sorted(FUNCTIONS)]
+
+
+def sync():
+    profile('sync', ONE_BY_ONE * 2)
+
+
+def gthread():
+    profile('gthread', ONE_BY_ONE + [['/wait', '/work'], ['/both', '/wait']] * 2, '-k', 'gthread', '--threads', '4')
+
+
 def profile(name, rounds, *flags):
     """Sends the rounds, the requests of one at once, and checks the records."""
     service = Service(*flags)
@@ -198,13 +209,20 @@ def kill():
     service.stop()
 
 
+def fallbacks():
+    """What the kernel has another way for is tried without it as well."""
+    done = subprocess.run(['./probe.test', '-test.v'], capture_output=True, text=True)
+    report('probe: its own tests', done.returncode == 0, done.stdout + done.stderr)
+
+
+CHECKS = {'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'kill': kill}
+
+
 def main():
     print('PYTHON', platform.python_version())
     begun = time.monotonic()
-    one_by_one = [[p] for p in ['/wait', '/work', '/both'] * 2]
-    profile('sync', one_by_one)
-    profile('gthread', one_by_one[:3] + [['/wait', '/work'], ['/both', '/wait']] * 2, '-k', 'gthread', '--threads', '4')
-    kill()
+    for check in os.environ.get('CHECKS', 'fallbacks,sync,gthread,kill').split(','):
+        CHECKS[check]()
     print('SECONDS %.1f' % (time.monotonic() - begun))
 
 
