@@ -53,7 +53,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 		return err
 	}
 	defer a.closeLog()
-	if a.probe, err = probe.Open(probe.Config{Frequency: o.frequency, SampleEvery: uint32(o.sampleRate), Log: log}); err != nil {
+	if a.probe, err = probe.Open(probe.Config{Frequency: o.frequency, SampleEvery: uint32(o.sampleRate), BTF: o.btf, Log: log}); err != nil {
 		return err
 	}
 	defer a.probe.Close()

@@ -41,6 +41,7 @@ func newFlagSet(o *options) *pflag.FlagSet {
 		{"duration", "", seconds(&o.duration, time.Microsecond)},
 		{"count", "", integer(&o.count, 1, math.MaxInt64)},
 		{"log-level", "", o.setLogLevel},
+		{"btf", "", text(&o.btf)},
 	} {
 		flags.VarP(setter(d.set), d.name, d.short, "")
 	}

@@ -18,6 +18,9 @@ import (
 const memoryLimit = 40 << 20
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "doctor" {
+		os.Exit(runDoctor(os.Args[2:], os.Environ(), os.Stdout, os.Stderr))
+	}
 	o, err := parseOptions(os.Args[1:], os.Environ())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "apm-ebpf:", err)

@@ -27,6 +27,7 @@ type options struct {
 	withQuery     bool
 	procName      string // empty where each target's own name is to be told
 	noCommandLine bool
+	btf           string        // file with the kernel's BTF; empty where the kernel has its own
 	logFile       string        // empty for standard output
 	duration      time.Duration // 0 for no end
 	count         uint64        // 0 for no end
@@ -48,22 +49,29 @@ type setting struct {
 func parseOptions(args, environ []string) (*options, error) {
 	o := &options{sampleRate: 1, mapper: filter.List, logLevel: zerolog.InfoLevel}
 	flags := newFlagSet(o)
-	given, err := fromArguments(flags, args)
-	if errors.Is(err, errAnswered) {
+	if err := setFlags(flags, args, environ); errors.Is(err, errAnswered) {
 		return o, nil
-	}
-	if err != nil {
+	} else if err != nil {
 		return nil, err
-	}
-	for _, s := range append(fromEnvironment(flags, environ, given), given...) {
-		if err := s.flag.Value.Set(s.value); err != nil {
-			return nil, fmt.Errorf("%s %q: %w", s.origin, s.value, err)
-		}
 	}
 	if len(o.pids) == 0 {
 		return nil, errors.New("no process to profile: give --pid PID or set APM_EBPF_PID; see apm-ebpf --help")
 	}
 	return o, nil
+}
+
+// setFlags sets the flags, from the environment first.
+func setFlags(flags *pflag.FlagSet, args, environ []string) error {
+	given, err := fromArguments(flags, args)
+	if err != nil {
+		return err
+	}
+	for _, s := range append(fromEnvironment(flags, environ, given), given...) {
+		if err := s.flag.Value.Set(s.value); err != nil {
+			return fmt.Errorf("%s %q: %w", s.origin, s.value, err)
+		}
+	}
+	return nil
 }
 
 // fromArguments collects what the arguments set, in their order, without setting it yet: the environment comes first.

@@ -1,0 +1,106 @@
+package doctor
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+
+	"github.com/rs/zerolog"
+
+	"apm-ebpf/internal/probe"
+	"apm-ebpf/internal/symbol"
+	"apm-ebpf/internal/target"
+)
+
+// Examine looks at this machine, tries the kernel programs, and looks at the processes. btf is a file with the kernel's
+// BTF, or empty.
+func Examine(pids []int, btf string) *Report {
+	r := &Report{Works: true}
+	r.add(machine("/").checks(btf)...)
+	r.add(programs(btf)...)
+	for _, pid := range pids {
+		r.add(process(pid))
+	}
+	return r
+}
+
+// programs loads and attaches what the agent would, and lets go again.
+func programs(btf string) (checks []Check) {
+	const name = "programs"
+	p, err := probe.Open(probe.Config{SampleEvery: 1, BTF: btf, Log: zerolog.Nop()})
+	if err != nil {
+		return []Check{{Name: name, Grade: Fail, Found: err.Error(), Remedy: "put right what is told above; needed are Linux 5.10 or newer, BTF and the capabilities"}}
+	}
+	defer p.Close()
+	checks = append(checks, Check{Name: name, Grade: OK, Found: "load and attach"})
+	for _, c := range p.Choices() {
+		found := c.Uses
+		if c.Lacks != "" {
+			found += "; the kernel lacks " + c.Lacks
+		}
+		checks = append(checks, Check{Name: c.What, Grade: OK, Found: found})
+	}
+	return append(checks, uprobes(p))
+}
+
+// uprobes attaches one to this very program, where it has begun once and never will again.
+func uprobes(p *probe.Probe) Check {
+	const self = "/proc/self/exe"
+	c := Check{Name: "uprobes", Grade: OK, Found: "attach"}
+	entry, err := entryOffset(self)
+	if err == nil {
+		err = p.AttachGreenlet(self, entry)
+	}
+	if err != nil {
+		c.Grade, c.Found = Warn, err.Error()
+		c.Remedy = "add CAP_SYS_ADMIN, which some kernels ask for; without uprobes asyncio tasks and greenlets are not told apart"
+	}
+	return c
+}
+
+// entryOffset is where in its file a program begins.
+func entryOffset(path string) (uint64, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", path, err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && f.Entry >= p.Vaddr && f.Entry < p.Vaddr+p.Filesz {
+			return f.Entry - p.Vaddr + p.Off, nil
+		}
+	}
+	return 0, fmt.Errorf("read %s: its entry point lies in no segment", path)
+}
+
+// process tells what the agent would make of one.
+func process(pid int) Check {
+	c := Check{Name: fmt.Sprintf("process %d", pid), Grade: Fail}
+	p, err := target.Inspect(pid)
+	if err != nil {
+		c.Found, c.Remedy = err.Error(), remedy(err)
+		return c
+	}
+	symbols, err := symbol.NewPython(p)
+	if err != nil {
+		c.Found, c.Remedy = err.Error(), remedy(err)
+		return c
+	}
+	layout := symbols.Layout()
+	c.Grade = OK
+	c.Found = fmt.Sprintf("%s in %s, service %s, layout from %s", p.RuntimeName(), p.Python.Image, p.Name(), layout.Source)
+	return c
+}
+
+func remedy(err error) string {
+	var unsupported *target.Unsupported
+	switch {
+	case errors.Is(err, target.ErrGone):
+		return "name a process that runs, by its number in the machine's PID namespace"
+	case errors.Is(err, target.ErrNotReady):
+		return "try again when the service has started"
+	case errors.As(err, &unsupported):
+		return "name the process of the Python server"
+	}
+	return "hold CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or run as root"
+}

@@ -1,0 +1,160 @@
+package doctor
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// machine is where the kernel's files lie: the root, in tests a folder like it.
+type machine string
+
+func (m machine) path(name string) string { return filepath.Join(string(m), name) }
+
+func (m machine) exists(name string) bool {
+	_, err := os.Stat(m.path(name))
+	return err == nil
+}
+
+// text is what a short file says, nothing if it can't be read.
+func (m machine) text(name string) string {
+	text, err := os.ReadFile(m.path(name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// status is a line of /proc/self/status.
+func (m machine) status(field string) string {
+	for line := range strings.Lines(m.text("proc/self/status")) {
+		if name, value, ok := strings.Cut(line, ":"); ok && name == field {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// checks looks at everything that needs no program to be loaded.
+func (m machine) checks(btfFile string) []Check {
+	held, err := parsePrivileges(m.status("CapEff"))
+	if err != nil {
+		return []Check{{Name: "/proc", Grade: Fail, Found: "cannot be read: " + err.Error(), Remedy: "mount proc on /proc"}}
+	}
+	checks := []Check{m.kernel(), m.btf(btfFile)}
+	checks = append(checks, held.checks()...)
+	return append(checks, m.namespace(), m.lockdown(), m.paranoid(held), m.unprivileged(held), m.seccomp(), m.memlock(), m.tracefs())
+}
+
+func (m machine) kernel() Check {
+	return Check{Name: "kernel", Grade: OK, Found: m.text("proc/sys/kernel/osrelease") + " " + m.text("proc/sys/kernel/arch")}
+}
+
+func (m machine) btf(file string) Check {
+	const own = "sys/kernel/btf/vmlinux"
+	c := Check{Name: "BTF", Grade: OK, Found: "/" + own}
+	switch {
+	case file != "":
+		c.Found = file
+		if _, err := os.Stat(file); err != nil {
+			c.Grade, c.Found, c.Remedy = Fail, err.Error(), "name an existing file by --btf"
+		}
+	case !m.exists(own):
+		c.Grade, c.Found = Fail, "the kernel shows none in /"+own
+		c.Remedy = "mount sysfs on /sys; else run a kernel built with CONFIG_DEBUG_INFO_BTF, or name a file with the BTF of this very kernel by --btf"
+	}
+	return c
+}
+
+// initialPIDs is the inode of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+const initialPIDs = "pid:[4026531836]"
+
+// namespace: programs see processes by their numbers in the first PID namespace, and so must the agent.
+func (m machine) namespace() Check {
+	link, err := os.Readlink(m.path("proc/self/ns/pid"))
+	c := Check{Name: "PID namespace", Grade: OK, Found: "the machine's"}
+	if err != nil {
+		c.Grade, c.Found, c.Remedy = Warn, "cannot be told: "+err.Error(), "mount proc on /proc"
+	} else if link != initialPIDs {
+		c.Grade, c.Found, c.Remedy = Fail, "a container's own", "run the agent in the machine's: --pid=host, in Kubernetes hostPID: true"
+	}
+	return c
+}
+
+func (m machine) lockdown() Check {
+	c := Check{Name: "lockdown", Grade: OK, Found: "not in this kernel, or securityfs is not mounted"}
+	_, rest, ok := strings.Cut(m.text("sys/kernel/security/lockdown"), "[")
+	if !ok {
+		return c
+	}
+	c.Found, _, _ = strings.Cut(rest, "]")
+	if c.Found == "confidentiality" {
+		c.Grade, c.Remedy = Fail, "boot without lockdown=confidentiality: it forbids to read the kernel's data"
+	}
+	return c
+}
+
+func (m machine) paranoid(held privileges) Check {
+	const file = "proc/sys/kernel/perf_event_paranoid"
+	c := Check{Name: "perf_event_paranoid", Grade: OK, Found: m.text(file)}
+	switch {
+	case c.Found == "":
+		c.Grade, c.Found, c.Remedy = Fail, "the kernel has no perf events", "run a kernel built with CONFIG_PERF_EVENTS"
+	case held.perfmon():
+		c.Found += ", which does not bind CAP_PERFMON"
+	default:
+		c.Grade, c.Remedy = Warn, "hold CAP_PERFMON, which it does not bind"
+	}
+	return c
+}
+
+func (m machine) unprivileged(held privileges) Check {
+	c := Check{Name: "unprivileged_bpf_disabled", Grade: OK, Found: m.text("proc/sys/kernel/unprivileged_bpf_disabled")}
+	switch {
+	case c.Found == "":
+		c.Found = "not in this kernel"
+	case held.has(capBPF) || held.has(capSysAdmin):
+		c.Found += ", which does not bind CAP_BPF"
+	default:
+		c.Grade, c.Remedy = Warn, "hold CAP_BPF: whatever it says, these programs need it"
+	}
+	return c
+}
+
+func (m machine) seccomp() Check {
+	c := Check{Name: "seccomp", Grade: OK, Found: "no filter"}
+	if mode := m.status("Seccomp"); mode != "" && mode != "0" {
+		c.Grade, c.Found = Warn, "a filter is in force"
+		c.Remedy = "have it allow bpf, perf_event_open and process_vm_readv (in a container: --security-opt seccomp=unconfined, or a profile that does)"
+	}
+	return c
+}
+
+// memlock: up to 5.10 the memory of maps counts against it (5.11 charges it to the cgroup).
+func (m machine) memlock() Check {
+	c := Check{Name: "locked memory", Grade: OK, Found: "no limit"}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
+		c.Grade, c.Found = Warn, err.Error()
+	} else if limit.Cur != unix.RLIM_INFINITY {
+		c.Found = fmt.Sprintf("limit of %d KiB, raised where the kernel needs it", limit.Cur>>10)
+	}
+	return c
+}
+
+func (m machine) tracefs() Check {
+	for _, dir := range []string{"sys/kernel/tracing", "sys/kernel/debug/tracing"} {
+		if m.exists(dir + "/events") {
+			return Check{Name: "tracefs", Grade: OK, Found: "/" + dir}
+		}
+	}
+	c := Check{Name: "tracefs", Grade: OK, Found: "not mounted, and not needed"}
+	if !m.exists("sys/bus/event_source/devices/uprobe/type") {
+		c.Grade, c.Found = Warn, "not mounted, and this kernel has no other way to attach uprobes"
+		c.Remedy = "mount it: mount -t tracefs tracefs /sys/kernel/tracing"
+	}
+	return c
+}
