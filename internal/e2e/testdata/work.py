@@ -14,14 +14,16 @@ from truth import crunch, part, timed
 
 @timed
 def doze():
-    time.sleep(0.03)
+    with part('wait'):
+        time.sleep(0.03)
 
 
 @timed
 def receive():
     a, b = socket.socketpair()
     later(b.send, b'x')
-    a.recv(1)
+    with part('wait'):
+        a.recv(1)
     a.close()
     b.close()
 
@@ -31,14 +33,16 @@ def acquire():
     lock = threading.Lock()
     lock.acquire()
     later(lock.release)
-    lock.acquire()
+    with part('wait'):
+        lock.acquire()
 
 
 @timed
 def read_pipe():
     reading, writing = os.pipe()
     later(os.write, writing, b'x')
-    os.read(reading, 1)
+    with part('wait'):
+        os.read(reading, 1)
     os.close(reading)
     os.close(writing)
 
@@ -49,7 +53,8 @@ def wait_child():
     if child == 0:
         time.sleep(0.03)
         os._exit(0)
-    os.waitpid(child, 0)
+    with part('wait'):
+        os.waitpid(child, 0)
 
 
 @timed
@@ -63,7 +68,8 @@ def poll():
     later(b.send, b'x')
     p = select.poll()
     p.register(a, select.POLLIN)
-    p.poll()
+    with part('wait'):
+        p.poll()
     a.close()
     b.close()
 
@@ -74,7 +80,8 @@ def epoll():
     later(b.send, b'x')
     with select.epoll() as p:
         p.register(a, select.EPOLLIN)
-        p.poll()
+        with part('wait'):
+            p.poll()
     a.close()
     b.close()
 
@@ -86,7 +93,8 @@ def accept():
         s.listen()
         client = socket.socket()
         later(client.connect, s.getsockname())
-        s.accept()[0].close()
+        with part('wait'):
+            s.accept()[0].close()
         client.close()
 
 
@@ -95,7 +103,8 @@ def fill():
     """Sends more than fits until the other side reads."""
     a, b = socket.socketpair()
     later(drain, b)
-    a.sendall(b'x' * (1 << 22))
+    with part('wait'):
+        a.sendall(b'x' * (1 << 22))
     a.close()
 
 

@@ -1,0 +1,139 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// server is a way to serve an application of testdata/servers.
+type server struct {
+	name     string
+	pip      string // what it needs, for pip
+	args     string // after the interpreter; PORT is the port to listen on
+	paths    string // requests: a kind of work.py each, below a prefix
+	old, new int    // minor versions of Python on which it runs, 0: all
+	decided  bool   // the owner of every request must be told
+}
+
+// venv makes an environment for the servers, unless it is there, and adds what is missing.
+func venv(t *testing.T, interpreter string) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := exec.Command(interpreter, "-c", "import platform; print(platform.python_version())").Output()
+	if err != nil {
+		t.Fatalf("ask %s for its version: %v", interpreter, err)
+	}
+	dir := filepath.Join(cache, "apm-ebpf", "servers", strings.TrimSpace(string(version)))
+	python := filepath.Join(dir, "bin", "python")
+	if _, err := os.Stat(python); errors.Is(err, os.ErrNotExist) {
+		if out, err := exec.Command(interpreter, "-m", "venv", dir).CombinedOutput(); err != nil {
+			t.Fatalf("make an environment: %v\n%s", err, out)
+		}
+	}
+	return python
+}
+
+// install skips the test where packages cannot be had.
+func install(t *testing.T, python, packages string) {
+	t.Helper()
+	args := append([]string{"-m", "pip", "install", "-q", "--disable-pip-version-check"}, strings.Fields(packages)...)
+	if exec.Command(python, append(args, "--no-index")...).Run() == nil {
+		return // they are there
+	}
+	out, err := exec.Command(python, args...).CombinedOutput()
+	if err == nil {
+		return
+	}
+	if os.Getenv("APM_EBPF_REQUIRE_SERVERS") == "1" {
+		t.Fatalf("install %s: %v\n%s", packages, err, out)
+	}
+	t.Skipf("%s cannot be installed here", packages)
+}
+
+// start runs the server and waits until it answers.
+func (v *server) start(t *testing.T, python string) *Service {
+	t.Helper()
+	port := freePort(t)
+	args := strings.Fields(strings.ReplaceAll(v.args, "PORT", port))
+	path := python
+	if strings.HasPrefix(args[0], "BIN/") {
+		path, args = filepath.Join(filepath.Dir(python), args[0][len("BIN/"):]), args[1:]
+	}
+	command := exec.Command(path, args...)
+	command.Dir = filepath.Join(testdata(t), "servers")
+	command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+command.Dir, "DJANGO_SETTINGS_MODULE=")
+	s := &Service{Process: startProcess(t, command), Address: "127.0.0.1:" + port}
+	s.PID = s.Process.Process.Pid
+	eventually(t, v.name+" to listen", func() bool {
+		if !s.running() {
+			t.Fatalf("%s has ended", v.name)
+		}
+		c, err := net.Dial("tcp", s.Address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	s.get(t, "/")
+	return s
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// crowd is how many clients ask at once.
+const crowd = 24
+
+// asked is a request with the number that the functions called for it have.
+type asked struct {
+	*Answer
+	path string
+	k    int
+}
+
+// ask has every client ask for its own number: on one connection for a single request, then on one that is kept.
+func ask(t *testing.T, s *Service, path string) (all []asked) {
+	t.Helper()
+	var lock sync.Mutex
+	var clients sync.WaitGroup
+	for k := range crowd {
+		clients.Go(func() {
+			target := fmt.Sprintf("%s/%d", path, k)
+			answers := []*Answer{s.get(t, target)}
+			c := dial(t, s.Address)
+			for range 2 {
+				a := c.do(t, "GET", target, "", "")
+				if answers = append(answers, a); a.Close {
+					c.Close()
+					c = dial(t, s.Address)
+				}
+			}
+			c.Close()
+			lock.Lock()
+			defer lock.Unlock()
+			for _, a := range answers {
+				all = append(all, asked{a, target, k})
+			}
+		})
+	}
+	clients.Wait()
+	return all
+}

@@ -1,0 +1,29 @@
+"""Applications without a framework, and the one of WSGI behind a bridge."""
+import wsgi
+import work
+
+try:
+    import a2wsgi
+except ImportError:
+    a2wsgi = None
+
+
+async def app(scope, receive, send):
+    if scope['type'] == 'lifespan':
+        return await lifespan(receive, send)
+    body = (await work.arun(scope['path'])).encode() if len(scope['path']) > 1 else b'{}'
+    headers = [(b'content-type', b'application/json'), (b'content-length', b'%d' % len(body))]
+    await send({'type': 'http.response.start', 'status': 200, 'headers': headers})
+    await send({'type': 'http.response.body', 'body': body})
+
+
+async def lifespan(receive, send):
+    while True:
+        message = await receive()
+        await send({'type': message['type'] + '.complete'})
+        if message['type'] == 'lifespan.shutdown':
+            return
+
+
+if a2wsgi:
+    bridged = a2wsgi.WSGIMiddleware(wsgi.app, workers=32)

@@ -1,0 +1,129 @@
+"""Functions named after the request that calls them. They note how long they took: seconds by name."""
+import asyncio
+import concurrent.futures
+import json
+import socket
+import threading
+import time
+
+now = time.perf_counter
+pool = concurrent.futures.ThreadPoolExecutor(4)
+
+
+class timed:
+    def __init__(self, truth, name):
+        self.truth = truth
+        self.name = name
+
+    def __enter__(self):
+        self.start = now()
+
+    def __exit__(self, *error):
+        self.truth[self.name] = self.truth.get(self.name, 0) + now() - self.start
+
+
+SOURCE = '''
+def work_K(truth):
+    with timed(truth, 'work_K'):
+        compute_K(truth)
+        time.sleep(0.01)
+        receive_K(truth)
+
+def compute_K(truth):
+    with timed(truth, 'compute_K'):
+        end = now() + 0.003
+        while now() < end:
+            pass
+
+def receive_K(truth):
+    with timed(truth, 'receive_K'):
+        a, b = socket.socketpair()
+        threading.Timer(0.005, b.send, (b'x',)).start()
+        a.recv(1)
+        a.close()
+        b.close()
+
+def pool_K(truth):
+    with timed(truth, 'pool_K'):
+        pool.submit(work_K, truth).result()
+
+def thread_K(truth):
+    with timed(truth, 'thread_K'):
+        t = threading.Thread(target=work_K, args=(truth,))
+        t.start()
+        compute_K(truth)
+        t.join()
+
+def spawn_K(truth):
+    import gevent
+    with timed(truth, 'spawn_K'):
+        jobs = [gevent.spawn(work_K, truth), gevent.spawn(pause_K, truth)]
+        compute_K(truth)
+        gevent.joinall(jobs)
+
+def pause_K(truth):
+    with timed(truth, 'pause_K'):
+        time.sleep(0.015)
+
+async def await_K(truth):
+    with timed(truth, 'await_K'):
+        compute_K(truth)
+        await asyncio.sleep(0.01)
+        await nested_K(truth)
+
+async def nested_K(truth):
+    with timed(truth, 'nested_K'):
+        compute_K(truth)
+        await asyncio.sleep(0.01)
+
+async def gather_K(truth):
+    with timed(truth, 'gather_K'):
+        compute_K(truth)
+        await asyncio.gather(nested_K(truth), child_K(truth))
+        await asyncio.sleep(0.005)
+
+async def child_K(truth):
+    with timed(truth, 'child_K'):
+        await asyncio.sleep(0.01)
+        await asyncio.create_task(nested_K(truth))
+
+async def group_K(truth):
+    with timed(truth, 'group_K'):
+        async with asyncio.TaskGroup() as g:
+            g.create_task(child_K(truth))
+            g.create_task(nested_K(truth))
+
+async def created_K(truth):
+    with timed(truth, 'created_K'):
+        task = asyncio.create_task(nested_K(truth))
+        compute_K(truth)
+        await asyncio.wait_for(task, 5)
+
+async def executor_K(truth):
+    with timed(truth, 'executor_K'):
+        await asyncio.get_running_loop().run_in_executor(None, work_K, truth)
+
+async def tothread_K(truth):
+    with timed(truth, 'tothread_K'):
+        await asyncio.to_thread(work_K, truth)
+'''
+
+for k in range(32):
+    exec(compile(SOURCE.replace('K', str(k)), __file__, 'exec'))
+
+
+def run(path):
+    """Does what a path names, as in /work/3, and tells how long it took."""
+    kind, k = path.strip('/').split('/')[-2:]
+    truth = {}
+    globals()['%s_%s' % (kind, k)](truth)
+    return json.dumps(truth)
+
+
+async def arun(path):
+    kind, k = path.strip('/').split('/')[-2:]
+    truth = {}
+    called = globals()['%s_%s' % (kind, k)](truth)
+    if called is not None:
+        await called
+    return json.dumps(truth)
