@@ -134,6 +134,16 @@ func (f *Frame) ownLane(visit func(f *Frame, own float64)) {
 	visit(f, own)
 }
 
+// count is how many frames of a function there are.
+func (f *Frame) count(function string) (n int) {
+	f.walk(func(f *Frame, _ []*Frame) {
+		if f.name() == function {
+			n++
+		}
+	})
+	return n
+}
+
 // String draws the tree.
 func (f *Frame) String() string {
 	var text strings.Builder

@@ -169,3 +169,21 @@ func TestRequestsAtOnce(t *testing.T) {
 		c.check(t)
 	})
 }
+
+// TestRequestsThatMeet has one request wake another's thread, which does not make that its own.
+func TestRequestsThatMeet(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "work", "-k", "gthread", "--threads", "4")
+	a := attach(t, s.PID)
+	var wait sync.WaitGroup
+	for range 2 {
+		wait.Go(func() { s.get(t, "/contended") })
+	}
+	wait.Wait()
+	records := a.exactly(t, 2)
+	checkSums(t, records...)
+	for _, r := range records {
+		if calls := r.tree(t).count("contend"); calls != 1 {
+			t.Errorf("contend is told %d times, in the other request's thread too:\n%s", calls, r.tree(t))
+		}
+	}
+}
