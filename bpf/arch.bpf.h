@@ -27,6 +27,8 @@ enum {
 #define REGS_ARG1(r) BPF_CORE_READ(r, si)
 #define REGS_ARG2(r) BPF_CORE_READ(r, dx)
 #define REGS_ARG3(r) BPF_CORE_READ(r, r10)
+#define UPROBE_ARG0(ctx) ((ctx)->di)
+#define UPROBE_ARG1(ctx) ((ctx)->si)
 #define TLS_BASE(task) BPF_CORE_READ(task, thread.fsbase)
 
 /* Is it the thread that pthread_self() calls self? Its struct pthread begins at the TLS base. */
@@ -65,6 +67,8 @@ enum {
 #define REGS_ARG1(r) BPF_CORE_READ(r, regs[1])
 #define REGS_ARG2(r) BPF_CORE_READ(r, regs[2])
 #define REGS_ARG3(r) BPF_CORE_READ(r, regs[3])
+#define UPROBE_ARG0(ctx) ((ctx)->regs[0])
+#define UPROBE_ARG1(ctx) ((ctx)->regs[1])
 #define TLS_BASE(task) BPF_CORE_READ(task, thread.uw.tp_value)
 
 /*

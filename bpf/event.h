@@ -23,6 +23,7 @@ enum event_kind {
 	EVENT_GREENLET, /* stack_event: a greenlet leaves the thread */
 	EVENT_THREAD,	/* stack_event: starts the thread in args[0] */
 	EVENT_HANDOFF,	/* stack_event: wakes the thread in args[0], which waited on a futex for work */
+	EVENT_CODE,	/* code_event: what a code object of a later stack says of itself */
 };
 
 /* Why something was lost; indexes the losses map. */
@@ -47,8 +48,32 @@ struct event {
 
 struct frame {
 	u64 address; /* of the frame; up to CPython 3.10, of the generator that owns it */
-	u64 code;    /* code object, low 48 bits; a mark of what it says in the others */
+	u64 code;    /* code object, low 48 bits; the others tell it from those that had its address before */
 	u64 instr;   /* instruction, low 56 bits; owner in the top byte */
+};
+
+#define CODE_ADDRESS 0xfffffffffff8ULL /* without the mark, nor the tag bits of references since 3.14 */
+
+#define TEXT_MAX 256
+
+/* A str object. */
+struct text {
+	u64 address;
+	u64 length; /* characters; 0 where it could not be read */
+	u32 state;  /* PyASCIIObject.state */
+	u32 size;   /* bytes of data, all of the text or its beginning; 0 where it could not be read */
+	u8 data[TEXT_MAX];
+};
+
+struct code_event {
+	struct event event;
+	u64 code;	/* as in a frame */
+	u32 slot;	/* which other code objects are told again when they are seen next */
+	u32 flags;	/* co_flags */
+	u32 first_line; /* co_firstlineno */
+	u32 pad;
+	struct text name; /* qualified where there is such */
+	struct text file;
 };
 
 enum stack_status {
@@ -86,6 +111,7 @@ struct thread_event {
 struct conn_event {
 	struct event event;
 	u64 connection;
+	u64 inode; /* of a Unix socket: it ends without an event */
 	u16 family;
 	u16 local_port;
 	u16 remote_port;

@@ -20,14 +20,6 @@
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
 
-#if defined(__TARGET_ARCH_x86)
-#define UPROBE_ARG0(ctx) ((ctx)->di)
-#define UPROBE_ARG1(ctx) ((ctx)->si)
-#else
-#define UPROBE_ARG0(ctx) ((ctx)->regs[0])
-#define UPROBE_ARG1(ctx) ((ctx)->regs[1])
-#endif
-
 /* Thread -> coroutine of the task whose step began last. LRU, since threads end unseen here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -76,14 +68,15 @@ static __always_inline void send_lane_event(u32 kind, struct target *t, u64 obje
 
 #define HEAD_FIELD(head, offset) (*(u64 *)((head) + ((offset)&0xff)))
 
-static __always_inline void add_link(struct walk *w, struct target *t, u64 object, u64 code, u64 instr)
+static __always_inline void add_link(struct walk *w, struct target *t, u64 object, u64 code, u64 instr,
+				     u32 slot)
 {
 	u32 at = w->event.depth;
 
 	if (at >= CHAIN_MAX)
 		return;
 	w->event.frames[at].address = object;
-	w->event.frames[at].code = (code & 0xfffffffffff8ULL) | py_mark(t, code) << 48;
+	w->event.frames[at].code = seen_code(t, &w->event.event, code & CODE_ADDRESS, slot);
 	w->event.frames[at].instr = (instr & 0xffffffffffffffULL) | (u64)FRAME_OWNED_BY_GENERATOR << 56;
 	w->event.depth = at + 1;
 }
@@ -172,7 +165,7 @@ __noinline int py_link(u32 slot)
 		bpf_probe_read_user(&lasti, sizeof(lasti), (void *)(frame + t->py.frame_instr));
 		w->thread = frame;
 		next = awaited_by_object(t, frame, code, lasti);
-		add_link(w, t, object, code, (u32)lasti);
+		add_link(w, t, object, code, (u32)lasti, slot);
 	} else {
 		u32 at = t->py.gen_frame;
 		u64 instr = HEAD_FIELD(head, at + t->py.frame_instr);
@@ -182,7 +175,7 @@ __noinline int py_link(u32 slot)
 			return 0; /* running or done */
 		w->thread = object + at;
 		next = awaited_by_frame(t, head, object + at, type, instr);
-		add_link(w, t, object, HEAD_FIELD(head, at + t->py.frame_code), instr);
+		add_link(w, t, object, HEAD_FIELD(head, at + t->py.frame_code), instr, slot);
 	}
 	w->frame = next;
 	return next != 0;

@@ -6,7 +6,7 @@
 #ifndef APM_PYTHON_H
 #define APM_PYTHON_H
 
-#include "target.bpf.h"
+#include "code.bpf.h"
 
 #define CHUNK 4096
 #define FRAME_SIZE_MAX 128
@@ -18,19 +18,6 @@
 
 #define FRAME_OWNED_BY_GENERATOR 1
 #define FRAME_OWNED_BY_CSTACK 3 /* and above: entry shims without a function, 3.12+ (pycore_frame.h) */
-
-/*
- * One for each context that can interrupt another on its CPU: a sample's interrupt may land in any
- * program, and a half-filled event must not be overwritten.
- */
-enum scratch_slot {
-	SCRATCH_SAMPLE,
-	SCRATCH_SWITCH,
-	SCRATCH_WAKE,
-	SCRATCH_UPROBE,
-	SCRATCH_SYSCALL,
-	SCRATCH_SLOTS,
-};
 
 struct walk {
 	u64 frame;  /* to look at next, 0: done */
@@ -138,18 +125,6 @@ static __always_inline u8 *py_frame(struct walk *w, u64 address, u32 size, bool 
 	return w->single;
 }
 
-/*
- * Sixteen bits of what names a code object: the addresses of its name and its line table. Code objects
- * are freed and their addresses reused before the agent looks: it compares the mark with what it finds.
- */
-static __always_inline u64 py_mark(struct target *t, u64 code)
-{
-	u64 words[2] = {};
-
-	bpf_probe_read_user(words, sizeof(words), (void *)(code + t->py.code_mark));
-	return (words[0] ^ words[1] << 1) * 0x9e3779b97f4a7c15ULL >> 48;
-}
-
 #define FIELD(bytes, offset) (*(u64 *)((bytes) + ((offset) & (FRAME_SIZE_MAX - 8))))
 
 /* Copies the next FRAMES_A_CALL frames. Returns nonzero while there are more. */
@@ -201,9 +176,9 @@ __noinline int py_walk_some(u32 slot)
 		struct frame *f = &w->event.frames[at];
 
 		f->address = address;
-		u64 code = FIELD(bytes, t->py.frame_code) & 0xfffffffffff8ULL; /* 3.14 tags references */
+		u64 code = FIELD(bytes, t->py.frame_code) & CODE_ADDRESS;
 
-		f->code = code | py_mark(t, code) << 48;
+		f->code = seen_code(t, &w->event.event, code, slot);
 		f->instr = (instr & 0xffffffffffffffULL) | owner << 56;
 	}
 	return 1;

@@ -25,7 +25,15 @@ struct py_layout {
 	u32 frame_owner; /* NO_OFFSET: frames are objects (up to 3.10) */
 	u32 frame_gen;	 /* frame objects: the generator that owns it */
 	u32 frame_size;	 /* bytes of a frame to read */
-	u32 code_mark;	 /* code objects: two words that name them: name and line table */
+	u32 code_flags;	 /* code objects: int */
+	u32 code_first_line;
+	u32 code_name; /* qualified where there is such */
+	u32 code_file;
+	u32 str_length;
+	u32 str_state;
+	u32 str_kind;	 /* first bit of state.kind, which compact and ascii follow */
+	u32 str_ascii;	 /* text of a compact ASCII string */
+	u32 str_compact; /* text of any other */
 	u32 code_locals; /* code objects: number of locals, cells and free variables */
 	u32 code_instrs; /* code objects of frame objects: bytes object of instructions */
 	u32 thread_context;
@@ -66,6 +74,19 @@ enum lanes {
 	LANES_GREENLETS = 1 << 1,
 };
 
+/*
+ * One for each context that can interrupt another on its CPU: a sample's interrupt may land in any
+ * program, and a half-filled event must not be overwritten.
+ */
+enum scratch_slot {
+	SCRATCH_SAMPLE,
+	SCRATCH_SWITCH,
+	SCRATCH_WAKE,
+	SCRATCH_UPROBE,
+	SCRATCH_SYSCALL,
+	SCRATCH_SLOTS,
+};
+
 enum runtime {
 	RUNTIME_NONE, /* between exec and recognition by the agent */
 	RUNTIME_PYTHON,
@@ -77,7 +98,7 @@ struct target {
 	struct py_layout py;
 	struct py_types py_types;
 	u32 lanes; /* enum lanes */
-	u32 pad;
+	u32 life;  /* number of the address space; 0: code objects go unseen, so each is told every time */
 	u32 runtime;
 	u32 sample_every; /* one of so many requests gets stacks */
 	u64 requests;	  /* begun so far */

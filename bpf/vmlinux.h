@@ -114,9 +114,12 @@ struct sock_common {
 	struct in6_addr skc_v6_rcv_saddr;
 };
 
+struct socket;
+
 struct sock {
 	struct sock_common __sk_common;
 	u16 sk_type;
+	struct socket *sk_socket;
 };
 
 struct unix_address;
@@ -126,17 +129,19 @@ struct unix_sock {
 	struct unix_address *addr;
 };
 
-struct socket {
-	struct sock *sk;
-};
-
 struct inode {
 	unsigned short i_mode;
+	unsigned long i_ino;
 };
 
 struct file {
 	struct inode *f_inode;
 	void *private_data;
+};
+
+struct socket {
+	struct sock *sk;
+	struct file *file;
 };
 
 struct fdtable {

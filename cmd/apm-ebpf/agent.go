@@ -12,6 +12,7 @@ import (
 	"apm-ebpf/internal/emit"
 	"apm-ebpf/internal/http1"
 	"apm-ebpf/internal/probe"
+	"apm-ebpf/internal/target"
 	"apm-ebpf/internal/trace"
 )
 
@@ -20,7 +21,8 @@ const (
 	sampleLinger  = 100 * time.Millisecond // sampling stays on for so long after the last request
 	idlePoll      = time.Second            // with sampling off the next request wakes the agent
 	unsampledPoll = 200 * time.Millisecond // but one that is not sampled does not
-	stopTimeout   = time.Second            // for the last records to be written
+	unixEvery     = 5 * time.Second
+	stopTimeout   = time.Second // for the last records to be written
 )
 
 // agent turns the events of the kernel programs into records.
@@ -38,6 +40,8 @@ type agent struct {
 	wallClock uint64    // Unix time less CLOCK_MONOTONIC, ns
 	busy      time.Time // when a sampled request was last open
 	since     time.Time // when sampling was last switched
+	switched  bool      // it was, since the last poll
+	unixLook  time.Time // when Unix sockets were last looked at
 	full      chan struct{}
 	transfer  trace.Transfer
 }
@@ -135,6 +139,9 @@ func (a *agent) poll() error {
 	if len(a.services.young) > 0 {
 		wait = firstVisit
 	}
+	if a.switched { // what began just before the kernel programs were told to wake the agent did not wake it
+		wait, a.switched = 0, false
+	}
 	a.setClock()
 	begun, err := a.probe.Poll(wait, a.handle)
 	if err != nil {
@@ -143,7 +150,10 @@ func (a *agent) poll() error {
 	now := time.Now()
 	a.services.visits(now)
 	if a.sampling() {
-		a.services.recheck(now)
+		a.services.findMoreLanes(now)
+	}
+	if err := a.lookAtUnixSockets(now); err != nil {
+		return err
 	}
 	a.tracer.Quiet(func(w trace.Window) {
 		if e := a.probe.EndRequest(w.Connection, w.Begun); e != nil {
@@ -154,6 +164,28 @@ func (a *agent) poll() error {
 		return err
 	}
 	return a.switchSampling(begun)
+}
+
+// lookAtUnixSockets ends the connections on Unix sockets that are gone: often while an answer is under way that
+// may end with its connection, else now and then.
+func (a *agent) lookAtUnixSockets(now time.Time) error {
+	pids, answering := a.tracer.UnixSockets()
+	if !answering && now.Sub(a.unixLook) < unixEvery {
+		return nil
+	}
+	a.unixLook = now
+	for pid := range pids {
+		there, err := target.UnixSockets(int(pid))
+		if err != nil {
+			continue // its end is told by an event
+		}
+		for _, gone := range a.tracer.Vanished(pid, there, probe.Now()) {
+			if err := a.probe.Forget(gone); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (a *agent) sampling() bool { return !a.probe.Idle() }
@@ -167,7 +199,7 @@ func (a *agent) switchSampling(begun bool) error {
 	on := now.Sub(a.busy) < sampleLinger
 	switch {
 	case on != a.sampling():
-		a.since = now
+		a.since, a.switched = now, true
 		return a.probe.SetSampling(on)
 	case on && now.Sub(a.since) > sampleLinger:
 		return a.probe.Align()
@@ -218,13 +250,17 @@ func (a *agent) handle(e *probe.Event) {
 	case probe.KindOpen:
 		c := e.Conn()
 		local, remote := address(c.Family, c.Local, c.LocalPort), address(c.Family, c.Remote, c.RemotePort)
-		a.tracer.Open(c.Connection, e.PID, local, remote, e.Time)
+		a.tracer.Open(trace.Connection{ID: c.Connection, PID: e.PID, Local: local, Remote: remote, Inode: c.Inode}, e.Time)
 	case probe.KindRecv:
 		a.tracer.Received(a.transferOf(e))
 	case probe.KindSend:
 		a.tracer.Sent(a.transferOf(e))
 	case probe.KindClose:
 		a.connectionClosed(e)
+	case probe.KindCode:
+		if s := a.services.of(e.PID); s != nil {
+			s.told(e.Code())
+		}
 	case probe.KindFork:
 		a.services.forked(e.PID)
 	case probe.KindExec:

@@ -20,19 +20,12 @@ type service struct {
 	name    string
 	lines   bool
 
-	functions map[uint64]*symbol.Func // by code object and mark, as frames have them; nil: not looked up yet
-	checked   time.Time               // when the functions were last compared with the process's memory
+	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
+	slots     map[uint32]uint64       // the last code object of each slot of theirs
 
 	asyncio, greenlet bool      // no more to look for
 	looked            time.Time // when they were last looked for
 }
-
-// Functions are looked up again, in one read, when what is remembered of them is this old: the mark of a code object
-// tells it from most of those that had its address before, not from all.
-const recheckEvery = time.Second
-
-// functionLimit bounds what is remembered of a process that keeps making code objects.
-const functionLimit = 1 << 16
 
 func newService(pid int, o *options) (*service, error) {
 	process, err := target.Inspect(pid)
@@ -43,7 +36,8 @@ func newService(pid int, o *options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines, functions: map[uint64]*symbol.Func{}}
+	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines}
+	s.functions, s.slots = map[uint64]*symbol.Func{}, map[uint32]uint64{}
 	if s.name == "" {
 		s.name = process.Name()
 	}
@@ -73,15 +67,27 @@ func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	return &s.stack
 }
 
-// addFrames appends frames, which come leaf first, to the stack.
+// addFrames appends frames, which come leaf first, to the stack. Those in a row that nothing is known of are one.
 func (s *service) addFrames(frames []probe.Frame) {
+	var above *symbol.Func
+	if n := len(s.stack.Frames); n > 0 {
+		above = s.stack.Frames[n-1].Func
+	}
 	for i := len(frames) - 1; i >= 0; i-- {
-		s.stack.Frames = append(s.stack.Frames, s.frame(&frames[i]))
+		frame := s.frame(&frames[i])
+		if frame.Func == symbol.Shim || frame.Func == symbol.Unknown && above == symbol.Unknown {
+			continue
+		}
+		s.stack.Frames = append(s.stack.Frames, frame)
+		above = frame.Func
 	}
 }
 
 func (s *service) frame(f *probe.Frame) trace.Frame {
-	frame := trace.Frame{Func: s.function(f)}
+	frame := trace.Frame{Func: s.functions[f.Code]}
+	if frame.Func == nil { // what told of it was lost
+		frame.Func = symbol.Unknown
+	}
 	if frame.Func.Coroutine && probe.Owner(f) == ownedByGenerator {
 		frame.Task = f.Address
 		if layout := s.symbols.Layout(); !layout.FrameIsObject {
@@ -89,7 +95,7 @@ func (s *service) frame(f *probe.Frame) trace.Frame {
 		}
 	}
 	if s.lines {
-		frame.Line = int32(s.symbols.LineOf(probe.Code(f), probe.Instr(f)))
+		frame.Line = int32(s.symbols.LineOf(frame.Func, probe.Address(f.Code), probe.Instr(f)))
 	}
 	return frame
 }
@@ -115,30 +121,24 @@ func (s *service) step(e *probe.Event) trace.Step {
 // ownedByGenerator is FRAME_OWNED_BY_GENERATOR (CPython Include/internal/pycore_frame.h).
 const ownedByGenerator = 1
 
-func (s *service) function(f *probe.Frame) *symbol.Func {
-	fn := s.functions[f.Code]
-	if fn == nil {
-		if len(s.functions) >= functionLimit {
-			clear(s.functions)
-		}
-		fn = s.symbols.Seen(probe.Code(f), probe.Mark(f))
-		s.functions[f.Code] = fn
+// told takes what a code object says of itself. Another that shares its slot will be told again before it is seen next, so
+// that there are never more functions than slots.
+func (s *service) told(c *probe.CodeEvent) {
+	if last, ok := s.slots[c.Slot]; ok {
+		delete(s.functions, last)
 	}
-	return fn
+	s.slots[c.Slot] = c.Code
+	s.functions[c.Code] = s.symbols.Name(&symbol.Told{
+		Addr:      probe.Address(c.Code),
+		Flags:     c.Flags,
+		FirstLine: c.FirstLine,
+		Name:      toldText(&c.Name),
+		File:      toldText(&c.File),
+	})
 }
 
-// recheck drops the names of code objects that have changed.
-func (s *service) recheck(now time.Time) {
-	if now.Sub(s.checked) < recheckEvery || len(s.functions) == 0 {
-		return
-	}
-	s.checked = now
-	codes := make([]uint64, 0, len(s.functions))
-	for code := range s.functions {
-		codes = append(codes, probe.Address(code))
-	}
-	s.symbols.Revalidate(codes)
-	clear(s.functions)
+func toldText(t *probe.Text) symbol.Text {
+	return symbol.Text{Addr: t.Address, Length: t.Length, State: t.State, Head: t.Data[:min(int(t.Size), len(t.Data))]}
 }
 
 // wait tells what a thread waits for when it leaves its CPU.
@@ -182,7 +182,16 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		FrameInstr:  l.FrameInstr,
 		FrameOwner:  l.FrameOwner,
 		FrameGen:    l.FrameGen,
-		CodeMark:    l.CodeLineTable - 8,
+
+		CodeFlags:     l.CodeFlags,
+		CodeFirstLine: l.CodeFirstLine,
+		CodeName:      l.CodeQualname, // or the plain one, below
+		CodeFile:      l.CodeFilename,
+		StrLength:     l.StrLength,
+		StrState:      l.StrState,
+		StrKind:       l.StrKind,
+		StrAscii:      l.StrASCII,
+		StrCompact:    l.StrCompact,
 
 		CodeLocals:      l.CodeNLocals,
 		CodeInstrs:      l.CodeInstrs,
@@ -195,6 +204,9 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		GenState:        l.GenState,
 		TaskCoro:        l.TaskCoro,
 		AwaitToldBy:     probe.AwaitByState,
+	}
+	if l.CodeQualname == symbol.NoOffset {
+		k.CodeName = l.CodeName
 	}
 	if l.Minor <= 9 {
 		k.WakeupIsWrapper = 1

@@ -57,7 +57,13 @@ func (ss *services) add(pid int) error {
 	if err != nil {
 		ss.log.Warn().Int("pid", pid).Err(err).Msg("where tasks wait cannot be told")
 	}
-	known := probe.Python{Runtime: py.Runtime, RuntimeEnd: py.RuntimeEnd, Layout: layout, Types: pythonTypes(types)}
+	known := probe.Python{
+		Runtime:     py.Runtime,
+		RuntimeEnd:  py.RuntimeEnd,
+		Layout:      layout,
+		Types:       pythonTypes(types),
+		SeesCodeEnd: ss.seeCodeEnd(s),
+	}
 	if err := ss.probe.AddPython(pid, known); err != nil {
 		return err
 	}
@@ -65,6 +71,20 @@ func (ss *services) add(pid int) error {
 	ss.findLanes(s, time.Now())
 	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
 	return nil
+}
+
+// seeCodeEnd has the kernel programs see when the code objects of a service end. Without, they tell each whenever it is
+// seen, since it may be another at the same address.
+func (ss *services) seeCodeEnd(s *service) bool {
+	end, err := s.process.CodeEnd()
+	if err == nil {
+		err = ss.probe.AttachCode(s.process.PID, end.Path, end.Dealloc)
+		end.Close()
+	}
+	if err != nil {
+		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("profiling costs more: the end of code objects cannot be seen")
+	}
+	return err == nil
 }
 
 // addChildren adds what descends from a process now; later children the kernel programs add themselves.
@@ -136,7 +156,7 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	if !s.asyncio {
 		a, err := s.process.Asyncio()
 		if err == nil && a != nil {
-			err = ss.probe.AttachAsyncio(a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup)
+			err = ss.probe.AttachAsyncio(s.process.PID, a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup)
 			a.Close()
 		}
 		s.asyncio = ss.lanesFound("asyncio", s, a != nil, err)
@@ -144,7 +164,7 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	if !s.greenlet {
 		g, err := s.process.Greenlet()
 		if err == nil && g != nil {
-			err = ss.probe.AttachGreenlet(g.Path, g.Switch)
+			err = ss.probe.AttachGreenlet(s.process.PID, g.Path, g.Switch)
 			g.Close()
 		}
 		s.greenlet = ss.lanesFound("greenlet", s, g != nil, err)
@@ -162,10 +182,9 @@ func (ss *services) lanesFound(module string, s *service, found bool, err error)
 	return found || err != nil
 }
 
-// recheck has every service compare what it remembers with its process.
-func (ss *services) recheck(now time.Time) {
+// findMoreLanes looks for the modules that services have imported meanwhile.
+func (ss *services) findMoreLanes(now time.Time) {
 	for _, s := range ss.known {
-		s.recheck(now)
 		ss.findLanes(s, now)
 	}
 }
@@ -184,8 +203,7 @@ func (ss *services) of(pid uint32) *service {
 func (ss *services) forked(pid uint32) { ss.later(int(pid), time.Now()) }
 
 func (ss *services) execed(pid uint32) {
-	delete(ss.known, int(pid))
-	delete(ss.young, int(pid))
+	ss.forget(int(pid))
 	ss.later(int(pid), time.Now())
 }
 
@@ -193,8 +211,15 @@ func (ss *services) exited(pid uint32) {
 	if ss.known[int(pid)] != nil {
 		ss.log.Debug().Uint32("pid", pid).Msg("process ended")
 	}
-	delete(ss.known, int(pid))
-	delete(ss.young, int(pid))
+	ss.forget(int(pid))
+}
+
+func (ss *services) forget(pid int) {
+	delete(ss.known, pid)
+	delete(ss.young, pid)
+	if err := ss.probe.Release(pid); err != nil {
+		ss.log.Debug().Int("pid", pid).Err(err).Msg("detach")
+	}
 }
 
 // gone tells that no target is left, nor anything that may become one.

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/rs/zerolog"
 
@@ -49,7 +50,7 @@ func uprobes(p *probe.Probe) Check {
 	c := Check{Name: "uprobes", Grade: OK, Found: "attach"}
 	entry, err := entryOffset(self)
 	if err == nil {
-		err = p.AttachGreenlet(self, entry)
+		err = p.AttachGreenlet(os.Getpid(), self, entry)
 	}
 	if err != nil {
 		c.Grade, c.Found = Warn, err.Error()

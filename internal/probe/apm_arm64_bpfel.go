@@ -27,6 +27,26 @@ type apmClockReading struct {
 	Time    uint64
 }
 
+type apmCodeEvent struct {
+	_         structs.HostLayout
+	Event     apmEvent
+	Code      uint64
+	Slot      uint32
+	Flags     uint32
+	FirstLine uint32
+	Pad       uint32
+	Name      apmText
+	File      apmText
+}
+
+type apmCodeSlot struct {
+	_       structs.HostLayout
+	Code    uint64
+	Process uint64
+	Freed   uint32
+	Then    uint32
+}
+
 type apmConn struct {
 	_         structs.HostLayout
 	Request   uint64
@@ -43,6 +63,7 @@ type apmConnEvent struct {
 	_          structs.HostLayout
 	Event      apmEvent
 	Connection uint64
+	Inode      uint64
 	Family     uint16
 	LocalPort  uint16
 	RemotePort uint16
@@ -87,6 +108,7 @@ const (
 	apmEventKindEVENT_GREENLET   apmEventKind = 15
 	apmEventKindEVENT_THREAD     apmEventKind = 16
 	apmEventKindEVENT_HANDOFF    apmEventKind = 17
+	apmEventKindEVENT_CODE       apmEventKind = 18
 )
 
 type apmFrame struct {
@@ -164,7 +186,15 @@ type apmPyLayout struct {
 	FrameOwner      uint32
 	FrameGen        uint32
 	FrameSize       uint32
-	CodeMark        uint32
+	CodeFlags       uint32
+	CodeFirstLine   uint32
+	CodeName        uint32
+	CodeFile        uint32
+	StrLength       uint32
+	StrState        uint32
+	StrKind         uint32
+	StrAscii        uint32
+	StrCompact      uint32
 	CodeLocals      uint32
 	CodeInstrs      uint32
 	ThreadContext   uint32
@@ -236,11 +266,20 @@ type apmTarget struct {
 	Py           apmPyLayout
 	PyTypes      apmPyTypes
 	Lanes        uint32
-	Pad          uint32
+	Life         uint32
 	Runtime      uint32
 	SampleEvery  uint32
 	Requests     uint64
 	Lost         uint64
+}
+
+type apmText struct {
+	_       structs.HostLayout
+	Address uint64
+	Length  uint64
+	State   uint32
+	Size    uint32
+	Data    [256]uint8
 }
 
 type apmThreadEvent struct {
@@ -281,6 +320,7 @@ type apmWalk struct {
 const (
 	apmMapAgentIdle         = "agent_idle"
 	apmMapClockReadings     = "clock_readings"
+	apmMapCodeScratch       = "code_scratch"
 	apmMapConns             = "conns"
 	apmMapEvents            = "events"
 	apmMapIoScratch         = "io_scratch"
@@ -293,6 +333,7 @@ const (
 	apmMapScratch           = "scratch"
 	apmMapTargets           = "targets"
 	apmMapTickets           = "tickets"
+	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
 	apmProgGreenletSwitch   = "greenlet_switch"
 	apmProgInetSockSetState = "inet_sock_set_state"
@@ -310,9 +351,11 @@ const (
 	apmProgTaskStep         = "task_step"
 	apmProgTaskWakeup       = "task_wakeup"
 	apmProgTcpDestroySock   = "tcp_destroy_sock"
+	apmVarCodeSlots         = "code_slots"
 	apmVarGates             = "gates"
 	apmVarTyped             = "typed"
 	apmVarUnusedAwait       = "unused_await"
+	apmVarUnusedCode        = "unused_code"
 	apmVarUnusedConn        = "unused_conn"
 	apmVarUnusedFlag        = "unused_flag"
 	apmVarUnusedIo          = "unused_io"
@@ -366,6 +409,7 @@ type apmSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmProgramSpecs struct {
+	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
 	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
@@ -391,6 +435,7 @@ type apmProgramSpecs struct {
 type apmMapSpecs struct {
 	AgentIdle     *ebpf.MapSpec `ebpf:"agent_idle"`
 	ClockReadings *ebpf.MapSpec `ebpf:"clock_readings"`
+	CodeScratch   *ebpf.MapSpec `ebpf:"code_scratch"`
 	Conns         *ebpf.MapSpec `ebpf:"conns"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	IoScratch     *ebpf.MapSpec `ebpf:"io_scratch"`
@@ -409,9 +454,11 @@ type apmMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmVariableSpecs struct {
+	CodeSlots     *ebpf.VariableSpec `ebpf:"code_slots"`
 	Gates         *ebpf.VariableSpec `ebpf:"gates"`
 	Typed         *ebpf.VariableSpec `ebpf:"typed"`
 	UnusedAwait   *ebpf.VariableSpec `ebpf:"unused_await"`
+	UnusedCode    *ebpf.VariableSpec `ebpf:"unused_code"`
 	UnusedConn    *ebpf.VariableSpec `ebpf:"unused_conn"`
 	UnusedFlag    *ebpf.VariableSpec `ebpf:"unused_flag"`
 	UnusedIo      *ebpf.VariableSpec `ebpf:"unused_io"`
@@ -445,6 +492,7 @@ func (o *apmObjects) Close() error {
 type apmMaps struct {
 	AgentIdle     *ebpf.Map `ebpf:"agent_idle"`
 	ClockReadings *ebpf.Map `ebpf:"clock_readings"`
+	CodeScratch   *ebpf.Map `ebpf:"code_scratch"`
 	Conns         *ebpf.Map `ebpf:"conns"`
 	Events        *ebpf.Map `ebpf:"events"`
 	IoScratch     *ebpf.Map `ebpf:"io_scratch"`
@@ -463,6 +511,7 @@ func (m *apmMaps) Close() error {
 	return _ApmClose(
 		m.AgentIdle,
 		m.ClockReadings,
+		m.CodeScratch,
 		m.Conns,
 		m.Events,
 		m.IoScratch,
@@ -482,9 +531,11 @@ func (m *apmMaps) Close() error {
 //
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmVariables struct {
+	CodeSlots     *ebpf.Variable `ebpf:"code_slots"`
 	Gates         *ebpf.Variable `ebpf:"gates"`
 	Typed         *ebpf.Variable `ebpf:"typed"`
 	UnusedAwait   *ebpf.Variable `ebpf:"unused_await"`
+	UnusedCode    *ebpf.Variable `ebpf:"unused_code"`
 	UnusedConn    *ebpf.Variable `ebpf:"unused_conn"`
 	UnusedFlag    *ebpf.Variable `ebpf:"unused_flag"`
 	UnusedIo      *ebpf.Variable `ebpf:"unused_io"`
@@ -500,6 +551,7 @@ type apmVariables struct {
 //
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmPrograms struct {
+	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
 	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.Program `ebpf:"inet_sock_set_state"`
@@ -521,6 +573,7 @@ type apmPrograms struct {
 
 func (p *apmPrograms) Close() error {
 	return _ApmClose(
+		p.CodeDealloc,
 		p.EndRequest,
 		p.GreenletSwitch,
 		p.InetSockSetState,

@@ -24,6 +24,7 @@ const (
 	KindGreenlet  = Kind(apmEventKindEVENT_GREENLET) // Stack: a greenlet leaves the thread
 	KindThread    = Kind(apmEventKindEVENT_THREAD)   // Stack: starts the thread in Args[0]
 	KindHandoff   = Kind(apmEventKindEVENT_HANDOFF)  // Stack: wakes the thread in Args[0], which waited on a futex
+	KindCode      = Kind(apmEventKindEVENT_CODE)     // Code: what a code object of a later stack says of itself
 )
 
 // Flags of an IO event, from bpf/event.h.
@@ -58,19 +59,16 @@ func Owner(f *Frame) uint8 { return uint8(f.Instr >> 56) }
 // Instr is the instruction of a frame without its owner.
 func Instr(f *Frame) uint64 { return f.Instr & (1<<56 - 1) }
 
-// Code is the address of a frame's code object.
-func Code(f *Frame) uint64 { return Address(f.Code) }
-
-// Address is the address in a frame's Code, without the mark.
+// Address is that of a code object in a Frame's or CodeEvent's Code, whose other bits tell it from those
+// that had the address before.
 func Address(code uint64) uint64 { return code & (1<<48 - 1) }
 
-// Mark is what the code object said when the stack was taken, as symbol.Python sums it up.
-func Mark(f *Frame) uint16 { return uint16(f.Code >> 48) }
-
-// StackEvent, ThreadEvent, ConnEvent and IOEvent are what the kernel programs write.
+// StackEvent, ThreadEvent, CodeEvent, ConnEvent and IOEvent are what the kernel programs write.
 type (
 	StackEvent  = apmStackEvent
 	ThreadEvent = apmThreadEvent
+	CodeEvent   = apmCodeEvent
+	Text        = apmText // a str object
 	ConnEvent   = apmConnEvent
 	IOEvent     = apmIoEvent
 )
@@ -99,6 +97,8 @@ func (e *Event) minSize() int {
 	switch e.Kind {
 	case KindSample, KindSwitchOut, KindWrite, KindTask, KindStep, KindGreenlet, KindThread, KindHandoff:
 		return int(unsafe.Offsetof(StackEvent{}.Frames))
+	case KindCode:
+		return int(unsafe.Sizeof(CodeEvent{}))
 	case KindOpen:
 		return int(unsafe.Sizeof(ConnEvent{}))
 	case KindRecv, KindSend, KindClose:
@@ -118,6 +118,9 @@ func (e *Event) Stack() *StackEvent { return (*StackEvent)(unsafe.Pointer(&e.raw
 
 // Thread is the view of the events about threads and processes.
 func (e *Event) Thread() *ThreadEvent { return (*ThreadEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// Code is the view of a Code. It comes ahead of the stacks that the code object is in.
+func (e *Event) Code() *CodeEvent { return (*CodeEvent)(unsafe.Pointer(&e.raw[0])) }
 
 // Conn is the view of an Open.
 func (e *Event) Conn() *ConnEvent { return (*ConnEvent)(unsafe.Pointer(&e.raw[0])) }

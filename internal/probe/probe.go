@@ -32,7 +32,8 @@ type Probe struct {
 	kernel  *kernel
 	objects apmObjects
 	links   []link.Link
-	images  map[image]bool // that uprobes are attached to
+	uprobes map[int][]link.Link // by process
+	lives   uint32              // address spaces added so far
 	ring    *ringbuf.Reader
 	reader  *reader
 	timer   *timer
@@ -42,7 +43,7 @@ type Probe struct {
 
 // Open loads and attaches the programs. Nothing is recorded before Add.
 func Open(config Config) (*Probe, error) {
-	p := &Probe{config: config, images: map[image]bool{}}
+	p := &Probe{config: config, uprobes: map[int][]link.Link{}}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, explain(err)
@@ -67,6 +68,7 @@ func (p *Probe) open() error {
 		return err
 	}
 	collection, err := ebpf.NewCollectionWithOptions(spec, kernel.options())
+	kernel.types = nil // megabytes that nothing needs again
 	if err != nil {
 		return fmt.Errorf("load BPF programs: %w", err)
 	}
@@ -122,6 +124,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.TaskStep = c.DetachProgram("task_step")
 	p.objects.TaskWakeup = c.DetachProgram("task_wakeup")
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
+	p.objects.CodeDealloc = c.DetachProgram("code_dealloc")
 }
 
 // Close detaches everything.
@@ -129,10 +132,11 @@ func (p *Probe) Close() error {
 	if p.timer != nil {
 		p.timer.close()
 	}
-	var errs []error
-	for _, l := range p.links {
-		errs = append(errs, l.Close())
+	links := p.links
+	for _, more := range p.uprobes {
+		links = append(links, more...)
 	}
+	errs := []error{closeAll(links)}
 	if p.ring != nil {
 		errs = append(errs, p.ring.Close())
 	}

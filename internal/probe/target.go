@@ -34,6 +34,7 @@ type Python struct {
 	Runtime, RuntimeEnd uint64 // extent of _PyRuntime
 	Layout              PythonLayout
 	Types               PythonTypes
+	SeesCodeEnd         bool // AttachCode was called for its interpreter
 }
 
 // AddPython makes a CPython process a target. Its children become targets by themselves.
@@ -45,6 +46,10 @@ func (p *Probe) AddPython(pid int, py Python) error {
 		SampleEvery:  max(p.config.SampleEvery, 1),
 		Py:           py.Layout,
 		PyTypes:      py.Types,
+	}
+	if py.SeesCodeEnd {
+		p.lives++
+		t.Life = p.lives
 	}
 	if err := p.addListeners(pid); err != nil {
 		return err

@@ -1,29 +1,32 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
-	"os"
-	"syscall"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
 
-// image names a file whatever path leads to it.
-type image struct{ device, inode uint64 }
-
-// AttachAsyncio has the kernel programs see the tasks of the processes that run an _asyncio module, given
-// the file offsets of the places where it creates a task and begins its steps.
-func (p *Probe) AttachAsyncio(file string, create, step, wakeup uint64) error {
-	return p.attachUprobes(file, []uprobe{
+// AttachAsyncio has the kernel programs see the tasks of a process, given the file of its _asyncio module and
+// the offsets in it of the places where a task is created and its steps begin.
+func (p *Probe) AttachAsyncio(pid int, file string, create, step, wakeup uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{
 		{p.objects.TaskInit, create}, {p.objects.TaskStep, step}, {p.objects.TaskWakeup, wakeup},
 	})
 }
 
-// AttachGreenlet has the kernel programs see the greenlets of the processes that run a greenlet module,
-// given the file offset of the place where one leaves its thread.
-func (p *Probe) AttachGreenlet(file string, leave uint64) error {
-	return p.attachUprobes(file, []uprobe{{p.objects.GreenletSwitch, leave}})
+// AttachGreenlet has the kernel programs see the greenlets of a process, given the file of its greenlet module
+// and the offset in it of the place where one leaves its thread.
+func (p *Probe) AttachGreenlet(pid int, file string, leave uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{p.objects.GreenletSwitch, leave}})
+}
+
+// AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
+// interpreter and the offset in it of their destructor.
+func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{p.objects.CodeDealloc, dealloc}})
 }
 
 type uprobe struct {
@@ -31,28 +34,36 @@ type uprobe struct {
 	offset  uint64
 }
 
-// attachUprobes attaches once to each file, for every process that maps it now or later.
-func (p *Probe) attachUprobes(file string, uprobes []uprobe) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return fmt.Errorf("attach uprobes: %w", err)
-	}
-	stat := info.Sys().(*syscall.Stat_t)
-	key := image{uint64(stat.Dev), stat.Ino}
-	if p.images[key] {
-		return nil
-	}
+// attachUprobes attaches for one process: others that map the same file must not pay for a trap.
+func (p *Probe) attachUprobes(pid int, file string, uprobes []uprobe) error {
 	executable, err := link.OpenExecutable(file)
 	if err != nil {
 		return fmt.Errorf("attach uprobes to %s: %w", file, err)
 	}
 	for _, u := range uprobes {
-		l, err := executable.Uprobe("", u.program, &link.UprobeOptions{Address: u.offset})
+		l, err := executable.Uprobe("", u.program, &link.UprobeOptions{Address: u.offset, PID: pid})
 		if err != nil {
-			return fmt.Errorf("attach uprobe to %s+%#x: %w", file, u.offset, err)
+			return fmt.Errorf("attach uprobe to %s+%#x of process %d: %w", file, u.offset, pid, err)
 		}
-		p.links = append(p.links, l)
+		p.uprobes[pid] = append(p.uprobes[pid], l)
 	}
-	p.images[key] = true
 	return nil
+}
+
+// Release detaches what was attached for a process that has ended or runs another program now.
+func (p *Probe) Release(pid int) error {
+	links := p.uprobes[pid]
+	delete(p.uprobes, pid)
+	return closeAll(links)
+}
+
+// closeAll closes links side by side: each waits until the kernel's other CPUs have left its program.
+func closeAll(links []link.Link) error {
+	errs := make([]error, len(links))
+	var wait sync.WaitGroup
+	for i, l := range links {
+		wait.Go(func() { errs[i] = l.Close() })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
 }

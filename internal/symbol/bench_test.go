@@ -32,18 +32,6 @@ func stackCodes(b *testing.B, python targettest.Interpreter) (*Python, []uint64)
 	return symbols, codes
 }
 
-func BenchmarkRevalidate(b *testing.B) {
-	for _, python := range targettest.Interpreters(b) {
-		b.Run(python.String(), func(b *testing.B) {
-			symbols, codes := stackCodes(b, python)
-			for b.Loop() {
-				symbols.Revalidate(codes)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(codes)), "ns/code")
-		})
-	}
-}
-
 // What it costs to learn the name of a function.
 func BenchmarkLoad(b *testing.B) {
 	for _, python := range targettest.Interpreters(b) {

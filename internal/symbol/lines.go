@@ -5,12 +5,13 @@ import "sort"
 // maxLineTable bounds a line table, in bytes. The largest modules, tens of thousands of generated lines, stay below.
 const maxLineTable = 1 << 20
 
-// LineOf gives the line that a frame of the code object is at; 0 when it can't be told or the instruction has none.
+// LineOf gives the line that a frame of the function's code object is at; 0 when it can't be told, as when the code object
+// is gone, or the instruction has none.
 // instr is what Layout.FrameInstr says, as the frame holds it; CPython's own frame.f_lineno is the same line
 // (PyFrame_GetLineNumber in Objects/frameobject.c).
-func (p *Python) LineOf(addr, instr uint64) int {
+func (p *Python) LineOf(fn *Func, addr, instr uint64) int {
 	c := p.code(addr)
-	if c.fn == Unknown {
+	if c.fn == Unknown || c.fn != fn {
 		return 0
 	}
 	offset, ok := p.offset(c, instr)

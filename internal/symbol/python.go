@@ -8,8 +8,8 @@ import (
 	"apm-ebpf/internal/target"
 )
 
-// Func is a function of a target. A pointer to it is its identity inside one process: the same code object always gives
-// the same *Func as long as it lives.
+// Func is a function of a target. A pointer to it is its identity inside one process: the same function always gives the
+// same *Func, whichever of its code objects it runs.
 type Func struct {
 	Name      string // qualified where the version has it
 	File      string // co_filename, as the target sees it
@@ -22,6 +22,13 @@ type Func struct {
 // Unknown stands for a code object that could not be read.
 var Unknown = &Func{Name: "[unknown]"}
 
+// Shim stands for the code that the interpreter puts between a class and its __init__ where it has specialised the call,
+// 3.12 and later (_Py_InitCleanup in CPython Python/specialize.c). Tracebacks leave it out.
+var Shim = &Func{Name: "[shim]"}
+
+// initShim is both the name and the file of that code.
+const initShim = "__init__"
+
 // Python names the code objects of one CPython process. It is not safe for concurrent use.
 type Python struct {
 	mem      target.Memory
@@ -31,6 +38,8 @@ type Python struct {
 	paths    *target.Paths
 	codes    map[uint64]*code
 	spans    int // held by all of codes
+
+	functions map[Func]*Func
 }
 
 // Bounds of the caches of one process. A program that keeps making code objects would otherwise fill our memory.
@@ -57,6 +66,8 @@ func NewPython(p *target.Process) (*Python, error) {
 		strType:  p.Python.StrType,
 		paths:    p.Paths,
 		codes:    map[uint64]*code{},
+
+		functions: map[Func]*Func{},
 	}
 	if err := py.check(p.Python.Runtime, p.Embeds()); err != nil {
 		return nil, fmt.Errorf("read symbols of process %d (%s): %w", p.PID, p.RuntimeName(), err)
@@ -67,60 +78,26 @@ func NewPython(p *target.Process) (*Python, error) {
 // Layout gives the offsets for the kernel programs.
 func (p *Python) Layout() *Layout { return p.layout }
 
-// Func names a code object, given its address. It is never nil: code that can't be read gives Unknown. What was read is
-// kept until Revalidate finds it changed; asking again costs one map lookup.
+// Func names the code object that is at an address now. It is never nil: code that can't be read gives Unknown. What was
+// read is kept until Name tells of another at the address.
 func (p *Python) Func(addr uint64) *Func { return p.code(addr).fn }
-
-// Seen names the code object that bore a mark when a stack was taken: Unknown where another has taken its place since.
-func (p *Python) Seen(addr uint64, mark uint16) *Func {
-	c := p.code(addr)
-	if c.mark != mark {
-		p.Revalidate([]uint64{addr})
-		c = p.code(addr)
-	}
-	if c.mark != mark {
-		return Unknown
-	}
-	return c.fn
-}
-
-// markOf is how the kernel programs tell code objects at one address apart: by the addresses of their name and line
-// table (py_mark, bpf/python.bpf.h).
-func markOf(name, lineTable uint64) uint16 {
-	return uint16((name ^ lineTable<<1) * 0x9e3779b97f4a7c15 >> 48)
-}
 
 func (p *Python) code(addr uint64) *code {
 	if c := p.codes[addr]; c != nil {
-		c.used = true
 		return c
 	}
-	c := p.load(addr)
 	if len(p.codes) >= maxCodes {
-		p.trim()
+		clear(p.codes)
+		p.spans = 0
 	}
+	c := p.load(addr)
 	p.codes[addr] = c
 	return c
 }
 
-// trim drops what was not asked for since it was last called, and everything where that is not enough.
-func (p *Python) trim() {
-	for addr, c := range p.codes {
-		if !c.used {
-			p.drop(addr, c)
-		}
-		c.used = false
-	}
-	for addr, c := range p.codes {
-		if len(p.codes) < maxCodes {
-			break
-		}
-		p.drop(addr, c)
-	}
-}
-
-func (p *Python) drop(addr uint64, c *code) {
-	if p.codes[addr] == c {
+// forget drops what was read at an address.
+func (p *Python) forget(addr uint64) {
+	if c := p.codes[addr]; c != nil {
 		p.spans -= len(c.lines)
 		delete(p.codes, addr)
 	}

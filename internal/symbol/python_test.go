@@ -96,7 +96,7 @@ func compare(t *testing.T, symbols *Python, stack []frame, want [][]any) {
 	var got []string
 	for _, f := range stack {
 		fn := symbols.Func(f.code)
-		got = append(got, fmt.Sprintf("%x %s %s %d at %d", f.code, fn.Name, fn.File, fn.Line, symbols.LineOf(f.code, f.instr)))
+		got = append(got, fmt.Sprintf("%x %s %s %d at %d", f.code, fn.Name, fn.File, fn.Line, symbols.LineOf(fn, f.code, f.instr)))
 	}
 	for i, w := range want {
 		line := fmt.Sprintf("%x %v %v %v at %v", uint64(w[0].(float64)), w[1], w[2], w[3], w[4])
@@ -109,9 +109,9 @@ func compare(t *testing.T, symbols *Python, stack []frame, want [][]any) {
 	}
 }
 
-// A program that makes and frees code objects uses their addresses again: the new name must be told from then on, and
-// the old one as long as it was right.
-func TestRevalidate(t *testing.T) {
+// A program that makes and frees code objects uses their addresses again: what is told of them takes the old one's place,
+// and the same function is the same *Func.
+func TestAddressesUsedAgain(t *testing.T) {
 	onEach(t, func(t *testing.T, python targettest.Interpreter) {
 		child, text, _, symbols := start(t, python, "reuse.py")
 		reused := 0
@@ -122,13 +122,13 @@ func TestRevalidate(t *testing.T) {
 			if symbols.codes[addr] != nil {
 				reused++
 			}
-			symbols.Revalidate([]uint64{addr, addr, 0, 1 << 40})
+			symbols.forget(addr)
 			fn := symbols.Func(addr)
-			symbols.LineOf(addr, 0)
+			symbols.LineOf(fn, addr, 0)
 			if fn.Name != name {
 				t.Fatalf("name %q, want %q", fn.Name, name)
 			}
-			symbols.Revalidate([]uint64{addr})
+			symbols.forget(addr)
 			if symbols.Func(addr) != fn {
 				t.Fatal("the function changed while its code object lived")
 			}
@@ -149,7 +149,7 @@ func TestUnreadable(t *testing.T) {
 			if got := symbols.Func(addr); got != Unknown {
 				t.Errorf("Func(%#x) = %+v, want Unknown", addr, got)
 			}
-			if got := symbols.LineOf(addr, addr); got != 0 {
+			if got := symbols.LineOf(Unknown, addr, addr); got != 0 {
 				t.Errorf("LineOf(%#x) = %d, want 0", addr, got)
 			}
 		}
@@ -206,8 +206,11 @@ func TestHitsDoNotAllocate(t *testing.T) {
 	if !symbols.layout.FrameIsObject {
 		instr = addr + uint64(symbols.layout.CodeInstrs)
 	}
-	symbols.LineOf(addr, instr)
-	if n := testing.AllocsPerRun(100, func() { symbols.Func(addr); symbols.LineOf(addr, instr) }); n != 0 {
+	fn := symbols.Func(addr)
+	if symbols.LineOf(fn, addr, instr) == 0 {
+		t.Error("no line")
+	}
+	if n := testing.AllocsPerRun(100, func() { symbols.LineOf(symbols.Func(addr), addr, instr) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -10,23 +10,38 @@ import (
 // maxText bounds a name or path, in characters. Linux allows paths of 4096 bytes.
 const maxText = 4096
 
-// Fields of PyASCIIObject.state that all versions share (CPython Include/cpython/unicodeobject.h).
+// Fields of PyASCIIObject.state from kind on (CPython Include/cpython/unicodeobject.h).
 const (
-	kindShift  = 2 // 3 bits: bytes per character
-	compactBit = 1 << 5
-	asciiBit   = 1 << 6
+	kindMask   = 7 // bytes per character
+	compactBit = 1 << 3
+	asciiBit   = 1 << 4
 )
 
 // textObject is a str object that was read.
 type textObject struct {
-	text  string
-	raw   []byte // from its beginning, at least as much as where covers
-	where textRange
+	text   string
+	raw    []byte // of the text, as the object holds it
+	length uint64 // characters
 }
 
-// head is what the fingerprint covers of what was read.
-func (t textObject) head() target.Part {
-	return target.Part{Addr: t.where.addr, Buf: t.raw[:t.where.data+t.where.head], OK: true}
+// textKind tells from a str's state how many bytes its characters have and where they begin.
+func (l *Layout) textKind(state uint32) (kind int, data uint32, ok bool) {
+	state >>= l.StrKind
+	kind = int(state & kindMask)
+	data = l.StrCompact
+	if state&asciiBit != 0 {
+		data = l.StrASCII
+	}
+	return kind, data, state&compactBit != 0 && (kind == 1 || kind == 2 || kind == 4)
+}
+
+// readText reads a str object.
+func (p *Python) readText(addr uint64) (t textObject, ok bool) {
+	parts := []target.Part{objectHead(addr)}
+	if p.mem.ReadParts(parts) != nil {
+		return t, false
+	}
+	return p.text(parts[0])
 }
 
 // text decodes a str object, given what was read of its beginning, and reads the rest of it if that is not all.
@@ -45,25 +60,20 @@ func (p *Python) text(part target.Part) (t textObject, ok bool) {
 	if word(raw, l.ObjectType) != p.strType {
 		return t, false
 	}
-	length, state := word(raw, l.StrLength), binary.LittleEndian.Uint32(raw[l.StrState:])
-	kind := uint64(state >> kindShift & 7)
-	if state&compactBit == 0 || kind != 1 && kind != 2 && kind != 4 {
+	kind, data, ok := l.textKind(binary.LittleEndian.Uint32(raw[l.StrState:]))
+	if !ok {
 		return t, false
 	}
-	data := l.StrCompact
-	if state&asciiBit != 0 {
-		data = l.StrASCII
-	}
-	size := min(length, maxText) * kind
-	t.where = textRange{addr: part.Addr, data: data, head: uint32(min(size, headSize))}
+	t.length = word(raw, l.StrLength)
+	size := min(t.length, maxText) * uint64(kind)
 	if end := uint64(data) + size; uint64(len(raw)) < end {
 		raw = make([]byte, end)
 		if p.mem.Read(raw, part.Addr) != nil {
 			return t, false
 		}
 	}
-	t.raw = raw
-	t.text = decode(raw[data:][:size], int(kind))
+	t.raw = raw[data:][:size]
+	t.text = decode(t.raw, kind)
 	return t, true
 }
 

@@ -60,7 +60,8 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	}
 	for _, t := range p.threads {
 		for _, g := range t.home.grants {
-			if g.giver == br.lane && (br.work == 0 || g.work == br.work) && g.from >= br.from && g.from <= br.to {
+			own := t.home.answered > g.from // it worked for a request of its own
+			if g.giver == br.lane && !own && (br.work == 0 || g.work == br.work) && g.from >= br.from && g.from <= br.to {
 				to := g.to
 				if to == 0 {
 					to = br.to

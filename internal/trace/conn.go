@@ -13,6 +13,7 @@ type conn struct {
 	process       *process
 	pid           uint32
 	local, remote netip.AddrPort // not valid on a Unix socket
+	inode         uint64         // of a Unix socket
 	requests      []*Request     // open, in order
 
 	begun   uint64 // the read that the kernel programs took for the beginning of a request, which names it there
@@ -20,6 +21,14 @@ type conn struct {
 	wrote   uint64 // last write
 	lost    uint64 // stack events of the process that were lost, so far
 	hungUp  bool   // the peer reset the connection
+}
+
+// Connection is what is known of a connection when it is first seen.
+type Connection struct {
+	ID            uint64 // names it as long as it lasts
+	PID           uint32
+	Local, Remote netip.AddrPort // not valid on a Unix socket
+	Inode         uint64         // of a Unix socket, else 0
 }
 
 // Window names the part of a connection's life for which the kernel programs take stacks.

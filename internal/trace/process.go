@@ -69,6 +69,18 @@ func (p *process) opened(c *conn) {
 
 func (p *process) closed(c *conn) { delete(p.open, c) }
 
+// serves tells whether a thread has read or answers a request that is open: it works for that one.
+func (p *process) serves(tid uint32) bool {
+	for c := range p.open {
+		for _, r := range c.requests {
+			if r.TID == tid {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // points are where requests that are open now begin or may end, in order.
 func (p *process) points() (at []uint64) {
 	for c := range p.open {

@@ -56,6 +56,9 @@ func (t *thread) sample(now uint64, s *Stack) {
 
 // ran tells the stretch up to now.
 func (t *thread) ran(now uint64, stack *Context) {
+	if t.lane == nil {
+		return // the next stack will tell whose it is
+	}
 	s := slice{from: t.since, to: now, stack: stack, work: t.work}
 	if t.seen != 0 {
 		s.stacks = 1
@@ -63,9 +66,7 @@ func (t *thread) ran(now uint64, stack *Context) {
 			s.why = Unknown
 		}
 	}
-	if t.lane != nil {
-		t.lane.add(s)
-	}
+	t.lane.add(s)
 	t.since = max(t.since, now)
 }
 

@@ -4,8 +4,6 @@
 package trace
 
 import (
-	"net/netip"
-
 	"apm-ebpf/internal/http1"
 )
 
@@ -143,7 +141,7 @@ func (t *Tracer) Thread(pid, tid uint32, now uint64, s *Stack, started uint32) {
 // Handoff takes that a thread woke another that waited on a futex for work.
 func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	p, th := t.watch(pid, tid)
-	if th == nil {
+	if th == nil || p.serves(woken) {
 		return
 	}
 	if giver, stack := th.creates(now, s); giver != nil {
@@ -151,10 +149,12 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	}
 }
 
-// Open takes a connection that was not known. Addresses are not valid on a Unix socket.
-func (t *Tracer) Open(connection uint64, pid uint32, local, remote netip.AddrPort, now uint64) {
-	t.Close(connection, http1.Closed, now) // its end was lost
-	t.conns[connection] = &conn{id: connection, process: t.process(pid), pid: pid, local: local, remote: remote}
+// Open takes a connection that was not known.
+func (t *Tracer) Open(o Connection, now uint64) {
+	t.Close(o.ID, http1.Closed, now) // its end was lost
+	t.conns[o.ID] = &conn{
+		id: o.ID, process: t.process(o.PID), pid: o.PID, local: o.Local, remote: o.Remote, inode: o.Inode,
+	}
 }
 
 func (t *Tracer) conn(x *Transfer) *conn {
@@ -207,8 +207,8 @@ func (t *Tracer) Sent(x *Transfer) {
 	c.lost = x.Lost
 	if c.sampled && len(c.requests) > 0 {
 		t.process(x.PID).thread(x.TID).cut(x.Time, nil)
-		c.wrote = x.Time
 	}
+	c.wrote = x.Time
 	if x.Missed {
 		c.http.Missed()
 	}
@@ -226,6 +226,34 @@ func (t *Tracer) Sent(x *Transfer) {
 		t.finish(c, h, x.Time)
 	}
 	t.settleDown(c)
+}
+
+// UnixSockets tells which processes serve on Unix sockets, and whether an answer is under way on any that may
+// end with its connection.
+func (t *Tracer) UnixSockets() (pids map[uint32]bool, answering bool) {
+	for _, c := range t.conns {
+		if c.inode == 0 {
+			continue
+		}
+		if pids == nil {
+			pids = map[uint32]bool{}
+		}
+		pids[c.pid] = true
+		answering = answering || len(c.requests) > 0 && c.wrote > c.requests[0].Start
+	}
+	return pids, answering
+}
+
+// Vanished ends the connections on Unix sockets of a process that are not there any more, which nothing else
+// tells. It gives their names.
+func (t *Tracer) Vanished(pid uint32, there map[uint64]bool, now uint64) (gone []uint64) {
+	for id, c := range t.conns {
+		if c.inode != 0 && c.pid == pid && !there[c.inode] {
+			t.Close(id, http1.Closed, now)
+			gone = append(gone, id)
+		}
+	}
+	return gone
 }
 
 // HungUp takes that the peer reset a connection. The server may still be at work for it.

@@ -3,7 +3,9 @@
 #define Py_BUILD_CORE 1
 #include <Python.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #if PY_VERSION_HEX >= 0x03080000
 #include "internal/pycore_pystate.h"
@@ -127,11 +129,24 @@ static void codes(void)
 #endif
 }
 
+// The bit-field's place in the 4 bytes at state.
+static int first_bit_of_kind(void)
+{
+	PyASCIIObject text;
+	uint32_t state;
+
+	memset(&text, 0, sizeof(text));
+	text.state.kind = 1;
+	memcpy(&state, &text.state, sizeof(state));
+	return __builtin_ctz(state);
+}
+
 static void objects(void)
 {
 	FIELD(ObjectType, PyObject, ob_type);
 	FIELD(StrLength, PyASCIIObject, length);
 	FIELD(StrState, PyASCIIObject, state);
+	SHOW(StrKind, first_bit_of_kind());
 	SHOW(StrASCII, sizeof(PyASCIIObject));
 	SHOW(StrCompact, sizeof(PyCompactUnicodeObject));
 	FIELD(BytesSize, PyVarObject, ob_size);

@@ -1,0 +1,131 @@
+/*
+ * Names of Python's code objects. Each is told when it is first seen in a stack, since it may be freed and
+ * its address used by another before the agent could look; a uprobe on the destructor of code objects notes
+ * that one has gone. So a stack needs to carry addresses only, and no name is ever another's. Read by
+ * cmd/apm-ebpf. 5.10.
+ */
+#ifndef APM_CODE_H
+#define APM_CODE_H
+
+#include "target.bpf.h"
+
+/*
+ * The code object at an address of a process, by a hash of both. Others that share the slot are told again
+ * and again, hence many slots. Nothing is deleted: what is new in a slot takes it over.
+ */
+struct code_slot {
+	u64 code;    /* that was told */
+	u64 process; /* whose it is: pid, and life of the target */
+	u32 freed;   /* how many code objects of this slot are gone; its lower half is the mark */
+	u32 then;    /* freed when the code object was told */
+};
+
+/* PyASCIIObject.state from kind on (CPython Include/cpython/unicodeobject.h). */
+#define TEXT_KIND 7 /* bytes a character */
+#define TEXT_ASCII (1 << 4)
+
+#define CODE_SLOT_BITS 15
+struct code_slot code_slots[1 << CODE_SLOT_BITS];
+
+static __always_inline u32 code_hash(u32 pid, u64 code)
+{
+	return (code >> 3 ^ (u64)pid << 45) * 0x9e3779b97f4a7c15ULL >> (64 - CODE_SLOT_BITS);
+}
+
+static __always_inline struct code_slot *code_slot(u32 pid, u64 code)
+{
+	return &code_slots[code_hash(pid, code) & ((1 << CODE_SLOT_BITS) - 1)];
+}
+
+/* One for each context that can interrupt another, as with walks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SCRATCH_SLOTS);
+	__type(key, u32);
+	__type(value, struct code_event);
+} code_scratch SEC(".maps");
+
+/* Reads the beginning of a str object. What can't be read now the agent may still read. */
+static __always_inline void read_text(struct target *t, struct text *text, u64 address)
+{
+	u64 size, at = address + t->py.str_compact;
+
+	text->address = address;
+	text->length = 0;
+	text->state = 0;
+	text->size = 0;
+	if (bpf_probe_read_user(&text->length, sizeof(text->length), (void *)(address + t->py.str_length)) ||
+	    bpf_probe_read_user(&text->state, sizeof(text->state), (void *)(address + t->py.str_state)))
+		return;
+	u32 kind = text->state >> (t->py.str_kind & 31);
+
+	if (kind & TEXT_ASCII)
+		at = address + t->py.str_ascii;
+	size = text->length * (kind & TEXT_KIND);
+	if (size > TEXT_MAX)
+		size = TEXT_MAX;
+	FORGET(size);
+	if (size <= TEXT_MAX && !bpf_probe_read_user(text->data, size, (void *)at))
+		text->size = size;
+}
+
+/*
+ * Tells a code object, ahead of the event of that time whose stack it is in. Scalar arguments, because
+ * 5.10 knows no others for global functions.
+ */
+__noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
+{
+	struct code_event *e = bpf_map_lookup_elem(&code_scratch, &scratch);
+	struct target *t = find_target(pid);
+	struct code_slot *s = code_slot(pid, code);
+
+	if (!e || !t)
+		return 0;
+	e->event.time = time;
+	e->event.kind = EVENT_CODE;
+	e->event.pid = pid;
+	e->event.tid = 0;
+	e->event.pad = 0;
+	e->code = code | (u64)freed << 48;
+	e->slot = code_hash(pid, code);
+	e->flags = 0;
+	e->first_line = 0;
+	e->pad = 0;
+	bpf_probe_read_user(&e->flags, sizeof(e->flags), (void *)(code + t->py.code_flags));
+	bpf_probe_read_user(&e->first_line, sizeof(e->first_line), (void *)(code + t->py.code_first_line));
+	read_text(t, &e->name, read_user(code + t->py.code_name));
+	read_text(t, &e->file, read_user(code + t->py.code_file));
+	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP)) {
+		count_loss(LOSS_RING_STACK);
+		return 0;
+	}
+	s->code = code;
+	s->process = (u64)pid << 32 | t->life;
+	s->then = freed;
+	return 0;
+}
+
+/* The address of a code object with its mark, for a frame of the event. The agent knows its name. */
+static __always_inline u64 seen_code(struct target *t, struct event *event, u64 code, u32 scratch)
+{
+	struct code_slot *s = code_slot(event->pid, code);
+	u32 freed = s->freed;
+
+	if (s->code != code || s->then != freed || s->process != ((u64)event->pid << 32 | t->life) ||
+	    !t->life)
+		tell_code(event->time, code, freed, event->pid, scratch);
+	return code | (u64)freed << 48;
+}
+
+/* tp_dealloc of PyCode_Type: what the agent knows of this address holds no longer. */
+SEC("uprobe")
+int code_dealloc(struct pt_regs *ctx)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+
+	if (find_target(pid))
+		__sync_fetch_and_add(&code_slot(pid, UPROBE_ARG0(ctx))->freed, 1);
+	return 0;
+}
+
+#endif
