@@ -60,6 +60,7 @@ func (c *Client) answer(t testing.TB, method string) *Answer {
 	if err != nil {
 		t.Fatalf("read the answer: %v", err)
 	}
+	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil && err != io.ErrUnexpectedEOF {
 		t.Fatalf("read the answer's body: %v", err)

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -78,6 +77,3 @@ func (p *Process) exit(t testing.TB) int {
 	}
 	return p.ProcessState.ExitCode()
 }
-
-// alive tells whether a process exists.
-func alive(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }

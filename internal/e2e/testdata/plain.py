@@ -3,6 +3,7 @@ import http.server
 import socket
 import sys
 
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
