@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,11 +59,11 @@ class Service:
 
 
 class Agent:
-    def __init__(self, service, name):
+    def __init__(self, service, name, flags=()):
         self.records, self.log = '/tmp/%s.jsonl' % name, '/tmp/%s.log' % name
         with open(self.log, 'w') as log:
             self.process = subprocess.Popen(
-                [AGENT, '--pid', str(service.pid), '--log-file', self.records, '--log-level', 'debug'], stderr=log)
+                [AGENT, '--pid', str(service.pid), '--log-file', self.records, '--log-level', 'debug', *flags], stderr=log)
         self.ready = until('the agent is ready', lambda: self.said('"ready"') or self.process.poll() is not None) and self.said('"ready"')
 
     def said(self, text):
@@ -136,10 +137,10 @@ def gthread():
     profile('gthread', ONE_BY_ONE + [['/wait', '/work'], ['/both', '/wait']] * 2, '-k', 'gthread', '--threads', '4')
 
 
-def profile(name, rounds, *flags):
+def profile(name, rounds, *flags, agent_flags=()):
     """Sends the rounds, the requests of one at once, and checks the records."""
     service = Service(*flags)
-    agent = Agent(service, name)
+    agent = Agent(service, name, agent_flags)
     report('%s: the agent starts' % name, agent.ready)
     if not agent.ready:
         agent.tell()
@@ -209,19 +210,42 @@ def kill():
     service.stop()
 
 
+def btf():
+    """A kernel that shows no BTF is told in one line, and works by a file."""
+    shown, kept = '/sys/kernel/btf', '/tmp/vmlinux.btf'
+    shutil.copy(shown + '/vmlinux', kept)
+    subprocess.run(['busybox', 'mount', '-t', 'tmpfs', 'none', shown], check=True)
+    try:
+        refused = subprocess.run([AGENT, '--pid', '1'], capture_output=True, text=True)
+        good = refused.returncode == 1 and refused.stderr.count('\n') == 1 and '--btf' in refused.stderr
+        report('btf: its absence is told', good, refused.stderr)
+        report('btf: the doctor says no', subprocess.run([AGENT, 'doctor'], stdout=subprocess.DEVNULL).returncode == 1)
+        profile('btf', ONE_BY_ONE, '-k', 'gthread', '--threads', '2', agent_flags=['--btf', kept])
+    finally:
+        subprocess.run(['busybox', 'umount', shown], check=True)
+
+
+def doctor():
+    service = Service()
+    done = subprocess.run([AGENT, 'doctor', '--pid', str(service.pid)], capture_output=True, text=True)
+    report('doctor: all is well', done.returncode == 0, done.stderr)
+    print(done.stdout)
+    service.stop()
+
+
 def fallbacks():
     """What the kernel has another way for is tried without it as well."""
     done = subprocess.run(['./probe.test', '-test.v'], capture_output=True, text=True)
     report('probe: its own tests', done.returncode == 0, done.stdout + done.stderr)
 
 
-CHECKS = {'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'kill': kill}
+CHECKS = {'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'kill': kill, 'btf': btf, 'doctor': doctor}
 
 
 def main():
     print('PYTHON', platform.python_version())
     begun = time.monotonic()
-    for check in os.environ.get('CHECKS', 'fallbacks,sync,gthread,kill').split(','):
+    for check in os.environ['CHECKS'].split(',') if 'CHECKS' in os.environ else CHECKS:
         CHECKS[check]()
     print('SECONDS %.1f' % (time.monotonic() - begun))
 
