@@ -152,23 +152,35 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	if s.asyncio && s.greenlet || now.Sub(s.looked) < lanesEvery {
 		return
 	}
+	asyncio, greenlet, err := target.LaneModules(s.process.PID)
+	if err != nil {
+		return // it has ended, which an event will tell
+	}
+	if first := s.looked.IsZero(); !s.asyncio && (asyncio || first) { // it may be built into the interpreter
+		s.asyncio = ss.lanesFound("asyncio", s, asyncio, ss.attachAsyncio(s))
+	}
+	if !s.greenlet && greenlet {
+		s.greenlet = ss.lanesFound("greenlet", s, greenlet, ss.attachGreenlet(s))
+	}
 	s.looked = now
-	if !s.asyncio {
-		a, err := s.process.Asyncio()
-		if err == nil && a != nil {
-			err = ss.probe.AttachAsyncio(s.process.PID, a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup)
-			a.Close()
-		}
-		s.asyncio = ss.lanesFound("asyncio", s, a != nil, err)
+}
+
+func (ss *services) attachAsyncio(s *service) error {
+	a, err := s.process.Asyncio()
+	if err != nil || a == nil {
+		return err
 	}
-	if !s.greenlet {
-		g, err := s.process.Greenlet()
-		if err == nil && g != nil {
-			err = ss.probe.AttachGreenlet(s.process.PID, g.Path, g.Switch)
-			g.Close()
-		}
-		s.greenlet = ss.lanesFound("greenlet", s, g != nil, err)
+	defer a.Close()
+	return ss.probe.AttachAsyncio(s.process.PID, a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup)
+}
+
+func (ss *services) attachGreenlet(s *service) error {
+	g, err := s.process.Greenlet()
+	if err != nil || g == nil {
+		return err
 	}
+	defer g.Close()
+	return ss.probe.AttachGreenlet(s.process.PID, g.Path, g.Switch)
 }
 
 // lanesEvery is how often a service at work is looked at for modules that it imported meanwhile.
