@@ -98,6 +98,9 @@ static __always_inline struct pt_regs *below_top(void *top)
  */
 const volatile bool typed = true;
 
+/* Bytes of a kernel stack (THREAD_SIZE); the agent sets it where pages are larger. */
+const volatile u32 kernel_stack = 16384;
+
 /* A field of an object that a tracepoint's program was given. */
 #define GIVEN(object, field) (typed ? (object)->field : BPF_CORE_READ(object, field))
 
@@ -107,14 +110,13 @@ const volatile bool typed = true;
 
 /*
  * Registers that a task had when it entered the kernel; task is a typed pointer where there are any.
- * Before 5.15 there is no helper; they lie at the top of the kernel stack, whose size is 16 KiB on both
- * architectures.
+ * Before 5.15 there is no helper; they lie at the top of the kernel stack.
  */
 static __always_inline struct pt_regs *task_regs(struct task_struct *task)
 {
 	if (HAVE_TASK_REGS)
 		return (struct pt_regs *)bpf_task_pt_regs(task);
-	return below_top(BPF_CORE_READ(task, stack) + 16384 - bpf_core_type_size(struct pt_regs));
+	return below_top(BPF_CORE_READ(task, stack) + kernel_stack - bpf_core_type_size(struct pt_regs));
 }
 
 /* Those of the current task. */

@@ -353,6 +353,7 @@ const (
 	apmProgTcpDestroySock   = "tcp_destroy_sock"
 	apmVarCodeSlots         = "code_slots"
 	apmVarGates             = "gates"
+	apmVarKernelStack       = "kernel_stack"
 	apmVarTyped             = "typed"
 	apmVarUnusedAwait       = "unused_await"
 	apmVarUnusedCode        = "unused_code"
@@ -456,6 +457,7 @@ type apmMapSpecs struct {
 type apmVariableSpecs struct {
 	CodeSlots     *ebpf.VariableSpec `ebpf:"code_slots"`
 	Gates         *ebpf.VariableSpec `ebpf:"gates"`
+	KernelStack   *ebpf.VariableSpec `ebpf:"kernel_stack"`
 	Typed         *ebpf.VariableSpec `ebpf:"typed"`
 	UnusedAwait   *ebpf.VariableSpec `ebpf:"unused_await"`
 	UnusedCode    *ebpf.VariableSpec `ebpf:"unused_code"`
@@ -533,6 +535,7 @@ func (m *apmMaps) Close() error {
 type apmVariables struct {
 	CodeSlots     *ebpf.Variable `ebpf:"code_slots"`
 	Gates         *ebpf.Variable `ebpf:"gates"`
+	KernelStack   *ebpf.Variable `ebpf:"kernel_stack"`
 	Typed         *ebpf.Variable `ebpf:"typed"`
 	UnusedAwait   *ebpf.Variable `ebpf:"unused_await"`
 	UnusedCode    *ebpf.Variable `ebpf:"unused_code"`

@@ -86,6 +86,10 @@ func (k *kernel) fit(spec *ebpf.CollectionSpec) error {
 	}
 	k.chose(hooks)
 	k.chose(k.registers())
+	// A stack is a page at least (arch/arm64/include/asm/memory.h, THREAD_SHIFT).
+	if err := spec.Variables["kernel_stack"].Set(uint32(max(16<<10, os.Getpagesize()))); err != nil {
+		return fmt.Errorf("tell programs the size of kernel stacks: %w", err)
+	}
 	return nil
 }
 

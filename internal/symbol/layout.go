@@ -28,7 +28,7 @@ type Layout struct {
 
 	ThreadNext     uint32 // PyThreadState.next
 	ThreadInterp   uint32 // PyThreadState.interp
-	ThreadID       uint32 // PyThreadState.thread_id: pthread_self(), the thread's TLS base
+	ThreadID       uint32 // PyThreadState.thread_id: pthread_self(), on x86_64 the thread's TLS base
 	ThreadNativeID uint32 // PyThreadState.native_thread_id, a TID in the target's namespace; 3.11 and later
 	ThreadContext  uint32 // PyThreadState.context
 	ThreadFrame    uint32 // PyThreadState.frame, .cframe (where CFrame is present) or .current_frame
