@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 
 AGENT = './apm-ebpf'
@@ -113,11 +114,11 @@ def compare(record, truth):
     for name in sorted(times.keys() & OURS - FUNCTIONS[path]):
         if name != 'took':
             yield '%s: foreign function %s, %.3f s' % (path, name, times[name])
+    for name in sorted(FUNCTIONS[path] - times.keys()):
+        yield '%s: %s is missing' % (path, name)
     for name, want in truth.items():
-        have = times.get(name)
-        if have is None:
-            yield '%s: %s is missing' % (path, name)
-        elif abs(have - want) > max(SLACK, SHARE * want):
+        have = times.get(name, 0)
+        if abs(have - want) > max(SLACK, SHARE * want):
             yield '%s: %s took %.3f s, told are %.3f' % (path, name, want, have)
     if abs(frames[-1]['time'] - duration) > 1e-5:
         yield '%s: the root has %.6f s of %.6f' % (path, frames[-1]['time'], duration)
@@ -229,7 +230,7 @@ def doctor():
     service = Service()
     done = subprocess.run([AGENT, 'doctor', '--pid', str(service.pid)], capture_output=True, text=True)
     report('doctor: all is well', done.returncode == 0, done.stderr)
-    print(done.stdout)
+    print(textwrap.indent(done.stdout, '   '))
     service.stop()
 
 
