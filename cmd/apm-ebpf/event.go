@@ -1,0 +1,112 @@
+package main
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"apm-ebpf/internal/http1"
+	"apm-ebpf/internal/probe"
+	"apm-ebpf/internal/trace"
+)
+
+// handle takes one event of the kernel programs.
+func (a *agent) handle(e *probe.Event) {
+	switch e.Kind {
+	case probe.KindSwitchIn:
+		a.tracer.SwitchIn(e.PID, e.TID, e.Time)
+	case probe.KindWake:
+		a.tracer.Wake(e.PID, e.TID, e.Time)
+	case probe.KindOpen:
+		c := e.Conn()
+		local, remote := address(c.Family, c.Local, c.LocalPort), address(c.Family, c.Remote, c.RemotePort)
+		a.tracer.Open(trace.Connection{ID: c.Connection, PID: e.PID, Local: local, Remote: remote, Inode: c.Inode}, e.Time)
+	case probe.KindRecv:
+		a.tracer.Received(a.transferOf(e))
+	case probe.KindSend:
+		a.tracer.Sent(a.transferOf(e))
+	case probe.KindClose:
+		a.connectionClosed(e)
+	case probe.KindCode:
+		if s := a.services.of(e.PID); s != nil {
+			s.told(e.Code())
+		}
+	case probe.KindFork:
+		a.services.forked(e.PID)
+	case probe.KindExec:
+		a.tracer.Exit(e.PID, e.Time)
+		a.services.execed(e.PID)
+	case probe.KindExit:
+		a.tracer.Exit(e.PID, e.Time)
+		a.services.exited(e.PID)
+	default:
+		a.stack(e)
+	}
+}
+
+func (a *agent) stack(e *probe.Event) {
+	s := a.services.of(e.PID)
+	if s == nil {
+		return
+	}
+	event := e.Stack()
+	switch e.Kind {
+	case probe.KindSample:
+		a.tracer.Sample(e.PID, e.TID, e.Time, s.stackOf(e))
+	case probe.KindSwitchOut:
+		a.tracer.SwitchOut(e.PID, e.TID, e.Time, s.stackOf(e), s.wait(event))
+	case probe.KindWrite:
+		a.tracer.Write(e.PID, e.TID, e.Time, s.stackOf(e))
+	case probe.KindTask:
+		a.tracer.Task(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
+	case probe.KindStep:
+		a.tracer.Step(e.PID, e.TID, e.Time, s.step(e))
+	case probe.KindGreenlet:
+		a.tracer.Greenlet(e.PID, e.TID, e.Time, s.stackOf(e))
+	case probe.KindThread:
+		a.tracer.Thread(e.PID, e.TID, e.Time, s.stackOf(e), uint32(event.Args[0]))
+	case probe.KindHandoff:
+		a.tracer.Handoff(e.PID, e.TID, e.Time, s.stackOf(e), uint32(event.Args[0]))
+	}
+}
+
+func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
+	io := e.IO()
+	head, tail := e.Data()
+	a.transfer = trace.Transfer{
+		Connection: io.Connection,
+		Begun:      io.Request,
+		Begins:     io.Flags&probe.Begins != 0,
+		Sampled:    io.Flags&probe.Sampled != 0,
+		PID:        e.PID,
+		TID:        e.TID,
+		Time:       e.Time,
+		Lost:       io.Lost,
+		Missed:     io.Flags&probe.Missed != 0,
+		Chunk:      http1.Chunk{Head: head, Tail: tail, Len: int(io.Length)},
+	}
+	return &a.transfer
+}
+
+func (a *agent) connectionClosed(e *probe.Event) {
+	io := e.IO()
+	switch {
+	case io.Flags == probe.ByPeer: // a reset: the server has yet to find out
+		a.tracer.HungUp(io.Connection)
+	case io.Flags&probe.ByPeer != 0:
+		a.tracer.Close(io.Connection, http1.PeerGone, e.Time)
+	default:
+		a.tracer.Close(io.Connection, http1.Closed, e.Time)
+	}
+}
+
+// address is that of one end of a connection; not valid on a Unix socket.
+func address(family uint16, bytes [16]byte, port uint16) netip.AddrPort {
+	switch family {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(bytes[:4])), port)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(bytes).Unmap(), port)
+	}
+	return netip.AddrPort{}
+}
