@@ -7,6 +7,7 @@
 #include "python.bpf.h"
 #include "stack.bpf.h"
 #include "lanes.bpf.h"
+#include "connection.bpf.h"
 #include "request.bpf.h"
 #include "process.bpf.h"
 

@@ -22,6 +22,7 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 		return 0;
 	struct target copy = *t; /* the same address space until it calls exec */
 
+	copy.life = 0; /* the uprobes are its parent's */
 	copy.requests = 0;
 	copy.lost = 0;
 	if (bpf_map_update_elem(&targets, &pid, &copy, BPF_ANY))

@@ -1,0 +1,172 @@
+/*
+ * The connections of targets and the requests that are open on them: which get stacks, and when the gate
+ * opens and closes. Connections are named by their struct sock: descriptors are reused too fast. 5.10.
+ */
+#ifndef APM_CONNECTION_H
+#define APM_CONNECTION_H
+
+#include "target.bpf.h"
+
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define TCP_ESTABLISHED 1
+#define TCP_CLOSE_WAIT 8
+
+struct conn {
+	u64 request; /* time of the read that began the last request */
+	u32 pid;
+	u32 kept_in; /* bytes of the request and the answer that were sent to the agent */
+	u32 kept_out;
+	u8 answering; /* a final answer was begun */
+	u8 sampled;
+	u8 missed; /* an event could not be sent */
+	u8 pad;
+};
+
+/*
+ * struct sock -> connection of a target. Made at its first request, deleted when it ends; the agent
+ * deletes those of Unix sockets, which end without an event. Large enough for a busy event loop.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, u64);
+	__type(value, struct conn);
+} conns SEC(".maps");
+
+struct request_key {
+	u64 connection;
+	u64 request;
+};
+
+/*
+ * Open sampled requests -> process. Whoever deletes an entry, the next read here or the agent, lowers
+ * the gate: exactly one of them does, on kernels without compare-and-exchange too (5.10).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct request_key);
+	__type(value, u32);
+} open_requests SEC(".maps");
+
+struct listener {
+	u32 net; /* namespace */
+	u32 port;
+};
+
+/* Ports on which targets listen: only what was accepted there can carry requests. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct listener);
+	__type(value, u8);
+} listeners SEC(".maps");
+
+struct ticket {
+	u32 pid;
+	u32 pad;
+	u64 number;
+};
+
+/* Numbers that requests of a process have drawn, so that two threads never draw the same. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct ticket);
+	__type(value, u8);
+} tickets SEC(".maps");
+
+static __always_inline u16 family_of(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_family);
+}
+
+/* Can requests arrive here: accepted by a listener of a target, and open for answers. */
+static __always_inline bool is_server_side(struct sock *sk)
+{
+	u16 family = family_of(sk);
+
+	if (family == AF_UNIX) /* an accepted socket shares its listener's address; a client's has none */
+		return BPF_CORE_READ((struct unix_sock *)sk, addr) != NULL;
+	if (family != AF_INET && family != AF_INET6)
+		return false;
+	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT)
+		return false;
+	struct listener key = {
+	    .net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+	    .port = BPF_CORE_READ(sk, __sk_common.skc_num),
+	};
+	return bpf_map_lookup_elem(&listeners, &key) != NULL;
+}
+
+/* Is this request the one of sample_every that gets stacks? */
+static __always_inline bool draw_sample(struct target *t, u32 pid)
+{
+	u32 every = t->sample_every;
+	struct ticket ticket = {.pid = pid};
+	u8 drawn = 1;
+
+	if (every <= 1)
+		return true;
+	for (int i = 0; i < 16; i++) {
+		ticket.number = t->requests + i;
+		if (!bpf_map_update_elem(&tickets, &ticket, &drawn, BPF_NOEXIST)) {
+			t->requests = ticket.number + 1;
+			return ticket.number % every == 0;
+		}
+	}
+	return false;
+}
+
+/* Ends the sampling of a request, if it has not ended. */
+static __always_inline void end_sampling(u64 connection, u64 request)
+{
+	struct request_key key = {.connection = connection, .request = request};
+	u32 *pid = bpf_map_lookup_elem(&open_requests, &key);
+
+	if (!pid)
+		return;
+	u32 slot = *pid % GATES;
+
+	if (!bpf_map_delete_elem(&open_requests, &key))
+		__sync_fetch_and_add(&gates[slot], -1);
+}
+
+static __always_inline void begin_request(struct conn *c, u64 connection, struct target *t, u32 pid, u64 now)
+{
+	if (c->sampled)
+		end_sampling(connection, c->request);
+	c->request = now;
+	c->pid = pid;
+	c->kept_in = 0;
+	c->kept_out = 0;
+	c->answering = 0;
+	c->sampled = draw_sample(t, pid);
+	if (!c->sampled)
+		return;
+	struct request_key key = {.connection = connection, .request = now};
+
+	if (bpf_map_update_elem(&open_requests, &key, &pid, BPF_NOEXIST)) {
+		count_loss(LOSS_REQUESTS);
+		c->sampled = 0;
+		return;
+	}
+	__sync_fetch_and_add(&gates[pid % GATES], 1);
+}
+
+/*
+ * Run by the agent through BPF_PROG_TEST_RUN when it sees that a request has ended and its connection
+ * stays open: the gate must not wait for the next one. args: connection, request.
+ */
+SEC("raw_tp")
+int end_request(struct bpf_raw_tracepoint_args *ctx)
+{
+	end_sampling(ctx->args[0], ctx->args[1]);
+	return 0;
+}
+
+#endif
