@@ -19,6 +19,7 @@
 #define WRAPPED 16	     /* what asend, athrow, wrapper and anext objects drive */
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
+#define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
 
 /* Thread -> coroutine of the task whose step began last. LRU, since threads end unseen here. */
 struct {
@@ -102,13 +103,37 @@ static __always_inline u64 awaited_by_object(struct target *t, u64 frame, u64 co
 	return read_user(top);
 }
 
+/* Frame state as 3.13 numbers it: below -1 it awaits nothing, above 0 it has finished. */
+static __always_inline s8 usual_state(struct target *t, s8 state)
+{
+	if (t->py.await_told_by != AWAIT_BY_POINTER_RENUMBERED)
+		return state;
+	switch (state) {
+	case 0: /* FRAME_CREATED */
+		return -3;
+	case 1: /* FRAME_SUSPENDED */
+		return -2;
+	case 2: /* FRAME_SUSPENDED_YIELD_FROM */
+	case 3: /* FRAME_SUSPENDED_YIELD_FROM_LOCKED */
+		return -1;
+	case 4: /* FRAME_EXECUTING */
+		return 0;
+	}
+	return 4;
+}
+
 /* The object that a suspended frame (3.11 and later) awaits, 0: none. */
 static __always_inline u64 awaited_by_frame(struct target *t, u8 *head, u64 frame, u64 type, u64 instr)
 {
-	s8 state = head[t->py.gen_state & 0xff];
-	s32 top = *(s32 *)(head + ((t->py.gen_frame + t->py.frame_stack_top) & 0xfc));
+	s8 state = usual_state(t, head[t->py.gen_state & 0xff]);
+	u32 at = t->py.gen_frame + t->py.frame_stack_top;
+	s32 top = *(s32 *)(head + (at & 0xfc));
 
-	if (state != -1 || top <= 0 || top >= 4096)
+	if (state != -1)
+		return 0;
+	if (t->py.await_told_by >= AWAIT_BY_POINTER)
+		return read_user(HEAD_FIELD(head, at) - 8) & ~REFERENCE_TAGS;
+	if (top <= 0 || top >= 4096)
 		return 0;
 	if (t->py.await_told_by == AWAIT_BY_RESUME && type == t->py_types.generator) {
 		u8 argument = 0; /* 2: yield from, 3: await */
@@ -169,7 +194,7 @@ __noinline int py_link(u32 slot)
 	} else {
 		u32 at = t->py.gen_frame;
 		u64 instr = HEAD_FIELD(head, at + t->py.frame_instr);
-		s8 state = head[t->py.gen_state & 0xff];
+		s8 state = usual_state(t, head[t->py.gen_state & 0xff]);
 
 		if (state >= 0 && w->event.depth)
 			return 0; /* running or done */
@@ -194,13 +219,13 @@ __noinline int py_find_work(u32 slot)
 	if (!t)
 		return 0;
 	u64 frame = w->thread;
-	u64 code = read_user(frame + t->py.frame_code) & ~7ULL;
+	u64 code = read_user(frame + t->py.frame_code) & ~REFERENCE_TAGS;
 
 	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
 	for (u32 i = 0; i < LOCALS_MAX; i++) {
 		if (i >= locals)
 			break;
-		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~7ULL;
+		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
 		u64 type = value ? read_user(value + 8) : 0;
 
 		if (type && type == t->py_types.cell) {
@@ -229,12 +254,12 @@ static __always_inline void walk_chain(struct walk *w, u64 coroutine, u32 slot)
 /* Frame state of a coroutine: above 0 it has finished. */
 static __always_inline u8 frame_state(struct target *t, u64 coroutine)
 {
-	u8 state = 0;
+	s8 state = 0;
 
 	if (t->py.frame_owner == NO_OFFSET)
 		return read_user(coroutine + t->py.gen_frame) ? 0xff : 4;
 	bpf_probe_read_user(&state, 1, (void *)(coroutine + t->py.gen_state));
-	return state;
+	return usual_state(t, state);
 }
 
 /*

@@ -50,9 +50,11 @@ struct py_layout {
 
 /* How a generator that awaits is told from one that stands at a plain yield. */
 enum await_told_by {
-	AWAIT_BY_OPCODE, /* up to 3.10: YIELD_FROM comes next */
-	AWAIT_BY_RESUME, /* 3.11, 3.12: by the argument of the RESUME that comes next */
-	AWAIT_BY_STATE,	 /* 3.13 */
+	AWAIT_BY_OPCODE,	     /* up to 3.10: YIELD_FROM comes next */
+	AWAIT_BY_RESUME,	     /* 3.11, 3.12: by the argument of the RESUME that comes next */
+	AWAIT_BY_STATE,		     /* 3.13; what it awaits is found by an index */
+	AWAIT_BY_POINTER,	     /* 3.14: by the state too, and a pointer */
+	AWAIT_BY_POINTER_RENUMBERED, /* 3.15: states have other numbers */
 };
 
 /* Addresses of the types that a suspended chain is made of; 0: not known. */

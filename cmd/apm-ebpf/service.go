@@ -216,6 +216,10 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		k.AwaitToldBy = probe.AwaitByOpcode
 	case l.Minor < 13:
 		k.AwaitToldBy = probe.AwaitByResume
+	case l.Minor == 14:
+		k.AwaitToldBy = probe.AwaitByPointer
+	case l.Minor > 14:
+		k.AwaitToldBy = probe.AwaitByPointerRenumbered
 	}
 	for _, end := range []uint32{l.FramePrev + 8, l.FrameCode + 8, l.FrameInstr + 8, l.FrameOwner + 1, l.FrameGen + 8} {
 		if end > 8 || end == 1 { // NoOffset wraps around

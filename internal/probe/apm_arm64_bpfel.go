@@ -16,9 +16,11 @@ import (
 type apmAwaitToldBy uint32
 
 const (
-	apmAwaitToldByAWAIT_BY_OPCODE apmAwaitToldBy = 0
-	apmAwaitToldByAWAIT_BY_RESUME apmAwaitToldBy = 1
-	apmAwaitToldByAWAIT_BY_STATE  apmAwaitToldBy = 2
+	apmAwaitToldByAWAIT_BY_OPCODE             apmAwaitToldBy = 0
+	apmAwaitToldByAWAIT_BY_RESUME             apmAwaitToldBy = 1
+	apmAwaitToldByAWAIT_BY_STATE              apmAwaitToldBy = 2
+	apmAwaitToldByAWAIT_BY_POINTER            apmAwaitToldBy = 3
+	apmAwaitToldByAWAIT_BY_POINTER_RENUMBERED apmAwaitToldBy = 4
 )
 
 type apmClockReading struct {

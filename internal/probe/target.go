@@ -27,6 +27,9 @@ const (
 	AwaitByOpcode = uint32(apmAwaitToldByAWAIT_BY_OPCODE) // up to 3.10
 	AwaitByResume = uint32(apmAwaitToldByAWAIT_BY_RESUME) // 3.11, 3.12
 	AwaitByState  = uint32(apmAwaitToldByAWAIT_BY_STATE)  // 3.13
+
+	AwaitByPointer           = uint32(apmAwaitToldByAWAIT_BY_POINTER)            // 3.14
+	AwaitByPointerRenumbered = uint32(apmAwaitToldByAWAIT_BY_POINTER_RENUMBERED) // 3.15
 )
 
 // Python is what the kernel programs need to know of a CPython process.

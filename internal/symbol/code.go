@@ -31,9 +31,11 @@ func (p *Python) alive(object []byte) bool {
 	if p.layout.FreeThreaded {
 		return true
 	}
-	// From 3.14 on flags are in the upper half.
-	count := word(object, p.layout.ObjectType-8) & mostReferences
-	return count > 0
+	count := word(object, p.layout.ObjectType-8)
+	if p.layout.Minor >= 14 { // flags are in the upper half
+		count &= mostReferences
+	}
+	return count > 0 && count <= mostReferences
 }
 
 // load reads a code object in three calls: the object, its strings, and the object again, since what was read last need

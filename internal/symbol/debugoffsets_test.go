@@ -1,56 +1,98 @@
 package symbol
 
 import (
-	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 )
 
-// offsetsOf gives what a process of the last row's version would tell.
-func offsetsOf(row *Layout) *debugOffsets {
-	o := &debugOffsets{Cookie: [8]byte([]byte("xdebugpy")), Version: 0x030000f0 | uint64(row.Minor)<<16}
-	o.Code.Filename, o.Code.Name, o.Code.Qualname = uint64(row.CodeFilename), uint64(row.CodeName), uint64(row.CodeQualname)
-	o.Code.LineTable, o.Code.FirstLineNo = uint64(row.CodeLineTable), uint64(row.CodeFirstLine)
-	o.Object.Type = uint64(row.ObjectType)
-	o.Bytes.Length, o.Bytes.Data = uint64(row.BytesSize), uint64(row.BytesData)
-	o.Unicode.State, o.Unicode.Length, o.Unicode.ASCIISize = uint64(row.StrState), uint64(row.StrLength), uint64(row.StrASCII)
-	return o
+// offsetsOf gives what a process of the row's version would tell.
+func offsetsOf(row *Layout) (names []string, words []uint64) {
+	names = strings.Fields(debugFields[row.Minor])
+	fields := row.fields()
+	for _, name := range names {
+		word := uint64(0)
+		switch name {
+		case "cookie":
+			word = debugCookie
+		case "version":
+			word = 0x030000f0 | uint64(row.Minor)<<16
+		default:
+			if field := fields[name]; field != nil {
+				word = uint64(*field)
+			}
+		}
+		words = append(words, word)
+	}
+	return names, words
+}
+
+func TestDebugFieldsAreKnown(t *testing.T) {
+	for minor, text := range debugFields {
+		known := (&Layout{}).fields()
+		for _, name := range []string{"-", "cookie", "version", "free-threaded"} {
+			known[name] = nil
+		}
+		for _, name := range strings.Fields(text) {
+			if _, ok := known[name]; !ok {
+				t.Errorf("3.%d: nothing takes %s", minor, name)
+			}
+		}
+	}
 }
 
 func TestDebugOffsetsRefused(t *testing.T) {
-	for want, spoil := range map[string]func(*debugOffsets){
-		"cookie":        func(o *debugOffsets) { o.Cookie[0] = 'y' },
-		"they are of":   func(o *debugOffsets) { o.Version = 0x030100f0 },
-		"free-threaded": func(o *debugOffsets) { o.FreeThreaded = 1 },
-		"too large":     func(o *debugOffsets) { o.Thread.Next = 1 << 40 },
-		"outside":       func(o *debugOffsets) { o.Code.Name = 1 << 16 },
-	} {
-		row := layouts[len(layouts)-1]
-		o := offsetsOf(&row)
-		if err := row.apply(o); err != nil {
-			t.Fatalf("sound offsets: %v", err)
+	for _, row := range layouts {
+		if debugFields[row.Minor] == "" {
+			continue
 		}
-		spoil(o)
-		if err := row.apply(o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want one about %q", err, want)
+		for want, spoil := range map[string]struct {
+			field string
+			word  uint64
+		}{
+			"cookie":        {"cookie", 1},
+			"they are of":   {"version", 0x030100f0},
+			"free-threaded": {"free-threaded", 1},
+			"too large":     {"thread.next", 1 << 40},
+			"outside":       {"name", 1 << 16},
+		} {
+			t.Run(fmt.Sprint(row.Minor, " ", want), func(t *testing.T) {
+				names, words := offsetsOf(&row)
+				right := row
+				if err := right.apply(names, words, row.Minor); err != nil {
+					t.Fatalf("sound offsets: %v", err)
+				}
+				for i, name := range names {
+					if name == spoil.field {
+						words[i] = spoil.word
+					}
+				}
+				if err := right.apply(names, words, row.Minor); err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v, want one about %q", err, want)
+				}
+			})
 		}
 	}
 }
 
 func FuzzDebugOffsets(f *testing.F) {
-	var seed bytes.Buffer
-	if err := binary.Write(&seed, binary.LittleEndian, offsetsOf(&layouts[len(layouts)-1])); err != nil {
-		f.Fatal(err)
+	last := layouts[len(layouts)-1]
+	names, words := offsetsOf(&last)
+	var seed []byte
+	for _, word := range words {
+		seed = binary.LittleEndian.AppendUint64(seed, word)
 	}
-	f.Add(seed.Bytes())
+	f.Add(seed)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var o debugOffsets
-		row := layouts[len(layouts)-1]
-		if binary.Read(bytes.NewReader(raw), binary.LittleEndian, &o) != nil || row.apply(&o) != nil {
+		row := last
+		var words []uint64
+		for ; len(raw) >= 8 && len(words) < len(names); raw = raw[8:] {
+			words = append(words, binary.LittleEndian.Uint64(raw))
+		}
+		if row.apply(names, words, row.Minor) != nil {
 			return
 		}
-		word(make([]byte, row.CodeSize), row.CodeName)
 		if row.CodeName+8 > row.CodeSize || row.StrLength+8 > row.StrASCII {
 			t.Errorf("accepted %+v", row)
 		}

@@ -19,7 +19,7 @@ type Layout struct {
 
 	// FrameIsObject: frames are PyFrameObject (3.10 and older), and FrameInstr is an int, f_lasti: -1 before the first
 	// instruction, in bytes, in 3.10 in units of 2 bytes. Later frames are _PyInterpreterFrame and FrameInstr is an
-	// address: of the code unit before the next one in 3.11 and 3.12 (prev_instr), of the current one in 3.13.
+	// address: of the code unit before the next one in 3.11 and 3.12 (prev_instr), of the current one since.
 	FrameIsObject bool
 
 	InterpHead  uint32 // _PyRuntime.interpreters.head
@@ -37,8 +37,8 @@ type Layout struct {
 	FramePrev       uint32 // f_back, previous
 	FrameCode       uint32 // f_code, f_executable
 	FrameInstr      uint32 // f_lasti, prev_instr, instr_ptr
-	FrameOwner      uint32 // char: 0 thread, 1 generator, 2 frame object, 3 C stack (3.12 and later: a shim without code)
-	FrameStackTop   uint32 // 3.11 and later: int, index into FrameLocals; 3.9 and older: pointer past the topmost value
+	FrameOwner      uint32 // char: 0 thread, 1 generator, 2 frame object, 3 and above, 3.12 and later: a shim without code
+	FrameStackTop   uint32 // 3.11 to 3.13: int, index into FrameLocals; before and after: pointer past the topmost value
 	FrameStackDepth uint32 // 3.10: int, index into what FrameValueStack points to
 	FrameValueStack uint32 // 3.10 and older: pointer to the bottom of the value stack
 	FrameState      uint32 // 3.10: char f_state; 3.9 and older: char f_executing
@@ -58,7 +58,6 @@ type Layout struct {
 	CodeInstrs    uint32 // co_code_adaptive, embedded; co_code, a bytes object, where FrameIsObject
 	CodeNLocals   uint32 // int co_nlocalsplus, co_nlocals
 	CodeLineTable uint32 // co_linetable, co_lnotab: a bytes object
-	CodeVersion   uint32 // uint32, new with every code object; 3.12 and later
 
 	ObjectType uint32 // PyObject.ob_type
 	StrLength  uint32 // PyASCIIObject.length, in characters
@@ -71,19 +70,21 @@ type Layout struct {
 }
 
 // layoutOf gives the layout of the interpreter: the row of its version, from 3.13 on under what the process itself
-// tells in _Py_DebugOffsets.
+// tells in _Py_DebugOffsets. One that is newer than the last row gets that.
 func layoutOf(py *target.Python, mem target.Memory) (*Layout, error) {
+	last := layouts[len(layouts)-1]
 	for _, row := range layouts {
-		if py.Major != 3 || row.Minor != py.Minor {
+		if py.Major != 3 || row.Minor != min(py.Minor, last.Minor) {
 			continue
 		}
-		if row.Minor >= 13 {
-			if err := row.readDebugOffsets(py.Runtime, mem); err != nil {
-				return nil, err
-			}
+		if row.Minor < 13 {
+			return &row, nil
 		}
-		return &row, nil
+		err := row.readDebugOffsets(py.Runtime, mem, py.Minor)
+		if err != nil && py.Minor > last.Minor {
+			err = fmt.Errorf("CPython 3.%d is newer than 3.%d, the last that is known, and keeps things elsewhere: %w", py.Minor, last.Minor, err)
+		}
+		return &row, err
 	}
-	return nil, fmt.Errorf("no layout of CPython %d.%d is known, only of 3.%d to 3.%d",
-		py.Major, py.Minor, layouts[0].Minor, layouts[len(layouts)-1].Minor)
+	return nil, fmt.Errorf("no layout of CPython %d.%d is known, only of 3.%d to 3.%d", py.Major, py.Minor, layouts[0].Minor, last.Minor)
 }

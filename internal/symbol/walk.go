@@ -16,8 +16,11 @@ const (
 	maxFrames       = 1 << 16
 )
 
-// frameOwnedByCStack marks the frames without code that stand for a call from C, in 3.12 and later.
+// frameOwnedByCStack, or more, marks the frames without code that stand for a call from C, in 3.12 and later.
 const frameOwnedByCStack = 3
+
+// tagBits are set in references from frames, 3.14 and later (CPython Include/internal/pycore_stackref.h).
+const tagBits = 7
 
 // checkTries is how often the self-check looks at a running program before it gives up: what it reads may be torn.
 const checkTries = 50
@@ -159,8 +162,8 @@ func (p *Python) stack(t thread) ([]frame, error) {
 		if err := p.mem.Read(raw, at); err != nil {
 			return nil, err
 		}
-		if l.FrameOwner == NoOffset || raw[l.FrameOwner] != frameOwnedByCStack {
-			f := frame{code: word(raw, l.FrameCode), instr: word(raw, l.FrameInstr)}
+		if l.FrameOwner == NoOffset || raw[l.FrameOwner] < frameOwnedByCStack {
+			f := frame{code: word(raw, l.FrameCode) &^ tagBits, instr: word(raw, l.FrameInstr)}
 			if l.FrameIsObject {
 				f.instr = uint64(binary.LittleEndian.Uint32(raw[l.FrameInstr:]))
 			}

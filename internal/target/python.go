@@ -23,10 +23,11 @@ type Python struct {
 	mapping Mapping
 }
 
-// The minor versions of Python 3 that can be profiled; internal/symbol has a layout of each.
+// The minor versions of Python 3 that are known; internal/symbol has a layout of each. A newer one is profiled if what it
+// tells of its own layout is enough.
 const (
 	FirstMinor = 7
-	LastMinor  = 13
+	LastMinor  = 15
 )
 
 // Version is as Python writes it: "3.11.2".
@@ -166,7 +167,7 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 		py.CodeType, py.StrType = code.addr+py.Bias, str.addr+py.Bias
 	}
 	py.readVersion(im, symbols["Py_Version"], path.Base(m.Path))
-	if py.Major != 3 || py.Minor < FirstMinor || py.Minor > LastMinor {
+	if py.Major != 3 || py.Minor < FirstMinor {
 		return nil, &Unsupported{PID: p.PID, What: fmt.Sprintf("CPython %d.%d (%s)", py.Major, py.Minor, m.Path)}
 	}
 	head, err := p.interpreters(py)

@@ -20,6 +20,9 @@
 #if PY_VERSION_HEX >= 0x030b0000
 #include "internal/pycore_frame.h"
 #endif
+#if PY_VERSION_HEX >= 0x030e0000
+#include "internal/pycore_interpframe_structs.h"
+#endif
 
 #define SHOW(name, value) printf(#name " %zu\n", (size_t)(value))
 #define FIELD(name, type, field) SHOW(name, offsetof(type, field))
@@ -67,7 +70,11 @@ static void frames(void)
 	FIELD(FrameInstr, _PyInterpreterFrame, prev_instr);
 #endif
 	FIELD(FrameOwner, _PyInterpreterFrame, owner);
+#if PY_VERSION_HEX >= 0x030e0000
+	FIELD(FrameStackTop, _PyInterpreterFrame, stackpointer);
+#else
 	FIELD(FrameStackTop, _PyInterpreterFrame, stacktop);
+#endif
 	ABSENT(FrameStackDepth);
 	ABSENT(FrameValueStack);
 	ABSENT(FrameState);
@@ -121,11 +128,6 @@ static void codes(void)
 	FIELD(CodeLineTable, PyCodeObject, co_linetable);
 #else
 	FIELD(CodeLineTable, PyCodeObject, co_lnotab);
-#endif
-#if PY_VERSION_HEX >= 0x030c0000
-	FIELD(CodeVersion, PyCodeObject, co_version);
-#else
-	ABSENT(CodeVersion);
 #endif
 }
 
