@@ -49,7 +49,8 @@ func (w *watcher) stop() {
 		return
 	}
 	one := [8]byte{1}
-	unix.Write(w.wake, one[:])
-	<-w.done
+	if _, err := unix.Write(w.wake, one[:]); err == nil {
+		<-w.done
+	}
 	unix.Close(w.wake)
 }

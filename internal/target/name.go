@@ -23,7 +23,7 @@ func (p *Process) serviceName(env map[string]string) string {
 		}
 		pid = st.parent
 		argv, err := p.fs.strings(pid, "cmdline")
-		exe, _, linkErr := p.fs.link(pid, "exe")
+		exe, linkErr := p.fs.link(pid, "exe")
 		if err != nil || linkErr != nil {
 			break
 		}

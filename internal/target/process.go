@@ -70,13 +70,13 @@ func (p *Process) identify() error {
 		return fmt.Errorf("inspect process %d: %w: it has ended and waits for its parent", p.PID, ErrGone)
 	}
 	p.Start = st.start
-	if p.Exe, _, err = p.fs.link(p.PID, "exe"); err != nil {
+	if p.Exe, err = p.fs.link(p.PID, "exe"); err != nil {
 		if _, statErr := os.Stat(p.fs.path(p.PID, "stat")); errors.Is(err, ErrGone) && statErr == nil {
 			return &Unsupported{PID: p.PID, What: "a kernel thread"}
 		}
 		return err
 	}
-	if p.Dir, _, err = p.fs.link(p.PID, "cwd"); err != nil {
+	if p.Dir, err = p.fs.link(p.PID, "cwd"); err != nil {
 		return err
 	}
 	p.Cmdline, err = p.fs.strings(p.PID, "cmdline")

@@ -43,13 +43,12 @@ func (fs procfs) read(pid int, name string, limit int64) ([]byte, error) {
 	return nil, fmt.Errorf("read %s of process %d: %w", name, pid, procError(err))
 }
 
-// link gives where /proc/PID/name points, and whether that file was unlinked since.
-func (fs procfs) link(pid int, name string) (path string, deleted bool, err error) {
+// link gives where /proc/PID/name points, or pointed before that file was unlinked.
+func (fs procfs) link(pid int, name string) (path string, err error) {
 	if path, err = os.Readlink(fs.path(pid, name)); err != nil {
-		return "", false, fmt.Errorf("read %s of process %d: %w", name, pid, procError(err))
+		return "", fmt.Errorf("read %s of process %d: %w", name, pid, procError(err))
 	}
-	path, deleted = strings.CutSuffix(path, " (deleted)")
-	return path, deleted, nil
+	return strings.TrimSuffix(path, " (deleted)"), nil
 }
 
 // strings gives the zero-terminated strings of /proc/PID/cmdline or environ. A process that renames itself leaves its
