@@ -14,7 +14,6 @@
 #define LOCALS_MAX 32	     /* locals searched for a Context */
 #define SHORT_WAIT_NS 500000 /* a wait shorter than this is not worth its chain */
 #define TUPLE_SIZE 16	     /* PyVarObject.ob_size */
-#define TUPLE_ITEM 24	     /* PyTupleObject.ob_item */
 #define WRAPPED_TASK 16	     /* TaskStepMethWrapper.sw_task, TaskWakeupMethWrapper.ww_task */
 #define WRAPPED 16	     /* what asend, athrow, wrapper and anext objects drive */
 #define BYTES_DATA 32
@@ -131,8 +130,10 @@ static __always_inline u64 awaited_by_frame(struct target *t, u8 *head, u64 fram
 
 	if (state != -1)
 		return 0;
-	if (t->py.await_told_by >= AWAIT_BY_POINTER)
+	if (t->py.await_told_by == AWAIT_BY_POINTER)
 		return read_user(HEAD_FIELD(head, at) - 8) & ~REFERENCE_TAGS;
+	if (t->py.await_told_by == AWAIT_BY_POINTER_RENUMBERED) /* an index lies on top */
+		return read_user(HEAD_FIELD(head, at) - 16) & ~REFERENCE_TAGS;
 	if (top <= 0 || top >= 4096)
 		return 0;
 	if (t->py.await_told_by == AWAIT_BY_RESUME && type == t->py_types.generator) {
@@ -322,7 +323,7 @@ int task_init(struct pt_regs *ctx)
 	if (!t || (s64)read_user(args + TUPLE_SIZE) < 1)
 		return 0;
 	struct coroutine_key key = {
-	    .coroutine = read_user(args + TUPLE_ITEM),
+	    .coroutine = read_user(args + t->py.tuple_items),
 	    .pid = bpf_get_current_pid_tgid() >> 32,
 	};
 	bpf_map_delete_elem(&py_suspended, &key); /* of an earlier one at this address */

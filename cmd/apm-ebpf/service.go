@@ -203,6 +203,7 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		GenFrame:        l.GenFrame,
 		GenState:        l.GenState,
 		TaskCoro:        l.TaskCoro,
+		TupleItems:      l.TupleItems,
 		AwaitToldBy:     probe.AwaitByState,
 	}
 	if l.CodeQualname == symbol.NoOffset {

@@ -12,7 +12,7 @@ import (
 )
 
 // minors are the versions of CPython 3 that the agent knows.
-var minors = []int{8, 9, 10, 11, 12, 13}
+var minors = []int{8, 9, 10, 11, 12, 13, 14, 15}
 
 // Python is an interpreter with gunicorn.
 type Python struct {

@@ -207,6 +207,7 @@ type apmPyLayout struct {
 	GenFrame        uint32
 	GenState        uint32
 	TaskCoro        uint32
+	TupleItems      uint32
 	AwaitToldBy     uint32
 	WakeupIsWrapper uint32
 }
@@ -266,6 +267,7 @@ type apmTarget struct {
 	PyRuntime    uint64
 	PyRuntimeEnd uint64
 	Py           apmPyLayout
+	_            [4]byte
 	PyTypes      apmPyTypes
 	Lanes        uint32
 	Life         uint32

@@ -19,7 +19,7 @@ var debugFields = map[int]string{
 		- previous executable instr_ptr localsplus owner
 		- filename name qualname linetable firstlineno - - - adaptive
 		- ob_type
-		- - - -  - - -  - - -  - - -  - -  - - -
+		- - - -  - tuple.items -  - - -  - - -  - -  - - -
 		- bytes.size bytes.data
 		- str.state str.length str.ascii`,
 	14: `cookie version free-threaded
@@ -29,7 +29,7 @@ var debugFields = map[int]string{
 		- previous executable instr_ptr localsplus owner stackpointer -
 		- filename name qualname linetable firstlineno - - - adaptive -
 		- ob_type
-		- - - -  - - -  - - -  - - - -  - - -  - -  - - -
+		- - - -  - tuple.items -  - - -  - - - -  - - -  - -  - - -
 		- bytes.size bytes.data
 		- str.state str.length str.ascii
 		- -
@@ -42,7 +42,7 @@ var debugFields = map[int]string{
 		- previous executable instr_ptr localsplus owner stackpointer -
 		- filename name qualname linetable firstlineno - - - adaptive -
 		- ob_type
-		- - - - - -  - -  - - -  - - -  - - - -  - - -  - -  - - -
+		- - - - - -  - -  - tuple.items -  - - -  - - - -  - - -  - -  - - -
 		- bytes.size bytes.data
 		- str.state str.length str.ascii str.compact
 		- - - - -
@@ -76,6 +76,7 @@ func (l *Layout) fields() map[string]*uint32 {
 		"firstlineno":       &l.CodeFirstLine,
 		"adaptive":          &l.CodeInstrs,
 		"ob_type":           &l.ObjectType,
+		"tuple.items":       &l.TupleItems,
 		"bytes.size":        &l.BytesSize,
 		"bytes.data":        &l.BytesData,
 		"str.state":         &l.StrState,

@@ -65,6 +65,7 @@ type Layout struct {
 	StrKind    uint32 // first bit of state.kind, which .compact and .ascii follow
 	StrASCII   uint32 // text of a compact ASCII string
 	StrCompact uint32 // text of any other compact string
+	TupleItems uint32 // PyTupleObject.ob_item
 	BytesSize  uint32 // PyVarObject.ob_size, of a bytes object in bytes
 	BytesData  uint32 // PyBytesObject.ob_sval
 }

@@ -151,6 +151,7 @@ static void objects(void)
 	SHOW(StrKind, first_bit_of_kind());
 	SHOW(StrASCII, sizeof(PyASCIIObject));
 	SHOW(StrCompact, sizeof(PyCompactUnicodeObject));
+	FIELD(TupleItems, PyTupleObject, ob_item);
 	FIELD(BytesSize, PyVarObject, ob_size);
 	FIELD(BytesData, PyBytesObject, ob_sval);
 }
