@@ -19,9 +19,13 @@ FUNCTIONS = {
     '/wait': {'wait', 'doze'},
     '/work': {'work', 'toil'},
     '/both': {'both', 'weigh', 'descend', 'linger'},
+    '/nap': {'nap'},
+    '/gather': {'gather', 'pick'},
 }
 OURS = set().union(*FUNCTIONS.values()) | {'took'}
-# What an emulated CPU may take between a clock's reading in a function and the agent's: seconds, share.
+# An emulated CPU does little else when it is interrupted a thousand times a second.
+FREQUENCY = '200'
+# What may lie between a clock's reading in a function and the agent's there: seconds, share.
 SLACK, SHARE = 0.040, 0.25
 
 
@@ -40,11 +44,11 @@ def until(what, true, seconds=90):
 
 
 class Service:
-    def __init__(self, *flags):
+    def __init__(self, *flags, app='service:app'):
         # A machine has one or two CPUs, and an emulated worker is slow to start.
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'gunicorn', '-b', '127.0.0.1:%d' % PORT, '--timeout', '300', '--log-level', 'warning',
-             *flags, 'service:app'])
+             *flags, app])
         self.pid = self.process.pid
         until('the service starts', self.answers)
 
@@ -64,7 +68,7 @@ class Agent:
         self.records, self.log = '/tmp/%s.jsonl' % name, '/tmp/%s.log' % name
         with open(self.log, 'w') as log:
             self.process = subprocess.Popen(
-                [AGENT, '--pid', str(service.pid), '--log-file', self.records, '--log-level', 'debug', *flags], stderr=log)
+                [AGENT, '--pid', str(service.pid), '--log-file', self.records, '--log-level', 'debug', '-F', FREQUENCY, *flags], stderr=log)
         self.ready = until('the agent is ready', lambda: self.said('"ready"') or self.process.poll() is not None) and self.said('"ready"')
 
     def said(self, text):
@@ -127,7 +131,7 @@ def compare(record, truth):
         yield '%s: incomplete: %s' % (path, lost)
 
 
-ONE_BY_ONE = [[p] for p in sorted(FUNCTIONS)]
+ONE_BY_ONE = [['/both'], ['/wait'], ['/work']]
 
 
 def sync():
@@ -138,9 +142,14 @@ def gthread():
     profile('gthread', ONE_BY_ONE + [['/wait', '/work'], ['/both', '/wait']] * 2, '-k', 'gthread', '--threads', '4')
 
 
-def profile(name, rounds, *flags, agent_flags=()):
+def asyncio():
+    """Two requests at once on one thread, one of them with a task of its own."""
+    profile('asyncio', [['/nap'], ['/gather']] + [['/nap', '/gather']] * 2, '-k', 'uvicorn.workers.UvicornH11Worker', app='tasks:app')
+
+
+def profile(name, rounds, *flags, agent_flags=(), **service_options):
     """Sends the rounds, the requests of one at once, and checks the records."""
-    service = Service(*flags)
+    service = Service(*flags, **service_options)
     agent = Agent(service, name, agent_flags)
     report('%s: the agent starts' % name, agent.ready)
     if not agent.ready:
@@ -240,7 +249,7 @@ def fallbacks():
     report('probe: its own tests', done.returncode == 0, done.stdout + done.stderr)
 
 
-CHECKS = {'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'kill': kill, 'btf': btf, 'doctor': doctor}
+CHECKS = {'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'asyncio': asyncio, 'kill': kill, 'btf': btf, 'doctor': doctor}
 
 
 def main():

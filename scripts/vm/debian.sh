@@ -50,15 +50,18 @@ kernel() {
 	rm -rf "$dir"
 }
 
-# root SUITE ARCH: makes $VMS/SUITE-ARCH.cpio of busybox, Python, gunicorn and Flask with all they depend on, for
-# the kernel to unpack into memory, unless it is there.
+PACKAGES='busybox-static python3-gunicorn python3-flask python3-uvicorn'
+
+# root SUITE ARCH: makes $VMS/SUITE-ARCH.cpio of those packages with all they depend on, for the kernel to unpack
+# into memory, unless it is there.
 root() {
 	local image=$VMS/$1-$2.cpio dir=$VMS/apt/$1-$2/root name
-	[ ! -f "$image" ] || return 0
+	[ ! -f "$image" ] || [ "$(cat "$image.packages" 2>/dev/null)" != "$PACKAGES" ] || return 0
 	say "fetching Python and gunicorn of Debian $1 for $2"
 	open_release "$1" "$2"
-	quietly "fetch Python and gunicorn of $1 for $2" in_release "$1" "$2" apt-get -qq -y --download-only install \
-		busybox-static python3-gunicorn python3-flask
+	# shellcheck disable=SC2086 # a list
+	quietly "fetch Python and gunicorn of $1 for $2" \
+		in_release "$1" "$2" apt-get -qq -y --download-only install $PACKAGES
 	rm -rf "$dir"
 	mkdir -p "$dir"/{dev,proc,sys,tmp,root,usr/bin,usr/sbin,usr/lib,usr/lib64}
 	for name in bin sbin lib lib64; do ln -s "usr/$name" "$dir/$name"; done
@@ -69,6 +72,7 @@ root() {
 	done
 	(cd "$dir" && archive) >"$image.new"
 	mv "$image.new" "$image"
+	echo "$PACKAGES" >"$image.packages"
 	rm -rf "$dir" "$VMS/apt/$1-$2"/archives/*.deb
 }
 
