@@ -8,7 +8,8 @@ async def app(scope, receive, send):
     truth = {}
     await VIEWS.get(scope['path'], nothing)(truth)
     body = json.dumps(truth).encode()
-    await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'content-type', b'application/json')]})
+    headers = [(b'content-length', b'%d' % len(body))]
+    await send({'type': 'http.response.start', 'status': 200, 'headers': headers})
     await send({'type': 'http.response.body', 'body': body})
 
 
