@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"debug/elf"
 	"encoding/json"
 	"errors"
@@ -91,6 +92,9 @@ func firstInstruction(t *testing.T, f ProbeFile, offset uint64) []byte {
 	return text
 }
 
+// isSub tells sub $n,%rsp, with which a function begins that saves no register.
+func isSub(text []byte) bool { return bytes.HasPrefix(text, []byte{0x48, 0x83}) }
+
 // isPush tells push of a 64-bit register, with or without the prefix for r8 to r15.
 func isPush(text []byte) bool {
 	if text[0] == 0x41 {
@@ -127,8 +131,8 @@ func checkAsyncio(t *testing.T, p *Process, a *Asyncio, truth asyncioTruth) {
 		}
 		text := firstInstruction(t, a.ProbeFile, hook.found)
 		t.Logf("%s %#x % x", hook.name, hook.found, text)
-		if machine(t, a.Path) == elf.EM_X86_64 && !isPush(text) {
-			t.Errorf("%s begins with % x, not with a push", hook.name, text)
+		if machine(t, a.Path) == elf.EM_X86_64 && !isPush(text) && !isSub(text) {
+			t.Errorf("%s begins with % x, neither a push nor a sub", hook.name, text)
 		}
 	}
 }
