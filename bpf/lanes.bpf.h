@@ -286,10 +286,13 @@ static __always_inline void begin_step(struct target *t, u64 task)
 		w->event.args[1] = frame_state(t, key.coroutine);
 		bpf_map_update_elem(&py_suspended, &key, &now, BPF_ANY);
 	}
+	bool others =
+	    key.coroutine != coroutine; /* else its own step's end was not seen: it waited till now */
+
 	key.coroutine = coroutine;
 	u64 *since = bpf_map_lookup_elem(&py_suspended, &key);
 
-	if (since && now - *since < SHORT_WAIT_NS)
+	if (since && others && now - *since < SHORT_WAIT_NS)
 		w->event.status = STACK_EMPTY;
 	else
 		walk_chain(w, coroutine, SCRATCH_UPROBE);

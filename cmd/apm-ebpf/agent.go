@@ -19,7 +19,8 @@ const (
 	sampleLinger  = 100 * time.Millisecond // sampling stays on for so long after the last request
 	idlePoll      = time.Second            // with sampling off the next request wakes the agent
 	unsampledPoll = 200 * time.Millisecond // but one that is not sampled does not
-	unixEvery     = 5 * time.Second
+	unixOpen      = 200 * time.Millisecond // between looks at Unix sockets while a request is open on one
+	unixIdle      = 5 * time.Second
 	stopTimeout   = time.Second // for the last records to be written
 )
 
@@ -164,20 +165,28 @@ func (a *agent) poll() error {
 	return a.switchSampling(begun)
 }
 
-// lookAtUnixSockets ends the connections on Unix sockets that are gone: often while an answer is under way that
-// may end with its connection, else now and then.
+// lookAtUnixSockets ends the connections on Unix sockets that are gone, which no event tells: soon while a request
+// is open on any, else now and then.
 func (a *agent) lookAtUnixSockets(now time.Time) error {
-	pids, answering := a.tracer.UnixSockets()
-	if !answering && now.Sub(a.unixLook) < unixEvery {
+	pids, open := a.tracer.UnixSockets()
+	every := unixIdle
+	if open {
+		every = unixOpen
+	}
+	if len(pids) == 0 || now.Sub(a.unixLook) < every {
 		return nil
 	}
 	a.unixLook = now
+	namespaces := map[uint32]map[uint64]bool{}
 	for pid := range pids {
-		there, err := target.UnixSockets(int(pid))
-		if err != nil {
-			continue // its end is told by an event
+		namespace, err := probe.NetNamespace(int(pid))
+		if err == nil && namespaces[namespace] == nil {
+			namespaces[namespace], err = target.UnixSockets(int(pid))
 		}
-		for _, gone := range a.tracer.Vanished(pid, there, probe.Now()) {
+		if err != nil {
+			continue // the process has ended, which an event tells
+		}
+		for _, gone := range a.tracer.Vanished(pid, namespaces[namespace], probe.Now()) {
 			if err := a.probe.Forget(gone); err != nil {
 				return err
 			}
@@ -218,7 +227,7 @@ func (a *agent) stop(why string) error {
 	}
 	a.closeLog()
 	stats := a.records.Stats()
-	a.log.Info().Str("why", why).Uint64("records", stats.Written).Uint64("dropped_queue_full", stats.Full).
+	a.log.Log().Str("why", why).Uint64("records", stats.Written).Uint64("dropped_queue_full", stats.Full).
 		Uint64("dropped_write_failed", stats.Failed).Uint64("dropped_late", stats.Late).Any("lost_events", losses).Msg("stopped")
 	return nil
 }

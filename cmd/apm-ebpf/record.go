@@ -75,6 +75,9 @@ func (a *agent) record(r *trace.Request) emit.Record {
 		a.profile(&record, &profile, s)
 	}
 	record.Incomplete = incomplete(r, profile.Truncated)
+	if r.Sampled && s != nil && s.blind {
+		record.Incomplete |= emit.OwnerUndecided
+	}
 	return record
 }
 

@@ -24,6 +24,7 @@ type service struct {
 	slots     map[uint32]uint64       // the last code object of each slot of theirs
 
 	asyncio, greenlet bool      // no more to look for
+	blind             bool      // it has tasks or greenlets that cannot be told apart
 	looked            time.Time // when they were last looked for
 }
 

@@ -189,6 +189,7 @@ const lanesEvery = 2 * time.Second
 // lanesFound tells whether there is no more to look for; an error is told once.
 func (ss *services) lanesFound(module string, s *service, found bool, err error) bool {
 	if err != nil {
+		s.blind = true
 		ss.log.Warn().Int("pid", s.process.PID).Str("module", module).Err(err).Msg("requests that run beside each other cannot be told apart")
 	}
 	return found || err != nil

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"apm-ebpf/internal/probe"
 )
 
 // machine is where the kernel's files lie: the root, in tests a folder like it.
@@ -69,16 +71,13 @@ func (m machine) btf(file string) Check {
 	return c
 }
 
-// initialPIDs is the inode of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
-const initialPIDs = "pid:[4026531836]"
-
 // namespace: programs see processes by their numbers in the first PID namespace, and so must the agent.
 func (m machine) namespace() Check {
 	link, err := os.Readlink(m.path("proc/self/ns/pid"))
 	c := Check{Name: "PID namespace", Grade: OK, Found: "the machine's"}
 	if err != nil {
 		c.Grade, c.Found, c.Remedy = Warn, "cannot be told: "+err.Error(), "mount proc on /proc"
-	} else if link != initialPIDs {
+	} else if link != probe.InitialPIDs {
 		c.Grade, c.Found, c.Remedy = Fail, "a container's own", "run the agent in the machine's: --pid=host, in Kubernetes hostPID: true"
 	}
 	return c

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"apm-ebpf/internal/probe"
 )
 
 // lay makes a machine of files; a name that ends in -> is a link.
@@ -35,7 +37,7 @@ func able(t *testing.T, changes map[string]string) machine {
 	t.Helper()
 	files := map[string]string{
 		"proc/self/status":                             "Name:\tx\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n",
-		"proc/self/ns/pid->":                           initialPIDs,
+		"proc/self/ns/pid->":                           probe.InitialPIDs,
 		"proc/sys/kernel/osrelease":                    "6.12.1\n",
 		"proc/sys/kernel/arch":                         "x86_64\n",
 		"proc/sys/kernel/perf_event_paranoid":          "2\n",

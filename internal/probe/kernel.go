@@ -17,6 +17,13 @@ const kernelBTF = "/sys/kernel/btf/vmlinux"
 // ErrNoBTF tells that the layout of the kernel's data is not known.
 var ErrNoBTF = errors.New("this kernel has no BTF (" + kernelBTF + "): run one built with CONFIG_DEBUG_INFO_BTF, or name a file with the BTF of this very kernel by --btf FILE")
 
+// InitialPIDs is the name of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h): the kernel
+// programs see processes by their numbers there, and so must the agent.
+const InitialPIDs = "pid:[4026531836]"
+
+// ErrPIDNamespace: the agent would take one process for another.
+var ErrPIDNamespace = errors.New("this is a container's own PID namespace, where processes have other numbers than in the kernel: run the agent in the machine's (--pid=host, in Kubernetes hostPID: true)")
+
 // Choice is how one thing is done on this kernel.
 type Choice struct {
 	What  string `json:"what"`
@@ -41,6 +48,9 @@ type kernel struct {
 
 func openKernel(c *Config) (k *kernel, err error) {
 	k = &kernel{lacks: c.lacks}
+	if name, err := os.Readlink("/proc/self/ns/pid"); err == nil && name != InitialPIDs {
+		return nil, ErrPIDNamespace
+	}
 	if _, err := os.Stat(kernelBTF); err != nil || c.BTF != "" {
 		k.lacks.types = true
 	}
@@ -152,7 +162,7 @@ func (p *Probe) Choices() []Choice { return p.kernel.choices }
 func explain(err error) error {
 	var refused *ebpf.VerifierError
 	switch {
-	case errors.Is(err, ErrNoBTF):
+	case errors.Is(err, ErrNoBTF), errors.Is(err, ErrPIDNamespace):
 		return err
 	case errors.As(err, &refused) && len(refused.Log) > 0:
 		return fmt.Errorf("%w: this kernel's verifier refuses the program, which is a mistake of the agent's: please report it with the kernel's version", err)

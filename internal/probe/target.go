@@ -66,7 +66,7 @@ func (p *Probe) AddPython(pid int, py Python) error {
 // addListeners tells the kernel programs on which TCP ports the network namespace of a process
 // listens. Ports opened later they see themselves.
 func (p *Probe) addListeners(pid int) error {
-	net, err := netNamespace(pid)
+	net, err := NetNamespace(pid)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,8 @@ func (p *Probe) addListeners(pid int) error {
 	return nil
 }
 
-func netNamespace(pid int) (uint32, error) {
+// NetNamespace gives the number of the network namespace of a process.
+func NetNamespace(pid int) (uint32, error) {
 	var st unix.Stat_t
 	path := fmt.Sprintf("/proc/%d/ns/net", pid)
 	if err := unix.Stat(path, &st); err != nil {

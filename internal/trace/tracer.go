@@ -228,9 +228,8 @@ func (t *Tracer) Sent(x *Transfer) {
 	t.settleDown(c)
 }
 
-// UnixSockets tells which processes serve on Unix sockets, and whether an answer is under way on any that may
-// end with its connection.
-func (t *Tracer) UnixSockets() (pids map[uint32]bool, answering bool) {
+// UnixSockets tells which processes serve on Unix sockets, and whether a request is open on any.
+func (t *Tracer) UnixSockets() (pids map[uint32]bool, open bool) {
 	for _, c := range t.conns {
 		if c.inode == 0 {
 			continue
@@ -239,9 +238,9 @@ func (t *Tracer) UnixSockets() (pids map[uint32]bool, answering bool) {
 			pids = map[uint32]bool{}
 		}
 		pids[c.pid] = true
-		answering = answering || len(c.requests) > 0 && c.wrote > c.requests[0].Start
+		open = open || len(c.requests) > 0
 	}
-	return pids, answering
+	return pids, open
 }
 
 // Vanished ends the connections on Unix sockets of a process that are not there any more, which nothing else
