@@ -89,7 +89,8 @@ enum stack_status {
 
 struct stack_event {
 	struct event event;
-	u64 object; /* EVENT_WRITE: connection whose answer begins; EVENT_TASK, EVENT_STEP: coroutine */
+	u64 object; /* EVENT_WRITE: connection whose answer begins; EVENT_TASK, EVENT_STEP: coroutine;
+		       EVENT_GREENLET: the greenlet that comes */
 	u64 work;   /* contextvars.Context of the thread; EVENT_STEP: one that the chain's last frame holds */
 	u64 args[2]; /* EVENT_SWITCH_OUT: first two arguments of the system call;
 			EVENT_STEP: coroutine of the step before, its frame state */

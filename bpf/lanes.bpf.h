@@ -20,6 +20,13 @@
 #define OPCODE_YIELD_FROM 72
 #define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
 
+/* The object of a method that returns a struct: on x86_64 the place for that is passed first. */
+#if defined(__TARGET_ARCH_x86)
+#define SWITCHED_TO(ctx) UPROBE_ARG1(ctx)
+#else
+#define SWITCHED_TO(ctx) UPROBE_ARG0(ctx)
+#endif
+
 /* Thread -> coroutine of the task whose step began last. LRU, since threads end unseen here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -357,14 +364,17 @@ int task_wakeup(struct pt_regs *ctx)
 	return 0;
 }
 
-/* greenlet::Greenlet::g_switchstack(): the Python stack is still that of the greenlet that leaves. */
+/*
+ * greenlet::Greenlet::g_switchstack(): the Python stack is still that of the greenlet that leaves; the
+ * object is the one that comes.
+ */
 SEC("uprobe")
 int greenlet_switch(struct pt_regs *ctx)
 {
 	struct target *t = lanes_target(LANES_GREENLETS);
 
 	if (t)
-		send_lane_event(EVENT_GREENLET, t, 0, SCRATCH_UPROBE);
+		send_lane_event(EVENT_GREENLET, t, SWITCHED_TO(ctx), SCRATCH_UPROBE);
 	return 0;
 }
 

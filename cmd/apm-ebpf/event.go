@@ -62,7 +62,7 @@ func (a *agent) stack(e *probe.Event) {
 	case probe.KindStep:
 		a.tracer.Step(e.PID, e.TID, e.Time, s.step(e))
 	case probe.KindGreenlet:
-		a.tracer.Greenlet(e.PID, e.TID, e.Time, s.stackOf(e))
+		a.tracer.Greenlet(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindThread:
 		a.tracer.Thread(e.PID, e.TID, e.Time, s.stackOf(e), uint32(event.Args[0]))
 	case probe.KindHandoff:

@@ -24,9 +24,10 @@ func (k laneKind) branch() *symbol.Func {
 }
 
 // trunk is the lane from which all that was done for a request hangs: the task that started the lane that
-// answered, where it did so since the request was read, and so on.
+// answered, where it did so since the request was read, and so on. One that has answered a request is of that one: on
+// a connection that is kept it may go on to start what serves the next.
 func (l *lane) trunk(start uint64) *lane {
-	for l.kind == taskLane && l.parent != nil && l.parent.kind == taskLane && l.born >= start {
+	for l.kind == taskLane && l.parent != nil && l.parent.kind == taskLane && l.parent.answered == 0 && l.born >= start {
 		l = l.parent
 	}
 	return l
@@ -61,7 +62,7 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	for _, t := range p.threads {
 		for _, g := range t.home.grants {
 			own := t.home.answered > g.from // it worked for a request of its own
-			if g.giver == br.lane && !own && (br.work == 0 || g.work == br.work) && g.from >= br.from && g.from <= br.to {
+			if g.giver == br.lane && !g.doubtful && !own && (br.work == 0 || g.work == br.work) && g.from >= br.from && g.from <= br.to {
 				to := g.to
 				if to == 0 {
 					to = br.to

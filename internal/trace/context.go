@@ -6,9 +6,10 @@ import "apm-ebpf/internal/symbol"
 // which each of them stands. Equal paths of one Contexts are one Context, so a stack is a pointer.
 type Context struct {
 	fn        *symbol.Func
-	line      int32 // 0 where lines are not told
-	depth     int32 // the outermost has 1
-	truncated bool  // Truncated is on the path
+	line      int32        // 0 where lines are not told
+	depth     int32        // the outermost has 1
+	truncated bool         // Truncated is on the path
+	job       *symbol.Func // what an executor was given to do, nil: not on the path of one
 	parent    *Context
 }
 
@@ -40,9 +41,18 @@ func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
 	if parent != nil {
 		x.depth = parent.depth + 1
 		x.truncated = x.truncated || parent.truncated
+		x.job = jobBelow(parent, fn)
 	}
 	c.known[key] = x
 	return x
+}
+
+// function is that at the path's end.
+func (c *Context) function() *symbol.Func {
+	if c == nil {
+		return nil
+	}
+	return c.fn
 }
 
 // outermost is the first function of the path: it stays on the stack as long as its lane runs.

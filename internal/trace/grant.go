@@ -1,25 +1,88 @@
 package trace
 
-// given takes work for a thread that waits for some. One that waits elsewhere than where it got its last
-// work is in the midst of it: what woke it is a lock.
+// Files of the standard library in which threads start and wait.
+const (
+	threadFile = "/threading.py"
+	queueFile  = "/queue.py"
+)
+
+// given takes work for a thread that waits for some.
 func (t *thread) given(g grant) {
-	if t.state != waiting || !t.onFutex || t.tasks {
+	if t.busy() || g.giver.worksFor(&t.home) {
 		return
 	}
-	if n := len(t.home.grants); n > 0 && t.home.grants[n-1].to == 0 {
-		if t.idleAt != nil && t.idleAt != t.stack {
-			return
-		}
-		t.home.grants[n-1].to = g.from
+	t.returns(g.from)
+	if t.state == waiting {
+		t.idleAt = t.stack
 	}
-	t.idleAt = t.stack
+	t.job, t.jobSince = nil, 0
 	t.home.grants = append(t.home.grants, g)
+}
+
+// busy tells a thread that does not wait for work: what wakes one in the midst of an executor's job, while it answers
+// a request whose head it read, or elsewhere than where it got its last work is a lock. One that waits since before
+// anything was asked of the process waits for work.
+func (t *thread) busy() bool {
+	switch {
+	case t.tasks || len(t.heads) > 0:
+		return true
+	case t.state == unseen:
+		return false
+	case t.state != waiting || !t.onFutex || t.stack.jobOf() != nil || !t.started():
+		return true
+	case t.idle():
+		return false
+	case !t.stack.waitsForWork():
+		return true
+	case t.idleAt != nil:
+		return t.stack.depth >= t.idleAt.depth // threads wait for work where nothing is on their stacks
+	}
+	n := len(t.home.grants)
+	return n > 0 && t.home.grants[n-1].to == 0
+}
+
+// started tells a thread that threading started, as those that are given work are.
+func (t *thread) started() bool {
+	return ofFile(t.stack.outermost().function(), threadFile, "_bootstrap")
+}
+
+// waitsForWork tells a stack that may be where a thread waits for work; it may be in the midst of some too.
+func (c *Context) waitsForWork() bool {
+	return ofFile(c.function(), threadFile, "wait") && !ofFile(c.parent.function(), futureFile, "")
 }
 
 // rests ends the work of a thread that is back where it waited for it.
 func (t *thread) rests(now uint64) {
-	n := len(t.home.grants)
-	if n > 0 && t.onFutex && t.idleAt != nil && t.home.grants[n-1].to == 0 && t.idleAt == t.stack {
-		t.home.grants[n-1].to = now
+	if t.onFutex && t.idle() {
+		t.returns(now)
+		t.job, t.jobSince = nil, 0
 	}
 }
+
+// idle tells a thread that waits where it got its last work, or for an executor's or a queue's next item.
+func (t *thread) idle() bool {
+	if t.stack == nil {
+		return false
+	}
+	return t.stack == t.idleAt || ofFile(t.stack.fn, executorFile, "_worker") ||
+		ofFile(t.stack.fn, threadFile, "wait") && ofFile(t.stack.parent.function(), queueFile, "get")
+}
+
+// worksFor tells that a lane does what another gave it, or one that works for that: whoever it wakes there has waited
+// for its answer.
+func (l *lane) worksFor(other *lane) bool {
+	for range giversMax {
+		if l == nil || l == other {
+			return l == other
+		}
+		if n := len(l.grants); n > 0 && l.grants[n-1].to == 0 {
+			l = l.grants[n-1].giver
+		} else {
+			l = l.parent
+		}
+	}
+	return false
+}
+
+// giversMax is how many lanes in a row may have given work to each other.
+const giversMax = 16

@@ -28,6 +28,7 @@ type lane struct {
 	slices []slice
 	limit  int // slices at which it is worth folding
 
+	object  uint64   // greenlet: that it is, 0: not told
 	parent  *lane    // that started it
 	started *Context // the parent's stack then
 	born    uint64   // when; 0: before anything was seen of it
@@ -58,6 +59,8 @@ type grant struct {
 	giver    *lane
 	work     uint64 // Context of the giver
 	stack    *Context
+	taken    bool // executor's: the job has begun
+	doubtful bool // executor's: another thread may have taken the job
 }
 
 // foldAt is how many slices a lane may have before those between two points at which a request can

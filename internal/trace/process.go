@@ -7,7 +7,8 @@ type process struct {
 	contexts  Contexts
 	threads   map[uint32]*thread
 	tasks     map[uint64]*lane // by coroutine; the newest where an address was reused
-	greenlets map[uint64]*lane // by outermost frame
+	greenlets map[uint64]*lane // by outermost frame; the newest where an address was reused
+	objects   map[uint64]*lane // greenlets by object, where that was told
 	open      map[*conn]struct{}
 	epoch     uint64 // raised when the first of the open connections opens: what was known of lanes is old
 	since     uint64 // when that was
@@ -18,6 +19,7 @@ func newProcess() *process {
 		threads:   map[uint32]*thread{},
 		tasks:     map[uint64]*lane{},
 		greenlets: map[uint64]*lane{},
+		objects:   map[uint64]*lane{},
 		open:      map[*conn]struct{}{},
 	}
 }
@@ -31,7 +33,10 @@ func (p *process) thread(tid uint32) *thread {
 	}
 	if t.epoch != p.epoch {
 		home := lane{slices: t.home.slices[:0], limit: foldAt, answered: t.home.answered}
-		*t = thread{process: p, home: home, epoch: p.epoch, tasks: t.tasks, greenlets: t.greenlets, idleAt: t.idleAt}
+		*t = thread{
+			process: p, home: home, epoch: p.epoch,
+			tasks: t.tasks, greenlets: t.greenlets, idleAt: t.idleAt, python: t.python, other: t.other,
+		}
 	}
 	return t
 }
@@ -45,15 +50,6 @@ func (p *process) task(key uint64) *lane {
 	return l
 }
 
-func (p *process) greenlet(key uint64) *lane {
-	l := p.greenlets[key]
-	if l == nil {
-		l = &lane{kind: greenletLane, limit: foldAt}
-		p.greenlets[key] = l
-	}
-	return l
-}
-
 // watched tells whether anything of the process is worth keeping.
 func (p *process) watched() bool { return p != nil && len(p.open) > 0 }
 
@@ -63,6 +59,7 @@ func (p *process) opened(c *conn) {
 		p.since = c.begun
 		clear(p.tasks)
 		clear(p.greenlets)
+		clear(p.objects)
 	}
 	p.open[c] = struct{}{}
 }

@@ -27,6 +27,9 @@ type Request struct {
 	Undecided bool // which lane served it could not be decided
 
 	lostAt  uint64
+	conn    *conn
+	reader  *thread // that read the head
+	shared  bool    // its reader read others' heads too before it answered any
 	process *process
 	lane    *lane // that makes the first write of the answer
 }
@@ -38,6 +41,11 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
 		Local: c.local, Remote: c.remote,
 		Sampled: c.sampled && (first || t.sampleEvery <= 1),
 		lostAt:  c.lost,
+		conn:    c,
+	}
+	if r.Sampled {
+		r.reader = c.process.thread(x.TID)
+		r.reader.reads(r)
 	}
 	h.Owner = r
 	c.requests = append(c.requests, r)
@@ -63,7 +71,10 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	if r.lane != nil {
 		r.lane.answered = r.End
 	}
-	r.process, r.lane = nil, nil
+	if r.reader != nil {
+		delete(r.reader.heads, r)
+	}
+	r.process, r.lane, r.conn, r.reader = nil, nil, nil, nil
 }
 
 // settle has everything told of the request's lane up to its end.
@@ -71,7 +82,7 @@ func (t *Tracer) settle(r *Request, now uint64) {
 	r.process = t.process(r.PID)
 	th := r.process.thread(r.TID)
 	if r.lane == nil && !r.Undecided {
-		r.lane = th.answers()
+		r.lane = th.answers(r)
 	}
 	if r.End > th.since || th.state == waiting {
 		th.settle(max(now, r.End))

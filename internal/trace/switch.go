@@ -37,6 +37,8 @@ func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 // suspended for the first time.
 func (t *thread) resolve(s *Stack) (l *lane, stack *Context, outer *lane, outerStack *Context) {
 	p := t.process
+	t.python = t.python || len(s.Frames) > 0
+	t.other = t.other || len(s.Frames) == 0 && !s.Broken
 	from := 0
 	for i := range s.Frames {
 		key := s.Frames[i].Task
@@ -59,7 +61,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, outer *lane, outerS
 	if l == nil {
 		l = &t.home
 		if t.greenlets && s.Root != 0 {
-			l = p.greenlet(s.Root)
+			l = t.greenletOf(s.Root, p.contexts.path(s.Frames))
 		}
 	}
 	return l, p.contexts.path(s.Frames[from:]), outer, outerStack
@@ -161,39 +163,41 @@ func (t *thread) pause(now uint64, l *lane) {
 	l.suspend(now, told)
 }
 
-// greenletLeaves takes the moment at which a greenlet gives its thread to another.
-func (t *thread) greenletLeaves(now uint64, s *Stack) {
-	if !t.greenlets && t.lane == &t.home {
-		t.lane = nil // it was a greenlet all along
-	}
-	t.greenlets = true
-	if t.state == waiting {
-		t.resume(now)
-	}
-	stack := t.see(now, s)
-	if t.state == unseen {
-		t.state, t.since = running, now
-	}
-	t.runTo(now, stack)
-	t.lane.stack = stack
-	t.lane.suspend(now, now)
-	t.lane, t.since, t.switched, t.seen, t.stack = nil, now, now, 0, nil
-}
-
 // creates takes a lane's start by the one that shows the stack. It gives the starter and its stack.
 func (t *thread) creates(now uint64, s *Stack) (*lane, *Context) {
 	t.cut(now, s)
 	return t.lane, t.stack
 }
 
-// answers gives the lane that writes an answer on the thread now; nil where that can't be told: an event
-// loop writes for tasks too.
-func (t *thread) answers() *lane {
-	if t.lane == nil && !t.tasks && !t.greenlets {
-		return &t.home
+// reads takes that the thread has read the head of a request.
+func (t *thread) reads(r *Request) {
+	if t.heads == nil {
+		t.heads = map[*Request]struct{}{}
 	}
-	if t.tasks && t.lane == &t.home {
+	t.heads[r] = struct{}{}
+}
+
+// answers gives the lane that writes an answer on the thread now; nil where that can't be told: an event loop
+// writes for tasks too, and so does a thread that runs no Python, or has several requests at hand.
+func (t *thread) answers(r *Request) *lane {
+	if t.lane != nil && t.lane != &t.home {
+		return t.lane
+	}
+	if t.tasks || t.greenlets || t.other && !t.python || t.shares(r) {
 		return nil
 	}
-	return t.lane
+	return &t.home
+}
+
+// shares tells that the thread itself reads requests' heads before it answers those that it has.
+func (t *thread) shares(r *Request) bool {
+	if r.reader != t {
+		return false
+	}
+	for other := range t.heads {
+		if other.conn != r.conn && other.FirstWrite == 0 {
+			r.shared, other.shared = true, true
+		}
+	}
+	return r.shared
 }

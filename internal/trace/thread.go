@@ -1,5 +1,7 @@
 package trace
 
+import "apm-ebpf/internal/symbol"
+
 // threadState tells what is known of a thread.
 type threadState uint8
 
@@ -28,12 +30,18 @@ type thread struct {
 	woken  uint64   // waiting: when it could have gone on, 0: not yet
 	broken bool     // the last sample could not be read
 
-	tasks     bool     // it runs an event loop
-	greenlets bool     // it runs greenlets
-	step      *lane    // task whose step runs
-	switched  uint64   // when a greenlet left last
-	idleAt    *Context // pool thread: where it waits for work
-	onFutex   bool     // waiting: on a futex that is not the interpreter lock's
+	tasks     bool                  // it runs an event loop
+	greenlets bool                  // it runs greenlets
+	step      *lane                 // task whose step runs
+	job       *symbol.Func          // executor's thread: what it was seen to do last
+	jobSince  uint64                // since when; 0: not known
+	heads     map[*Request]struct{} // that it read and that have no answer yet
+	object    uint64                // greenlet that runs, as the last switch told
+	python    bool                  // it was seen to run Python
+	other     bool                  // and to run none
+	switched  uint64                // when a greenlet left last
+	idleAt    *Context              // pool thread: where it waits for work
+	onFutex   bool                  // waiting: on a futex that is not the interpreter lock's
 }
 
 // sample takes a stack seen on a CPU.
@@ -52,6 +60,7 @@ func (t *thread) sample(now uint64, s *Stack) {
 		t.ran(t.seen+(now-t.seen)/2, t.stack)
 	}
 	t.seen, t.stack, t.work, t.broken = now, stack, s.Work, s.Broken
+	t.jobSeen()
 }
 
 // ran tells the stretch up to now.
@@ -99,6 +108,7 @@ func (t *thread) cut(now uint64, s *Stack) {
 	t.state, t.seen = running, 0
 	if stack != nil {
 		t.stack = stack
+		t.jobSeen()
 	}
 }
 
@@ -114,6 +124,7 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	t.state, t.since, t.seen, t.woken = waiting, now, 0, 0
 	t.stack, t.work, t.why, t.broken = stack, s.Work, why, false
 	t.onFutex = why == Lock
+	t.jobSeen()
 }
 
 func (t *thread) wake(now uint64) {

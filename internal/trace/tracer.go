@@ -117,11 +117,11 @@ func (t *Tracer) Step(pid, tid uint32, now uint64, step Step) {
 	}
 }
 
-// Greenlet takes the stack of a greenlet that gives its thread to another.
-func (t *Tracer) Greenlet(pid, tid uint32, now uint64, s *Stack) {
+// Greenlet takes the stack of a greenlet that gives its thread to another, which object names.
+func (t *Tracer) Greenlet(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	if p, th := t.watch(pid, tid); th != nil {
 		p.sweep()
-		th.greenletLeaves(now, s)
+		th.greenletLeaves(now, s, object)
 	}
 }
 
@@ -144,8 +144,13 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	if th == nil || p.serves(woken) {
 		return
 	}
-	if giver, stack := th.creates(now, s); giver != nil {
-		p.thread(woken).given(grant{from: now, giver: giver, work: s.Work, stack: stack})
+	giver, stack := th.creates(now, s)
+	switch w := p.thread(woken); {
+	case giver == nil || w == th || ofFile(stack.function(), executorFile, "_worker"): // it passes on the queue's lock
+	case giver == &th.home && endsJob(stack.jobOf()):
+		th.answersJob(now, w)
+	default:
+		w.given(grant{from: now, giver: giver, work: s.Work, stack: stack})
 	}
 }
 
@@ -217,7 +222,7 @@ func (t *Tracer) Sent(x *Transfer) {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
 			if r.Sampled {
-				r.lane = t.process(x.PID).thread(x.TID).answers()
+				r.lane = t.process(x.PID).thread(x.TID).answers(r)
 				r.Undecided = r.lane == nil
 			}
 		}

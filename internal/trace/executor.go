@@ -1,0 +1,135 @@
+package trace
+
+import (
+	"strings"
+
+	"apm-ebpf/internal/symbol"
+)
+
+// Files of the standard library's executors, whose threads go from job to job without a wait while there is work.
+const (
+	executorFile = "/concurrent/futures/thread.py"
+	futureFile   = "/concurrent/futures/_base.py"
+)
+
+// jobBelow tells what an executor's thread was given to do, where fn is called from a path: what _WorkItem.run calls.
+// That hands out the result too, through the future's set_result or set_exception, which stand for the end of a job.
+func jobBelow(parent *Context, fn *symbol.Func) *symbol.Func {
+	switch {
+	case parent.job != nil:
+		return parent.job
+	case !ofFile(parent.fn, executorFile, "run") || strings.HasSuffix(fn.File, executorFile):
+		return nil
+	case strings.HasSuffix(fn.File, futureFile) && !endsJob(fn):
+		return nil // set_running_or_notify_cancel, before the job
+	}
+	return fn
+}
+
+func endsJob(fn *symbol.Func) bool {
+	return ofFile(fn, futureFile, "set_result") || ofFile(fn, futureFile, "set_exception")
+}
+
+func ofFile(fn *symbol.Func, file, name string) bool {
+	return fn != nil && strings.HasSuffix(fn.Name, name) && strings.HasSuffix(fn.File, file)
+}
+
+// jobOf tells the job of an executor that a path belongs to, nil for none.
+func (c *Context) jobOf() *symbol.Func {
+	if c == nil {
+		return nil
+	}
+	return c.job
+}
+
+// jobSeen takes what the thread is seen to do from now on. Another job than the one before may be another lane's, given
+// to the thread unseen.
+func (t *thread) jobSeen() {
+	job := t.stack.jobOf()
+	if job == nil || job == t.job || t.lane != &t.home {
+		return
+	}
+	if !endsJob(job) {
+		if t.job != nil {
+			t.returns(t.since)
+		}
+		t.jobSince = t.since
+		t.takesJob()
+	}
+	t.job = job
+}
+
+// takesJob takes that a job has begun on the thread. Threads that were woken or started for a job and have not begun one
+// yet may find that taken: whose job it was is doubtful then.
+func (t *thread) takesJob() {
+	mine := t.home.pendingJob()
+	for _, other := range t.process.threads {
+		if other == t {
+			continue
+		}
+		if g := other.home.pendingJob(); g != nil && g.from < t.since {
+			g.doubtful = true
+			if mine != nil {
+				mine.doubtful = true
+			}
+		}
+	}
+	if mine != nil {
+		mine.taken = true
+	}
+}
+
+// pendingJob gives the grant of a thread that has yet to begin the executor's job for which it was woken or started.
+func (l *lane) pendingJob() *grant {
+	n := len(l.grants)
+	if n == 0 {
+		return nil
+	}
+	if g := &l.grants[n-1]; g.to == 0 && !g.taken && g.stack.submits() {
+		return g
+	}
+	return nil
+}
+
+// submits tells the stack of one that gives a job to an executor, or starts a thread for it.
+func (c *Context) submits() bool {
+	for range 4 {
+		if ofFile(c.function(), executorFile, "submit") {
+			return true
+		}
+		if c == nil {
+			break
+		}
+		c = c.parent
+	}
+	return false
+}
+
+// answersJob takes that the thread hands out the result of its job to one that waits for it: the work was for that
+// one's lane, however it came here.
+func (t *thread) answersJob(now uint64, waiting *thread) {
+	from, known := t.jobSince, t.job != nil
+	t.jobSince = now
+	if n := len(t.home.grants); n > 0 && t.home.grants[n-1].to == 0 {
+		g := &t.home.grants[n-1]
+		g.to = now
+		if g.giver == waiting.lane {
+			g.doubtful = false
+			return
+		}
+		g.doubtful = g.doubtful || g.stack.submits()
+	}
+	if known && from != 0 && waiting.lane != nil {
+		t.home.grants = append(t.home.grants, grant{from: from, to: now, giver: waiting.lane, work: waiting.work, stack: waiting.stack})
+	}
+}
+
+// returns ends the work that the thread was given. It tells whether there was any.
+func (t *thread) returns(now uint64) bool {
+	n := len(t.home.grants)
+	if n == 0 || t.home.grants[n-1].to != 0 {
+		return false
+	}
+	t.home.grants[n-1].to = now
+	return true
+}

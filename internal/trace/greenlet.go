@@ -1,0 +1,63 @@
+package trace
+
+// greenletOf gives the lane of a greenlet's stack: of the object that came to the thread, where that was told. One that
+// is known by its outermost frame alone is taken for that object, one of another object had the address before.
+func (t *thread) greenletOf(root uint64, stack *Context) *lane {
+	p := t.process
+	if l := p.objects[t.object]; l != nil {
+		return l
+	}
+	l := p.greenlets[root]
+	if l == nil || t.object != 0 && (l.object != 0 || l.stack.outermost().function() != stack.outermost().function()) {
+		l = &lane{kind: greenletLane, limit: foldAt}
+		p.greenlets[root] = l
+	}
+	if t.object != 0 {
+		l.object = t.object
+		p.objects[t.object] = l
+	}
+	return l
+}
+
+// greenletLeaves takes the moment at which a greenlet gives its thread to another, which object names.
+func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
+	if !t.greenlets && t.lane == &t.home {
+		t.lane = nil // it was a greenlet all along
+	}
+	t.greenlets = true
+	if t.state == waiting {
+		t.resume(now)
+	}
+	if s.Root == 0 && !s.Broken {
+		t.greenletEnds(now)
+	} else {
+		stack := t.see(now, s)
+		if t.state == unseen {
+			t.state, t.since = running, now
+		}
+		t.runTo(now, stack)
+		t.lane.stack = stack
+		t.lane.suspend(now, now)
+	}
+	t.lane, t.since, t.switched, t.seen, t.stack = nil, now, now, 0, nil
+	t.object = object
+}
+
+// greenletEnds takes that the greenlet on the thread has returned from its outermost function.
+func (t *thread) greenletEnds(now uint64) {
+	l := t.process.objects[t.object]
+	if l == nil {
+		l = t.lane
+	}
+	if l == nil || l.kind != greenletLane {
+		return
+	}
+	if t.lane == nil { // it came and went unseen in between
+		t.take(l, t.switched)
+	}
+	if t.lane == l {
+		t.runTo(now, nil)
+	}
+	l.suspended, l.ended = 0, true
+	delete(t.process.objects, l.object)
+}
