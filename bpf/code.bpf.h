@@ -109,10 +109,11 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 static __always_inline u64 seen_code(struct target *t, struct event *event, u64 code, u32 scratch)
 {
 	struct code_slot *s = code_slot(event->pid, code);
+	u64 process = (u64)event->pid << 32 | t->life;
 	u32 freed = s->freed;
 
-	if (s->code != code || s->then != freed || s->process != ((u64)event->pid << 32 | t->life) ||
-	    !t->life)
+	/* One branch, for the verifier's sake. */
+	if ((s->code ^ code) | (s->process ^ process) | (s->then ^ freed) | !t->life)
 		tell_code(event->time, code, freed, event->pid, scratch);
 	return code | (u64)freed << 48;
 }

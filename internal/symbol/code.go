@@ -24,13 +24,9 @@ const (
 )
 
 // alive tells an object from what is left of one that was freed: allocators leave its type in place, but not its
-// reference count, which is 0 then or part of a pointer to the next free block. Free-threaded builds keep a thread and
-// flags where others keep the count.
+// reference count, which is 0 then or part of a pointer to the next free block.
 func (p *Python) alive(object []byte) bool {
 	const mostReferences = 1<<32 - 1 // of an immortal object, 3.12 and later (CPython Include/object.h)
-	if p.layout.FreeThreaded {
-		return true
-	}
 	count := word(object, p.layout.ObjectType-8)
 	if p.layout.Minor >= 14 { // flags are in the upper half
 		count &= mostReferences

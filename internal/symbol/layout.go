@@ -15,8 +15,6 @@ type Layout struct {
 	Minor  int    // of Python 3
 	Source string // what the offsets were read from
 
-	FreeThreaded bool // objects keep no count of references in one place
-
 	// FrameIsObject: frames are PyFrameObject (3.10 and older), and FrameInstr is an int, f_lasti: -1 before the first
 	// instruction, in bytes, in 3.10 in units of 2 bytes. Later frames are _PyInterpreterFrame and FrameInstr is an
 	// address: of the code unit before the next one in 3.11 and 3.12 (prev_instr), of the current one since.
