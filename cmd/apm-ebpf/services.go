@@ -23,12 +23,13 @@ type services struct {
 
 // visit is a process to be looked at, again and again until it has become something.
 type visit struct {
-	due, giveUp time.Time
-	wait        time.Duration
+	first, due time.Time
+	wait       time.Duration
 }
 
 const (
 	firstVisit = 20 * time.Millisecond // a child that is about to call exec has done so, mostly
+	youth      = 2 * time.Second       // while a server may start and get its first request, which must not be missed
 	lastVisit  = 30 * time.Second      // a Python that takes longer to start is none
 )
 
@@ -123,17 +124,18 @@ func (ss *services) look(pid int, now time.Time) *service {
 	return nil
 }
 
-// later notes that a process is to be looked at soon, and less and less often from then on.
+// later notes that a process is to be looked at soon, and less and less often when it is not young any more.
 func (ss *services) later(pid int, now time.Time) {
 	v := ss.young[pid]
 	if v == nil {
-		v = &visit{wait: firstVisit, giveUp: now.Add(lastVisit)}
+		v = &visit{first: now, wait: firstVisit}
 		ss.young[pid] = v
-	} else {
+	}
+	if now.Sub(v.first) > youth {
 		v.wait = min(2*v.wait, time.Second)
 	}
 	v.due = now.Add(v.wait)
-	if v.due.After(v.giveUp) {
+	if v.due.Sub(v.first) > lastVisit {
 		delete(ss.young, pid)
 	}
 }
