@@ -198,7 +198,7 @@ static __always_inline void py_walk(struct walk *w, struct target *t, struct tas
 		w->event.status = STACK_NO_THREAD;
 		return;
 	}
-	if (t->lanes)
+	if (t->lanes && t->py.thread_context != NO_OFFSET)
 		w->event.work = read_user(w->thread + t->py.thread_context);
 	w->frame = read_user(w->thread + t->py.thread_frame);
 	if (w->frame && t->py.cframe != NO_OFFSET)

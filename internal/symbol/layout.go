@@ -20,7 +20,7 @@ type Layout struct {
 	// address: of the code unit before the next one in 3.11 and 3.12 (prev_instr), of the current one since.
 	FrameIsObject bool
 
-	InterpHead  uint32 // _PyRuntime.interpreters.head
+	InterpHead  uint32 // _PyRuntime.interpreters.head; in 3.6 interp_head, a variable that each build has elsewhere
 	InterpNext  uint32 // PyInterpreterState.next
 	ThreadsHead uint32 // PyInterpreterState.threads.head
 
@@ -28,7 +28,7 @@ type Layout struct {
 	ThreadInterp   uint32 // PyThreadState.interp
 	ThreadID       uint32 // PyThreadState.thread_id: pthread_self(), on x86_64 the thread's TLS base
 	ThreadNativeID uint32 // PyThreadState.native_thread_id, a TID in the target's namespace; 3.11 and later
-	ThreadContext  uint32 // PyThreadState.context
+	ThreadContext  uint32 // PyThreadState.context, 3.7 and later
 	ThreadFrame    uint32 // PyThreadState.frame, .cframe (where CFrame is present) or .current_frame
 	CFrame         uint32 // _PyCFrame.current_frame; NoOffset where ThreadFrame is the frame itself
 
@@ -75,6 +75,9 @@ func layoutOf(py *target.Python, mem target.Memory) (*Layout, error) {
 	for _, row := range layouts {
 		if py.Major != 3 || row.Minor != min(py.Minor, last.Minor) {
 			continue
+		}
+		if row.InterpHead == NoOffset {
+			row.InterpHead = uint32(py.Interpreters - py.Runtime)
 		}
 		if row.Minor < 13 {
 			return &row, nil

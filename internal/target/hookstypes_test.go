@@ -8,7 +8,7 @@ import (
 )
 
 const printTypes = `
-import contextvars, json, sys, types
+import json, sys, types
 def gen(): yield
 async def agen(): yield
 async def coro(): pass
@@ -17,7 +17,10 @@ def closure(x):
     return lambda: x
 has = {"Coroutine": types.CoroutineType, "Generator": types.GeneratorType, "AsyncGenerator": types.AsyncGeneratorType,
        "ASend": type(agen().asend(None)), "AThrow": type(agen().athrow(ValueError)), "CoroWrapper": type(c.__await__()),
-       "Context": contextvars.Context, "Cell": type(closure(1).__closure__[0])}
+       "Cell": type(closure(1).__closure__[0])}
+if sys.version_info >= (3, 7):
+    from contextvars import Context
+    has["Context"] = Context
 if sys.version_info >= (3, 10):
     has["AnextAwaitable"] = type(anext(agen(), 1))
 print(json.dumps({name: id(kind) for name, kind in has.items()}), flush=True)

@@ -80,9 +80,9 @@ func TestMemoryImage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		symbols := im.lookup("_PyRuntime", "PyCode_Type", "no such symbol")
-		if got := symbols["_PyRuntime"].addr + im.bias; got != p.Python.Runtime {
-			t.Errorf("%s: _PyRuntime at %#x in memory, %#x by the file", python.Path, got, p.Python.Runtime)
+		symbols := im.lookup("PyUnicode_Type", "PyCode_Type", "no such symbol")
+		if got := symbols["PyCode_Type"].addr + im.bias; got != p.Python.CodeType {
+			t.Errorf("%s: PyCode_Type at %#x in memory, %#x by the file", python.Path, got, p.Python.CodeType)
 		}
 		if len(symbols) != 2 {
 			t.Errorf("found %v", symbols)

@@ -16,9 +16,9 @@ type Python struct {
 	Major, Minor, Micro int
 	Image               string // path, inside the target's root, of the file that has _PyRuntime
 	Bias                uint64 // load bias of Image
-	Runtime, RuntimeEnd uint64 // extent of _PyRuntime in the process
+	Runtime, RuntimeEnd uint64 // extent of _PyRuntime in the process, in 3.6 of the variables of Image
 	CodeType, StrType   uint64 // addresses of PyCode_Type and PyUnicode_Type; 0 where Image does not tell them
-	Interpreters        uint64 // address of _PyRuntime.interpreters.head
+	Interpreters        uint64 // address of _PyRuntime.interpreters.head, in 3.6 of interp_head
 
 	mapping Mapping
 }
@@ -26,7 +26,7 @@ type Python struct {
 // The minor versions of Python 3 that are known; internal/symbol has a layout of each. A newer one is profiled if what it
 // tells of its own layout is enough.
 const (
-	FirstMinor = 7
+	FirstMinor = 6
 	LastMinor  = 15
 )
 
@@ -50,7 +50,8 @@ func (p *Process) findPython(maps []Mapping) (*Python, error) {
 			return nil, err
 		}
 		defer im.close()
-		if symbols := im.lookup("_PyRuntime", "Py_Version", "PyCode_Type", "PyUnicode_Type"); symbols["_PyRuntime"].addr != 0 {
+		symbols := im.lookup("_PyRuntime", "Py_Version", "PyCode_Type", "PyUnicode_Type", interpHead)
+		if symbols["_PyRuntime"].addr != 0 || im.is36(m, symbols) {
 			return p.describe(m, im, symbols)
 		}
 		if m.Path == p.Exe {
@@ -162,6 +163,11 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 	py := &Python{Image: m.Path, Bias: im.biasAt(m.Start), mapping: m}
 	py.Runtime = symbols["_PyRuntime"].addr + py.Bias
 	py.RuntimeEnd = py.Runtime + symbols["_PyRuntime"].size
+	if symbols["_PyRuntime"].addr == 0 {
+		head, variables, _ := im.oldRuntime(symbols[interpHead].addr)
+		py.Interpreters = head + py.Bias
+		py.Runtime, py.RuntimeEnd = variables.addr+py.Bias, variables.addr+variables.size+py.Bias
+	}
 	code, str := symbols["PyCode_Type"], symbols["PyUnicode_Type"]
 	if code.addr != 0 && str.addr != 0 {
 		py.CodeType, py.StrType = code.addr+py.Bias, str.addr+py.Bias
@@ -170,12 +176,13 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 	if py.Major != 3 || py.Minor < FirstMinor {
 		return nil, &Unsupported{PID: p.PID, What: fmt.Sprintf("CPython %d.%d (%s)", py.Major, py.Minor, m.Path)}
 	}
-	head, err := p.interpreters(py)
-	if err != nil {
-		return nil, err
+	if py.Interpreters == 0 {
+		var err error
+		if py.Interpreters, err = p.interpreters(py); err != nil {
+			return nil, err
+		}
 	}
-	py.Interpreters = head
-	first, err := Memory(p.PID).word(head)
+	first, err := Memory(p.PID).word(py.Interpreters)
 	switch {
 	case errors.Is(err, unix.EFAULT):
 		return nil, p.notReady("_PyRuntime is not mapped")

@@ -31,7 +31,8 @@ var kinds = []kind{
 	{regexp.MustCompile(`^perl`), regexp.MustCompile(`^libperl\.so`), "a Perl program"},
 	{regexp.MustCompile(`^dotnet$`), regexp.MustCompile(`^libcoreclr\.so`), "a .NET program"},
 	{regexp.MustCompile(`^python2`), regexp.MustCompile(`^libpython2`), "Python 2"},
-	{regexp.MustCompile(`^python3\.[0-6]m?$`), regexp.MustCompile(`^libpython3\.[0-6](m|\.)`), "a Python older than 3.7"},
+	{regexp.MustCompile(`^python3\.[0-5]m?$`), regexp.MustCompile(`^libpython3\.[0-5](m|\.)`), "a Python older than 3.6"},
+	{regexp.MustCompile(`^python3\.6m?$`), regexp.MustCompile(`^libpython3\.6(m|\.)`), "a CPython 3.6 that keeps its interpreters in a place that cannot be told"},
 	{regexp.MustCompile(`^(ba|da|z|k|c|fi)?sh$|^busybox$`), nil, "a shell, not the server that it may start"},
 }
 

@@ -9,7 +9,7 @@
 
 #if PY_VERSION_HEX >= 0x03080000
 #include "internal/pycore_pystate.h"
-#else
+#elif PY_VERSION_HEX >= 0x03070000
 #include "internal/pystate.h"
 #endif
 #if PY_VERSION_HEX >= 0x03090000
@@ -30,7 +30,11 @@
 
 static void threads(void)
 {
+#if PY_VERSION_HEX >= 0x03070000
 	FIELD(InterpHead, _PyRuntimeState, interpreters.head);
+#else
+	ABSENT(InterpHead);
+#endif
 	FIELD(InterpNext, PyInterpreterState, next);
 #if PY_VERSION_HEX >= 0x030b0000
 	FIELD(ThreadsHead, PyInterpreterState, threads.head);
@@ -45,7 +49,11 @@ static void threads(void)
 #else
 	ABSENT(ThreadNativeID);
 #endif
+#if PY_VERSION_HEX >= 0x03070000
 	FIELD(ThreadContext, PyThreadState, context);
+#else
+	ABSENT(ThreadContext);
+#endif
 #if PY_VERSION_HEX >= 0x030d0000
 	FIELD(ThreadFrame, PyThreadState, current_frame);
 	ABSENT(CFrame);

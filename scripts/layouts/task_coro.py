@@ -9,7 +9,7 @@ async def child():
 
 async def main():
     coro = child()
-    task = asyncio.get_running_loop().create_task(coro)
+    task = asyncio.get_event_loop().create_task(coro)
     assert type(task).__module__ == "_asyncio", "the C implementation of Task is missing"
     words = range(16, task.__sizeof__(), 8)
     found = [at for at in words if ctypes.c_uint64.from_address(id(task) + at).value == id(coro)]

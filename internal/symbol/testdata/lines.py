@@ -6,7 +6,7 @@ import json
 import sys
 import types
 
-MODULES = ["argparse", "asyncio.base_events", "dataclasses", "inspect", "http.server", "json.decoder", "typing", "_pydecimal"]
+MODULES = ["argparse", "asyncio.base_events", "collections", "inspect", "http.server", "json.decoder", "typing", "_pydecimal"]
 
 
 def line_of_units(code):

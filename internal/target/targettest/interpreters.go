@@ -16,7 +16,7 @@ import (
 )
 
 // Minors are the versions of CPython 3 that tests look for.
-var Minors = []int{7, 8, 9, 10, 11, 12, 13, 14, 15}
+var Minors = []int{6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 
 // Interpreter is a CPython found on this machine.
 type Interpreter struct {
