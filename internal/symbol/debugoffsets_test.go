@@ -98,3 +98,24 @@ func FuzzDebugOffsets(f *testing.F) {
 		}
 	})
 }
+
+// A version that is not known yet is read as the last one that is.
+func TestDebugOffsetsOfNewer(t *testing.T) {
+	last := layouts[len(layouts)-1]
+	names, words := offsetsOf(&last)
+	for i, name := range names {
+		if name == "version" {
+			words[i] += 1 << 16
+		}
+	}
+	row := last
+	if err := row.apply(names, words, last.Minor+1); err != nil {
+		t.Error(err)
+	}
+	if row.Source = last.Source; row != last {
+		t.Errorf("got %+v\nwant %+v", row, last)
+	}
+	if err := row.apply(names, words, last.Minor); err == nil {
+		t.Error("taken for the last version itself")
+	}
+}
