@@ -54,24 +54,26 @@ func (t *thread) jobSeen() {
 			t.returns(t.since)
 		}
 		t.jobSince = t.since
-		t.takesJob()
+		if !t.serves { // else its executor is the server's own
+			t.takesJob()
+		}
 	}
 	t.job = job
 }
 
 // takesJob takes that a job has begun on the thread. Threads that were woken or started for a job and have not begun one
-// yet may find that taken: whose job it was is doubtful then.
+// yet may find that taken: whose job it was is doubtful then. One that was started for a job begins with it, before
+// another is started.
 func (t *thread) takesJob() {
-	mine := t.home.pendingJob()
+	mine := t.pendingJob()
 	for _, other := range t.process.threads {
-		if other == t {
+		g := other.pendingJob()
+		if other == t || g == nil || g.from >= t.since || mine != nil && mine.started && g.started {
 			continue
 		}
-		if g := other.home.pendingJob(); g != nil && g.from < t.since {
-			g.doubtful = true
-			if mine != nil {
-				mine.doubtful = true
-			}
+		g.doubtful = true
+		if mine != nil {
+			mine.doubtful = true
 		}
 	}
 	if mine != nil {
@@ -80,12 +82,12 @@ func (t *thread) takesJob() {
 }
 
 // pendingJob gives the grant of a thread that has yet to begin the executor's job for which it was woken or started.
-func (l *lane) pendingJob() *grant {
-	n := len(l.grants)
-	if n == 0 {
+func (t *thread) pendingJob() *grant {
+	n := len(t.home.grants)
+	if n == 0 || t.serves {
 		return nil
 	}
-	if g := &l.grants[n-1]; g.to == 0 && !g.taken && g.stack.submits() {
+	if g := &t.home.grants[n-1]; g.to == 0 && !g.taken && g.stack.submits() {
 		return g
 	}
 	return nil
@@ -120,7 +122,8 @@ func (t *thread) answersJob(now uint64, waiting *thread) {
 		g.doubtful = g.doubtful || g.stack.submits()
 	}
 	if known && from != 0 && waiting.lane != nil {
-		t.home.grants = append(t.home.grants, grant{from: from, to: now, giver: waiting.lane, work: waiting.work, stack: waiting.stack})
+		g := grant{from: from, to: now, giver: waiting.lane, work: waiting.work, stack: waiting.stack}
+		t.home.grants = bounded(append(t.home.grants, g))
 	}
 }
 

@@ -16,7 +16,7 @@ func (t *thread) given(g grant) {
 		t.idleAt = t.stack
 	}
 	t.job, t.jobSince = nil, 0
-	t.home.grants = append(t.home.grants, g)
+	t.home.grants = bounded(append(t.home.grants, g))
 }
 
 // busy tells a thread that does not wait for work: what wakes one in the midst of an executor's job, while it answers

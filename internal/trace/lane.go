@@ -34,6 +34,7 @@ type lane struct {
 	born    uint64   // when; 0: before anything was seen of it
 	begun   bool     // it has run since
 	ended   bool
+	claimed bool     // its request has been handed out, and no other can be its own
 	below   *Context // task: the event loop's frames under its own
 	kids    []*lane  // that it started
 	works   []work   // that it handed to threads
@@ -59,6 +60,7 @@ type grant struct {
 	giver    *lane
 	work     uint64 // Context of the giver
 	stack    *Context
+	started  bool // the thread was started for it
 	taken    bool // executor's: the job has begun
 	doubtful bool // executor's: another thread may have taken the job
 }
@@ -66,6 +68,27 @@ type grant struct {
 // foldAt is how many slices a lane may have before those between two points at which a request can
 // begin or end are folded; a lane doubles from there, so that folding stays cheap.
 const foldAt = 4096
+
+// listMax bounds what a lane started, gave and was given: of more, the older half is dropped.
+const listMax = 1024
+
+func bounded[T any](list []T) []T {
+	if len(list) <= listMax {
+		return list
+	}
+	return append(list[:0:0], list[len(list)/2:]...)
+}
+
+// starts takes that the lane has started another.
+func (l *lane) starts(kid *lane) {
+	if len(l.kids) >= listMax {
+		l.kids = slices.DeleteFunc(l.kids, func(k *lane) bool { return k.ended && k.claimed })
+	}
+	l.kids = bounded(append(l.kids, kid))
+}
+
+// drop forgets all that a task did, which no request asks for any more.
+func (l *lane) drop() { l.slices, l.kids, l.works, l.parent = nil, nil, nil, nil }
 
 // add appends a slice, joined to the last one where they are alike.
 func (l *lane) add(s slice) {

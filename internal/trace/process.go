@@ -1,6 +1,9 @@
 package trace
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // process is a target with its threads and the connections on which a sampled request may be open.
 type process struct {
@@ -35,7 +38,7 @@ func (p *process) thread(tid uint32) *thread {
 		home := lane{slices: t.home.slices[:0], limit: foldAt, answered: t.home.answered}
 		*t = thread{
 			process: p, home: home, epoch: p.epoch,
-			tasks: t.tasks, greenlets: t.greenlets, idleAt: t.idleAt, python: t.python, other: t.other,
+			tasks: t.tasks, greenlets: t.greenlets, idleAt: t.idleAt, python: t.python, other: t.other, serves: t.serves,
 		}
 	}
 	return t
@@ -100,7 +103,8 @@ func (p *process) trim(t *thread) {
 // lanesMax is how many tasks and greenlets a process may have before those that are over are dropped.
 const lanesMax = 8192
 
-// sweep drops the tasks and greenlets that ended before the oldest open request.
+// sweep drops the tasks and greenlets that ended before the oldest open request, and where that does not help, all that
+// ended: whoever started them still knows them.
 func (p *process) sweep() {
 	if len(p.tasks)+len(p.greenlets) < lanesMax {
 		return
@@ -114,6 +118,12 @@ func (p *process) sweep() {
 			if l.forget(points[0]); len(l.slices) == 0 && l.suspended == 0 && (l.ended || l.kind == greenletLane) {
 				delete(lanes, key)
 			}
+			if l.born < points[0] {
+				l.parent = nil
+			}
+		}
+		if len(lanes) > lanesMax/2 {
+			maps.DeleteFunc(lanes, func(_ uint64, l *lane) bool { return l.ended })
 		}
 	}
 }

@@ -65,6 +65,20 @@ func (p *Profile) branches(b *builder, r *Request, trunk branch) {
 			next.slices(func(s *slice, time int64) { p.add(b, s, next.at, time) })
 		}
 	}
+	for l := range seen {
+		l.handedOut(r)
+	}
+}
+
+// handedOut takes that a request was told with what the lane did. A task that was made for it is of no other.
+func (l *lane) handedOut(r *Request) {
+	if l.kind != taskLane || l.born < r.Start {
+		return
+	}
+	l.claimed = true
+	if l.ended {
+		l.drop()
+	}
 }
 
 // slices tells the lane's slices in the branch's window, and what it waits for at its end.

@@ -121,7 +121,7 @@ func (t *thread) stepBegins(now uint64, s Step) {
 		l.goOn(now, stack)
 	}
 	if s.Work != 0 {
-		l.works = append(l.works, work{context: s.Work, from: l.stepped, to: now, stack: stack})
+		l.works = bounded(append(l.works, work{context: s.Work, from: l.stepped, to: now, stack: stack}))
 	}
 	t.tasks = true
 	t.take(l, now)
@@ -146,6 +146,9 @@ func (t *thread) stepEnds(now uint64, done bool) {
 			l.add(slice{from: l.untold, to: l.suspended, stack: l.stack})
 		}
 		l.suspended, l.ended = 0, true
+		if l.claimed {
+			l.drop()
+		}
 	}
 	if t.lane != nil && t.lane.kind != taskLane {
 		t.runTo(now, nil)
@@ -175,6 +178,7 @@ func (t *thread) reads(r *Request) {
 		t.heads = map[*Request]struct{}{}
 	}
 	t.heads[r] = struct{}{}
+	t.serves = true
 }
 
 // answers gives the lane that writes an answer on the thread now; nil where that can't be told: an event loop

@@ -37,6 +37,7 @@ type thread struct {
 	jobSince  uint64                // since when; 0: not known
 	heads     map[*Request]struct{} // that it read and that have no answer yet
 	object    uint64                // greenlet that runs, as the last switch told
+	serves    bool                  // it has read requests' heads
 	python    bool                  // it was seen to run Python
 	other     bool                  // and to run none
 	switched  uint64                // when a greenlet left last

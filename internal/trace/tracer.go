@@ -105,7 +105,7 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine uint64) {
 	l := &lane{kind: taskLane, limit: foldAt, born: now, parent: parent, started: stack}
 	p.tasks[coroutine] = l
 	if parent != nil {
-		parent.kids = append(parent.kids, l)
+		parent.starts(l)
 	}
 }
 
@@ -134,14 +134,14 @@ func (t *Tracer) Thread(pid, tid uint32, now uint64, s *Stack, started uint32) {
 	delete(p.threads, started) // what had the number before
 	if giver, stack := th.creates(now, s); giver != nil {
 		w := p.thread(started)
-		w.home.grants = append(w.home.grants, grant{from: now, giver: giver, work: s.Work, stack: stack})
+		w.home.grants = bounded(append(w.home.grants, grant{from: now, giver: giver, work: s.Work, stack: stack, started: true}))
 	}
 }
 
 // Handoff takes that a thread woke another that waited on a futex for work.
 func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	p, th := t.watch(pid, tid)
-	if th == nil || p.serves(woken) {
+	if th == nil {
 		return
 	}
 	giver, stack := th.creates(now, s)
@@ -149,7 +149,7 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	case giver == nil || w == th || ofFile(stack.function(), executorFile, "_worker"): // it passes on the queue's lock
 	case giver == &th.home && endsJob(stack.jobOf()):
 		th.answersJob(now, w)
-	default:
+	case woken != pid && !p.serves(woken): // a process's first thread gives work
 		w.given(grant{from: now, giver: giver, work: s.Work, stack: stack})
 	}
 }

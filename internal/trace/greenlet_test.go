@@ -1,0 +1,53 @@
+package trace
+
+import "testing"
+
+const hub, one, two = 0x100, 0x200, 0x300 // greenlets
+
+func TestGreenletLanes(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.greenlet(1, server, hub, "hub", one)
+	p.read(10, 1, server, "/a")
+	p.greenlet(12, server, one, "serve a wait", hub)
+	p.greenlet(13, server, hub, "hub", two)
+	p.read(14, 2, server, "/b")
+	p.greenlet(16, server, two, "serve b wait", hub)
+	p.greenlet(17, server, hub, "hub", one)
+	p.write(20, 1, server, "serve a")
+	p.greenlet(21, server, one, "serve", two)
+	p.write(24, 2, server, "serve b")
+	p.wants("/a", `
+serve 10
+  a 8
+    wait 5
+      [await] 5`)
+	p.wants("/b", `
+serve 10
+  b 8
+    wait 5
+      [await] 5`)
+}
+
+// TestGreenletEnds has one greenlet take the place of another that was suspended in a function of its own.
+func TestGreenletEnds(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.read(1, 2, 200, "/stays-open")
+	p.greenlet(2, server, hub, "hub", one)
+	p.greenlet(4, server, one, "job wait", hub)
+	p.greenlet(5, server, hub, "hub", one)
+	p.greenlet(6, server, 0, "", hub) // returned
+	p.greenlet(7, server, hub, "hub", two)
+	p.read(10, 1, server, "/")
+	p.greenlet(12, server, one, "serve wait", hub)
+	p.greenlet(15, server, hub, "hub", two)
+	p.write(20, 1, server, "serve")
+	for _, f := range p.told["/"].Frames {
+		if f.Function == "job" {
+			t.Errorf("told as\n%s", draw(p.told["/"].Frames))
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package trace
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestTaskLanes has two tasks of one thread answer two requests.
+func TestTaskLanes(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.read(10, 1, server, "/a")
+	p.task(10, server, "loop", "a")
+	p.read(11, 2, server, "/b")
+	p.task(11, server, "loop", "b")
+	p.step(12, server, "*a", false)
+	p.sample(13, server, "loop *a work")
+	p.step(14, server, "*b", false)
+	p.sample(15, server, "loop *b work")
+	p.leave(16, server, "loop", Poll)
+	p.resume(20, server)
+	p.step(20, server, "*a sleep", false)
+	p.write(22, 1, server, "loop *a")
+	p.step(24, server, "*b sleep", true)
+	p.write(25, 2, server, "loop *b")
+	p.wants("/a", `
+loop 12
+  a 10
+    sleep 6.5
+      [await] 6
+    work 1.5
+  [runqueue] 2`)
+	p.wants("/b", `
+loop 14
+  b 11
+    sleep 8.5
+      [await] 8.5
+    work 1.5
+  [runqueue] 3`)
+}
+
+// TestChildTask hangs what a child did below where it was created.
+func TestChildTask(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(12, server, "loop *view gather", "child")
+	p.step(15, server, "*child", false)
+	p.sample(16, server, "loop *child work")
+	p.step(18, server, "*view gather", true)
+	p.write(20, 1, server, "loop *view")
+	p.wants("/", `
+loop 10
+  view 10
+    gather 6
+      [task] 6
+        child 3
+          work 3
+        [runqueue] 3
+      [await] 3`)
+}
+
+// TestEagerTask has a task run on the stack of the one that creates it until it is suspended.
+func TestEagerTask(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(12, server, "loop *view", "child")
+	p.sample(14, server, "loop *view *child work")
+	p.sample(16, server, "loop *view *child work")
+	p.sample(18, server, "loop *view rest")
+	p.write(20, 1, server, "loop *view")
+	x := p.told["/"]
+	if x.Undecided || x.Waits[Await] != 0 {
+		t.Errorf("told as\n%s", draw(x.Frames))
+	}
+	for _, f := range x.Frames {
+		if f.Function == "[task]" && f.Time < int64(4*ms) {
+			t.Errorf("the child took %d ns", f.Time)
+		}
+	}
+}
+
+// TestTaskOfTheNext has a task that answered one request create the one that serves the next.
+func TestTaskOfTheNext(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.read(1, 2, 200, "/stays-open")
+	p.read(10, 1, server, "/first")
+	p.task(10, server, "loop", "first")
+	p.step(10, server, "*first", false)
+	p.write(14, 1, server, "loop *first")
+	p.read(15, 1, server, "/second")
+	p.task(16, server, "loop *first done", "second")
+	p.step(17, server, "*second", true)
+	p.write(20, 1, server, "loop *second")
+	for _, f := range p.told["/second"].Frames {
+		if f.Function == "first" || f.Function == "done" {
+			t.Errorf("told as\n%s", draw(p.told["/second"].Frames))
+		}
+	}
+}
+
+// TestManyTasks has one request open for long beside many tasks, which must not pile up.
+func TestManyTasks(t *testing.T) {
+	tests := []struct {
+		name   string
+		parent func(i int) string
+	}{
+		{"of the loop", func(int) string { return "loop" }},
+		{"of one task", func(int) string { return "loop *forever" }},
+		{"each of the one before", func(i int) string { return fmt.Sprintf("loop *c%d", (i+1)%2) }},
+	}
+	const tasks = 100_000
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			p.read(10, 1, server, "/")
+			p.task(10, server, "loop", "forever")
+			p.step(10, server, "*forever", false)
+			for i := range tasks {
+				at := uint64(11 + 2*i)
+				parent, coroutine := p.stack(test.parent(i)), uint64(1<<32+i*64)
+				p.tracer.Task(server, server, at*ms, parent, coroutine)
+				chain := []Frame{{Func: p.fn("child"), Task: coroutine}}
+				p.tracer.Step(server, server, (at+1)*ms, Step{Coroutine: coroutine, Chain: chain, LastDone: i > 0})
+			}
+			proc := p.tracer.processes[server]
+			if kept := reachable(proc); kept > 2*lanesMax+2*listMax {
+				t.Errorf("%d lanes are kept of %d", kept, tasks)
+			}
+		})
+	}
+}
+
+// reachable counts the lanes that a process keeps.
+func reachable(p *process) int {
+	seen := map[*lane]bool{}
+	var todo []*lane
+	visit := func(l *lane) {
+		if l != nil && !seen[l] {
+			seen[l] = true
+			todo = append(todo, l)
+		}
+	}
+	for _, l := range p.tasks {
+		visit(l)
+	}
+	for _, th := range p.threads {
+		visit(&th.home)
+		visit(th.lane)
+	}
+	for len(todo) > 0 {
+		l := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		visit(l.parent)
+		for _, k := range l.kids {
+			visit(k)
+		}
+	}
+	return len(seen)
+}
