@@ -14,12 +14,31 @@ import (
 
 // server is a way to serve an application of testdata/servers.
 type server struct {
-	name     string
-	pip      string // what it needs, for pip
-	args     string // after the interpreter; PORT is the port to listen on
-	paths    string // requests: a kind of work.py each, below a prefix
-	old, new int    // minor versions of Python on which it runs, 0: all
-	decided  bool   // the owner of every request must be told
+	name   string
+	pip    string // what it needs, for pip
+	args   string // after the interpreter, or BIN/PROGRAM of its environment; PORT is the port to listen on
+	paths  string // requests: a kind of work.py each, below a prefix; with ~ the branches may be missing
+	minor  int    // oldest Python 3 on which it runs
+	closes bool   // it closes connections without saying so
+	leaves bool   // which lane served a request need not be told
+	loose  bool   // the lane that did the work need not be told
+}
+
+// interpreter gives the python3 on the PATH if it is new enough, else one of pyenv's.
+func (v *server) interpreter(t *testing.T) string {
+	t.Helper()
+	root := os.Getenv("PYENV_ROOT")
+	if home, err := os.UserHomeDir(); root == "" && err == nil {
+		root = filepath.Join(home, ".pyenv")
+	}
+	found, _ := filepath.Glob(filepath.Join(root, "versions", "3.1[2-9]*", "bin", "python3"))
+	for _, path := range append([]string{"python3"}, found...) {
+		if exec.Command(path, "-c", fmt.Sprintf("import sys; sys.exit(sys.version_info < (3, %d))", v.minor)).Run() == nil {
+			return path
+		}
+	}
+	t.Skipf("no Python 3.%d here", v.minor)
+	return ""
 }
 
 // venv makes an environment for the servers, unless it is there, and adds what is missing.
@@ -46,25 +65,27 @@ func venv(t *testing.T, interpreter string) string {
 // install skips the test where packages cannot be had.
 func install(t *testing.T, python, packages string) {
 	t.Helper()
-	args := append([]string{"-m", "pip", "install", "-q", "--disable-pip-version-check"}, strings.Fields(packages)...)
-	if exec.Command(python, append(args, "--no-index")...).Run() == nil {
-		return // they are there
-	}
-	out, err := exec.Command(python, args...).CombinedOutput()
-	if err == nil {
+	mark := filepath.Join(filepath.Dir(python), "installed "+packages)
+	if _, err := os.Stat(mark); err == nil || packages == "" {
 		return
 	}
-	if os.Getenv("APM_EBPF_REQUIRE_SERVERS") == "1" {
-		t.Fatalf("install %s: %v\n%s", packages, err, out)
+	args := append([]string{"-m", "pip", "install", "-q", "--disable-pip-version-check"}, strings.Fields(packages)...)
+	if out, err := exec.Command(python, args...).CombinedOutput(); err != nil {
+		if os.Getenv("APM_EBPF_REQUIRE_SERVERS") == "1" {
+			t.Fatalf("install %s: %v\n%s", packages, err, out)
+		}
+		t.Skipf("%s cannot be installed here: %v", packages, err)
 	}
-	t.Skipf("%s cannot be installed here", packages)
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // start runs the server and waits until it answers.
 func (v *server) start(t *testing.T, python string) *Service {
 	t.Helper()
 	port := freePort(t)
-	args := strings.Fields(strings.ReplaceAll(v.args, "PORT", port))
+	args := strings.Fields(strings.NewReplacer("PORT", port, "VENV", filepath.Dir(filepath.Dir(python))).Replace(v.args))
 	path := python
 	if strings.HasPrefix(args[0], "BIN/") {
 		path, args = filepath.Join(filepath.Dir(python), args[0][len("BIN/"):]), args[1:]
@@ -109,24 +130,18 @@ type asked struct {
 	k    int
 }
 
-// ask has every client ask for its own number: on one connection for a single request, then on one that is kept.
-func ask(t *testing.T, s *Service, path string) (all []asked) {
+// ask has every client ask for its own number: each on a connection for a single request, then on one that is kept.
+func (v *server) ask(t *testing.T, s *Service, path string) (all []asked) {
 	t.Helper()
 	var lock sync.Mutex
 	var clients sync.WaitGroup
 	for k := range crowd {
 		clients.Go(func() {
 			target := fmt.Sprintf("%s/%d", path, k)
-			answers := []*Answer{s.get(t, target)}
-			c := dial(t, s.Address)
-			for range 2 {
-				a := c.do(t, "GET", target, "", "")
-				if answers = append(answers, a); a.Close {
-					c.Close()
-					c = dial(t, s.Address)
-				}
+			answers := []*Answer{s.get(t, target), s.get(t, target)}
+			if !v.closes {
+				answers = append(answers, keepAsking(t, s, target)...)
 			}
-			c.Close()
 			lock.Lock()
 			defer lock.Unlock()
 			for _, a := range answers {
@@ -136,4 +151,19 @@ func ask(t *testing.T, s *Service, path string) (all []asked) {
 	}
 	clients.Wait()
 	return all
+}
+
+// keepAsking asks twice, on one connection if the server keeps it.
+func keepAsking(t *testing.T, s *Service, target string) (answers []*Answer) {
+	t.Helper()
+	c := dial(t, s.Address)
+	defer func() { c.Close() }()
+	for len(answers) < 2 {
+		a := c.do(t, "GET", target, "", "")
+		if answers = append(answers, a); a.Close && len(answers) < 2 {
+			c.Close()
+			c = dial(t, s.Address)
+		}
+	}
+	return answers
 }
