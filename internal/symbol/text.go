@@ -89,7 +89,7 @@ func decode(raw []byte, kind int) string {
 		case 2:
 			out.WriteRune(rune(binary.LittleEndian.Uint16(raw)))
 		default:
-			out.WriteRune(rune(int32(binary.LittleEndian.Uint32(raw))))
+			out.WriteRune(rune(binary.LittleEndian.Uint32(raw)))
 		}
 	}
 	return out.String()

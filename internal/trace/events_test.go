@@ -37,7 +37,7 @@ func newPlay(t testing.TB) *play {
 	p.tracer = New(1, func(r *Request) {
 		x := &told{Request: r, ns: uint64(r.Duration())}
 		x.Profile = p.tracer.Profile(r)
-		p.told[string(r.Target)] = x
+		p.told[r.Target] = x
 		p.filled(x)
 	})
 	return p

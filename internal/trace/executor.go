@@ -127,12 +127,9 @@ func (t *thread) answersJob(now uint64, waiting *thread) {
 	}
 }
 
-// returns ends the work that the thread was given. It tells whether there was any.
-func (t *thread) returns(now uint64) bool {
-	n := len(t.home.grants)
-	if n == 0 || t.home.grants[n-1].to != 0 {
-		return false
+// returns ends the work that the thread was given, if any.
+func (t *thread) returns(now uint64) {
+	if n := len(t.home.grants); n > 0 && t.home.grants[n-1].to == 0 {
+		t.home.grants[n-1].to = now
 	}
-	t.home.grants[n-1].to = now
-	return true
 }
