@@ -21,7 +21,6 @@ type server struct {
 	minor  int    // oldest Python 3 on which it runs
 	closes bool   // it closes connections without saying so
 	leaves bool   // which lane served a request need not be told
-	loose  bool   // the lane that did the work need not be told
 }
 
 // interpreter gives the python3 on the PATH if it is new enough, else one of pyenv's.

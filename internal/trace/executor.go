@@ -44,7 +44,7 @@ func (c *Context) jobOf() *symbol.Func {
 
 // jobSeen takes what the thread is seen to do from now on. Another job than the one before may be another lane's, given
 // to the thread unseen.
-func (t *thread) jobSeen() {
+func (t *thread) jobSeen(now uint64) {
 	job := t.stack.jobOf()
 	if job == nil || job == t.job || t.lane != &t.home {
 		return
@@ -55,20 +55,20 @@ func (t *thread) jobSeen() {
 		}
 		t.jobSince = t.since
 		if !t.serves { // else its executor is the server's own
-			t.takesJob()
+			t.takesJob(t.since, now)
 		}
 	}
 	t.job = job
 }
 
-// takesJob takes that a job has begun on the thread. Threads that were woken or started for a job and have not begun one
-// yet may find that taken: whose job it was is doubtful then. One that was started for a job begins with it, before
-// another is started.
-func (t *thread) takesJob() {
-	mine := t.pendingJob()
+// takesJob takes that a job has begun on the thread since it was seen last, at from, until now. Threads that were woken or
+// started for a job and did not begin one before that may have found it taken: whose job it was is doubtful then. One
+// that was started for a job begins with it, before another is started.
+func (t *thread) takesJob(from, now uint64) {
+	mine := t.pendingJob(now)
 	for _, other := range t.process.threads {
-		g := other.pendingJob()
-		if other == t || g == nil || g.from >= t.since || mine != nil && mine.started && g.started {
+		g := other.pendingJob(from)
+		if other == t || g == nil || mine != nil && mine.started && g.started {
 			continue
 		}
 		g.doubtful = true
@@ -77,17 +77,17 @@ func (t *thread) takesJob() {
 		}
 	}
 	if mine != nil {
-		mine.taken = true
+		mine.taken = now
 	}
 }
 
-// pendingJob gives the grant of a thread that has yet to begin the executor's job for which it was woken or started.
-func (t *thread) pendingJob() *grant {
+// pendingJob gives the grant of a thread that had yet to begin the executor's job for which it was woken or started.
+func (t *thread) pendingJob(then uint64) *grant {
 	n := len(t.home.grants)
 	if n == 0 || t.serves {
 		return nil
 	}
-	if g := &t.home.grants[n-1]; g.to == 0 && !g.taken && g.stack.submits() {
+	if g := &t.home.grants[n-1]; g.to == 0 && (g.taken == 0 || g.taken > then) && g.stack.submits() {
 		return g
 	}
 	return nil

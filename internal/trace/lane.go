@@ -60,9 +60,9 @@ type grant struct {
 	giver    *lane
 	work     uint64 // Context of the giver
 	stack    *Context
-	started  bool // the thread was started for it
-	taken    bool // executor's: the job has begun
-	doubtful bool // executor's: another thread may have taken the job
+	started  bool   // the thread was started for it
+	taken    uint64 // executor's: when the job was seen, 0: not yet
+	doubtful bool   // executor's: another thread may have taken the job
 }
 
 // foldAt is how many slices a lane may have before those between two points at which a request can

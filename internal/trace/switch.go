@@ -111,6 +111,9 @@ func (t *thread) stepBegins(now uint64, s Step) {
 		l.suspend(p.since, p.since) // it was there before the first of the open requests
 	}
 	stack := p.contexts.path(s.Chain)
+	if l.suspended == 0 && !l.begun && l.born != 0 && len(s.Chain) > 1 {
+		l.suspend(l.born, l.born) // an eager task that was suspended before it was seen
+	}
 	switch {
 	case len(s.Chain) <= 1 && !s.Short && !l.begun && l.born != 0: // created and not yet begun
 		l.add(slice{from: l.born, to: now, why: RunQueue})

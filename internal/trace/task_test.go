@@ -86,6 +86,29 @@ func TestEagerTask(t *testing.T) {
 	}
 }
 
+// TestUnseenEagerTask has a task begin and wait on the stack of the one that creates it before anything is seen of it.
+func TestUnseenEagerTask(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(12, server, "loop *view", "child")
+	p.leave(13, server, "loop", Poll)
+	p.resume(16, server)
+	p.step(16, server, "*child sleep", false)
+	p.step(18, server, "*view", true)
+	p.write(20, 1, server, "loop *view")
+	p.wants("/", `
+loop 10
+  view 10
+    [task] 6
+      child 6
+        sleep 6
+          [await] 4
+    [await] 5.5`)
+}
+
 // TestTaskOfTheNext has a task that answered one request create the one that serves the next.
 func TestTaskOfTheNext(t *testing.T) {
 	p := newPlay(t)

@@ -61,7 +61,7 @@ func (t *thread) sample(now uint64, s *Stack) {
 		t.ran(t.seen+(now-t.seen)/2, t.stack)
 	}
 	t.seen, t.stack, t.work, t.broken = now, stack, s.Work, s.Broken
-	t.jobSeen()
+	t.jobSeen(now)
 }
 
 // ran tells the stretch up to now.
@@ -109,7 +109,7 @@ func (t *thread) cut(now uint64, s *Stack) {
 	t.state, t.seen = running, 0
 	if stack != nil {
 		t.stack = stack
-		t.jobSeen()
+		t.jobSeen(now)
 	}
 }
 
@@ -125,7 +125,7 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	t.state, t.since, t.seen, t.woken = waiting, now, 0, 0
 	t.stack, t.work, t.why, t.broken = stack, s.Work, why, false
 	t.onFutex = why == Lock
-	t.jobSeen()
+	t.jobSeen(now)
 }
 
 func (t *thread) wake(now uint64) {
