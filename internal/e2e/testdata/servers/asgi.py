@@ -1,11 +1,5 @@
-"""Applications without a framework, and the one of WSGI behind a bridge."""
-import wsgi
+"""An application without a framework."""
 import work
-
-try:
-    import a2wsgi
-except ImportError:
-    a2wsgi = None
 
 
 async def app(scope, receive, send):
@@ -23,7 +17,3 @@ async def lifespan(receive, send):
         await send({'type': message['type'] + '.complete'})
         if message['type'] == 'lifespan.shutdown':
             return
-
-
-if a2wsgi:
-    bridged = a2wsgi.WSGIMiddleware(wsgi.app, workers=32)
