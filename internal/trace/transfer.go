@@ -1,0 +1,157 @@
+package trace
+
+import "apm-ebpf/internal/http1"
+
+// Open takes a connection that was not known.
+func (t *Tracer) Open(o Connection, now uint64) {
+	t.Close(o.ID, http1.Closed, now) // its end was lost
+	t.conns[o.ID] = &conn{
+		id: o.ID, process: t.process(o.PID), pid: o.PID, local: o.Local, remote: o.Remote, inode: o.Inode,
+	}
+}
+
+func (t *Tracer) conn(x *Transfer) *conn {
+	c := t.conns[x.Connection]
+	if c == nil { // its beginning was lost
+		c = &conn{id: x.Connection}
+		t.conns[x.Connection] = c
+	}
+	c.process, c.pid, c.lost = t.process(x.PID), x.PID, x.Lost
+	return c
+}
+
+// Received takes what a target read.
+func (t *Tracer) Received(x *Transfer) {
+	c := t.conn(x)
+	if x.Begins {
+		c.process.closed(c)
+		c.begun, c.sampled = x.Begun, x.Sampled
+		if c.sampled {
+			c.process.opened(c)
+		}
+	}
+	if c.sampled {
+		c.process.thread(x.TID).cut(x.Time, nil)
+	}
+	if x.Missed {
+		c.http.Missed()
+	}
+	opened, ended := c.http.Read(x.Time, x.Chunk)
+	for _, h := range ended {
+		t.finish(c, h, x.Time)
+	}
+	for i, h := range opened {
+		t.begin(c, h, x, i == 0)
+	}
+	t.settleDown(c)
+}
+
+// Sent takes what a target wrote. Its Chunk.Len is negative where the write failed.
+func (t *Tracer) Sent(x *Transfer) {
+	c := t.conns[x.Connection]
+	if c == nil {
+		return
+	}
+	if x.Chunk.Len < 0 {
+		c.hungUp = true
+		t.end(c, http1.WriteFailed, x.Time)
+		return
+	}
+	c.lost = x.Lost
+	if c.sampled && len(c.requests) > 0 {
+		t.process(x.PID).thread(x.TID).cut(x.Time, nil)
+	}
+	c.wrote = x.Time
+	if x.Missed {
+		c.http.Missed()
+	}
+	began, ended := c.http.Wrote(x.Time, x.Chunk)
+	for _, h := range began {
+		if r, ok := h.Owner.(*Request); ok {
+			r.PID, r.TID = x.PID, x.TID
+			if r.Sampled {
+				r.lane = t.process(x.PID).thread(x.TID).answers(r)
+				r.Undecided = r.lane == nil
+			}
+		}
+	}
+	for _, h := range ended {
+		t.finish(c, h, x.Time)
+	}
+	t.settleDown(c)
+}
+
+// UnixSockets tells which processes serve on Unix sockets, and whether a request is open on any.
+func (t *Tracer) UnixSockets() (pids map[uint32]bool, open bool) {
+	for _, c := range t.conns {
+		if c.inode == 0 {
+			continue
+		}
+		if pids == nil {
+			pids = map[uint32]bool{}
+		}
+		pids[c.pid] = true
+		open = open || len(c.requests) > 0
+	}
+	return pids, open
+}
+
+// Vanished ends the connections on Unix sockets of a process that are not there any more, which nothing else
+// tells. It gives their names.
+func (t *Tracer) Vanished(pid uint32, there map[uint64]bool, now uint64) (gone []uint64) {
+	for id, c := range t.conns {
+		if c.inode != 0 && c.pid == pid && !there[c.inode] {
+			t.Close(id, http1.Closed, now)
+			gone = append(gone, id)
+		}
+	}
+	return gone
+}
+
+// HungUp takes that the peer reset a connection. The server may still be at work for it.
+func (t *Tracer) HungUp(connection uint64) {
+	if c := t.conns[connection]; c != nil {
+		c.hungUp = true
+	}
+}
+
+// Close takes the end of a connection.
+func (t *Tracer) Close(connection uint64, why http1.CloseReason, now uint64) {
+	c := t.conns[connection]
+	if c == nil {
+		return
+	}
+	if c.hungUp && why == http1.Closed {
+		why = http1.PeerGone
+	}
+	t.end(c, why, now)
+	c.process.closed(c)
+	delete(t.conns, connection)
+}
+
+func (t *Tracer) end(c *conn, why http1.CloseReason, now uint64) {
+	for _, h := range c.http.Close(now, why) {
+		t.finish(c, h, now)
+	}
+	t.settleDown(c)
+}
+
+// settleDown notes a window in which nothing is open any more.
+func (t *Tracer) settleDown(c *conn) {
+	if !c.sampled || !c.http.Idle() {
+		return
+	}
+	c.process.closed(c)
+	c.sampled = false
+	t.quiet = append(t.quiet, Window{c.id, c.begun})
+}
+
+// Quiet tells the windows that have ended while their connections stay open, and forgets them.
+func (t *Tracer) Quiet(yield func(Window)) {
+	for _, w := range t.quiet {
+		if c := t.conns[w.Connection]; c != nil && c.begun == w.Begun {
+			yield(w)
+		}
+	}
+	t.quiet = t.quiet[:0]
+}
