@@ -20,15 +20,18 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 
 	if (!t)
 		return 0;
-	struct target copy = *t; /* the same address space until it calls exec */
-
-	copy.life = 0; /* the uprobes are its parent's */
-	copy.requests = 0;
-	copy.lost = 0;
-	if (bpf_map_update_elem(&targets, &pid, &copy, BPF_ANY))
+	/* The same address space until it calls exec. From map to map: the stack is too small up to 6.12. */
+	if (bpf_map_update_elem(&targets, &pid, t, BPF_ANY)) {
 		count_loss(LOSS_TARGETS);
-	else
-		send_thread_event(EVENT_FORK, pid, GIVEN(child, pid), parent_pid, wakeup_flags());
+		return 0;
+	}
+	t = find_target(pid);
+	if (!t)
+		return 0;
+	t->life = 0; /* the uprobes are its parent's */
+	t->requests = 0;
+	t->lost = 0;
+	send_thread_event(EVENT_FORK, pid, GIVEN(child, pid), parent_pid, wakeup_flags());
 	return 0;
 }
 
