@@ -14,7 +14,7 @@ generate: ## compile bpf/ into internal/probe; needs clang, llvm-strip and libbp
 test: ## all tests, those that load BPF programs too; needs root
 	@scripts/test
 
-test-vm: ## Linux 5.10 to the newest, x86_64 and arm64, in emulated machines; downloads and takes many minutes, so on demand
+test-vm: ## Linux 5.10 to the newest, x86_64 and arm64, in emulated machines; takes half an hour, so .ci/run only loads the programs on 5.10
 	@scripts/test-vm $(MACHINES)
 
 demo: ## a sample service, the agent beside it, and what it prints; needs root
