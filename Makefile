@@ -1,6 +1,6 @@
 FUZZTIME ?= 10s
 
-.PHONY: help build generate test test-vm demo bench lint fuzz clean
+.PHONY: test-servers help build generate test test-vm demo bench lint fuzz clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -13,6 +13,9 @@ generate: ## compile bpf/ into internal/probe; needs clang, llvm-strip and libbp
 
 test: ## all tests, those that load BPF programs too; needs root
 	@scripts/test
+
+test-servers: ## every Python server and application layer, many requests at once; needs root, installs the servers
+	@APM_EBPF_SERVERS=1 scripts/test -run TestServers -count 1
 
 test-vm: ## Linux 5.10 to the newest, x86_64 and arm64, in emulated machines; takes half an hour, so .ci/run only loads the programs on 5.10
 	@scripts/test-vm $(MACHINES)
