@@ -21,7 +21,7 @@ type service struct {
 	lines   bool
 
 	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
-	slots     map[uint32]uint64       // the last code object of each slot of theirs
+	slots     map[uint32][2]uint64       // the last code object of each slot of theirs
 
 	asyncio, greenlet bool      // no more to look for
 	blind             bool      // it has tasks or greenlets that cannot be told apart
@@ -38,7 +38,7 @@ func newService(pid int, o *options) (*service, error) {
 		return nil, err
 	}
 	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines}
-	s.functions, s.slots = map[uint64]*symbol.Func{}, map[uint32]uint64{}
+	s.functions, s.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
 	if s.name == "" {
 		s.name = process.Name()
 	}
@@ -122,13 +122,15 @@ func (s *service) step(e *probe.Event) trace.Step {
 // ownedByGenerator is FRAME_OWNED_BY_GENERATOR (CPython Include/internal/pycore_frame.h).
 const ownedByGenerator = 1
 
-// told takes what a code object says of itself. Another that shares its slot will be told again before it is seen next, so
-// that there are never more functions than slots.
+// told takes what a code object says of itself. Another that shares its slot will be told again before it is seen next,
+// so what a slot had before last can go; the last may be in the very stack that this one is told ahead of.
 func (s *service) told(c *probe.CodeEvent) {
-	if last, ok := s.slots[c.Slot]; ok {
-		delete(s.functions, last)
+	if had := s.slots[c.Slot]; had[0] != c.Code {
+		if had[1] != c.Code {
+			delete(s.functions, had[1])
+		}
+		s.slots[c.Slot] = [2]uint64{c.Code, had[0]}
 	}
-	s.slots[c.Slot] = c.Code
 	s.functions[c.Code] = s.symbols.Name(&symbol.Told{
 		Addr:      probe.Address(c.Code),
 		Flags:     c.Flags,
