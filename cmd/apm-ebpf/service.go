@@ -21,7 +21,7 @@ type service struct {
 	lines   bool
 
 	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
-	slots     map[uint32][2]uint64       // the last code object of each slot of theirs
+	slots     map[uint32][2]uint64    // the last two code objects of each slot of theirs
 
 	asyncio, greenlet bool      // no more to look for
 	blind             bool      // it has tasks or greenlets that cannot be told apart
