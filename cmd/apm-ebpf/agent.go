@@ -168,12 +168,12 @@ func (a *agent) poll() error {
 // lookAtUnixSockets ends the connections on Unix sockets that are gone, which no event tells: soon while a request
 // is open on any, else now and then.
 func (a *agent) lookAtUnixSockets(now time.Time) error {
-	pids, open := a.tracer.UnixSockets()
-	every := unixIdle
-	if open {
-		every = unixOpen
+	elapsed := now.Sub(a.unixLook)
+	if elapsed < unixOpen { // before every connection is gone through
+		return nil
 	}
-	if len(pids) == 0 || now.Sub(a.unixLook) < every {
+	pids, open := a.tracer.UnixSockets()
+	if len(pids) > 0 && !open && elapsed < unixIdle {
 		return nil
 	}
 	a.unixLook = now
