@@ -47,7 +47,7 @@ func programs(btf string) (checks []Check) {
 // uprobes attaches one to this very program, where it has begun once and never will again.
 func uprobes(p *probe.Probe) Check {
 	const self = "/proc/self/exe"
-	c := Check{Name: "uprobes", Grade: OK, Found: "attach"}
+	c := Check{Name: "uprobes here", Grade: OK, Found: "attach"}
 	entry, err := entryOffset(self)
 	if err == nil {
 		err = p.AttachGreenlet(os.Getpid(), self, entry)

@@ -3,10 +3,13 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +39,7 @@ type lacks struct {
 	types   bool // BTF of its own, for typed tracepoints
 	sockets bool // the socket tracepoints
 	link    bool // perf events as links
+	multi   bool // uprobes as links of their own
 }
 
 // kernel is what the programs find in the running one. It is asked for each thing, never for its version:
@@ -67,6 +71,9 @@ func openKernel(c *Config) (k *kernel, err error) {
 			k.lacks.sockets = true
 		}
 	}
+	if !hasUprobeMulti() {
+		k.lacks.multi = true
+	}
 	return k, nil
 }
 
@@ -96,6 +103,7 @@ func (k *kernel) fit(spec *ebpf.CollectionSpec) error {
 	}
 	k.chose(hooks)
 	k.chose(k.registers())
+	k.chose(k.uprobes(spec))
 	// A stack is a page at least (arch/arm64/include/asm/memory.h, THREAD_SHIFT).
 	if err := spec.Variables["kernel_stack"].Set(uint32(max(16<<10, os.Getpagesize()))); err != nil {
 		return fmt.Errorf("tell programs the size of kernel stacks: %w", err)
@@ -136,6 +144,44 @@ func (k *kernel) hasHelper(name string) bool {
 		}
 	}
 	return false
+}
+
+// uprobes has the programs for uprobes loaded for the way in which they will be attached.
+func (k *kernel) uprobes(spec *ebpf.CollectionSpec) Choice {
+	if k.lacks.multi {
+		return Choice{What: "uprobes", Uses: "perf events", Lacks: "uprobe_multi (6.6) that sees every thread (6.10)"}
+	}
+	for _, p := range spec.Programs {
+		if p.Type == ebpf.Kprobe {
+			p.AttachType = ebpf.AttachTraceUprobeMulti
+		}
+	}
+	return Choice{What: "uprobes", Uses: "uprobe_multi"}
+}
+
+// hasUprobeMulti tells whether uprobes can be links, which are faster to attach and detach and never need
+// CAP_SYS_ADMIN. At first these saw one thread of a process only; kernels where that was put right tell a negative
+// process number from one that nobody has (46ba0e49b642, 6.10, carried back to others).
+func hasUprobeMulti() bool {
+	if features.HaveBPFLinkUprobeMulti() != nil {
+		return false
+	}
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:         ebpf.Kprobe,
+		AttachType:   ebpf.AttachTraceUprobeMulti,
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		License:      "GPL",
+	})
+	if err != nil {
+		return false
+	}
+	defer program.Close()
+	self, err := link.OpenExecutable("/proc/self/exe")
+	if err != nil {
+		return false
+	}
+	_, err = self.UprobeMulti(nil, program, &link.UprobeMultiOptions{Addresses: []uint64{1}, PID: math.MaxUint32})
+	return errors.Is(err, unix.EINVAL)
 }
 
 func (k *kernel) chose(c Choice) { k.choices = append(k.choices, c) }

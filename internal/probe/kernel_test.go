@@ -30,7 +30,7 @@ func TestFallbacks(t *testing.T) {
 		"sockets": {sockets: true},
 		"types":   {types: true},
 		"link":    {link: true},
-		"all":     {types: true, sockets: true, link: true},
+		"all":     {types: true, sockets: true, link: true, multi: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, lacks)

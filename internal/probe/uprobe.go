@@ -13,25 +13,30 @@ import (
 // the offsets in it of the places where a task is created and its steps begin.
 func (p *Probe) AttachAsyncio(pid int, file string, create, step, wakeup uint64) error {
 	return p.attachUprobes(pid, file, []uprobe{
-		{p.objects.TaskInit, create}, {p.objects.TaskStep, step}, {p.objects.TaskWakeup, wakeup},
+		{program: p.objects.TaskInit, offset: create},
+		{program: p.objects.TaskStep, offset: step},
+		{program: p.objects.TaskWakeup, offset: wakeup},
 	})
 }
 
 // AttachGreenlet has the kernel programs see the greenlets of a process, given the file of its greenlet module
 // and the offset in it of the place where one leaves its thread.
 func (p *Probe) AttachGreenlet(pid int, file string, leave uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{p.objects.GreenletSwitch, leave}})
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GreenletSwitch, offset: leave}})
 }
 
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
 // interpreter and the offset in it of their destructor.
 func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{p.objects.CodeDealloc, dealloc}})
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.CodeDealloc, offset: dealloc}})
 }
 
+// uprobe is a program and where in a file it runs: before the instruction at offset, in bytes, or with ret as the
+// function that begins there returns. Never ret in Go programs, whose stacks move.
 type uprobe struct {
 	program *ebpf.Program
 	offset  uint64
+	ret     bool
 }
 
 // attachUprobes attaches for one process: others that map the same file must not pay for a trap.
@@ -41,13 +46,28 @@ func (p *Probe) attachUprobes(pid int, file string, uprobes []uprobe) error {
 		return fmt.Errorf("attach uprobes to %s: %w", file, err)
 	}
 	for _, u := range uprobes {
-		l, err := executable.Uprobe("", u.program, &link.UprobeOptions{Address: u.offset, PID: pid})
+		l, err := p.attachUprobe(executable, pid, u)
 		if err != nil {
 			return fmt.Errorf("attach uprobe to %s+%#x of process %d: %w", file, u.offset, pid, err)
 		}
 		p.uprobes[pid] = append(p.uprobes[pid], l)
 	}
 	return nil
+}
+
+func (p *Probe) attachUprobe(file *link.Executable, pid int, u uprobe) (link.Link, error) {
+	if p.kernel.lacks.multi {
+		attach := file.Uprobe
+		if u.ret {
+			attach = file.Uretprobe
+		}
+		return attach("", u.program, &link.UprobeOptions{Address: u.offset, PID: pid})
+	}
+	attach := file.UprobeMulti
+	if u.ret {
+		attach = file.UretprobeMulti
+	}
+	return attach(nil, u.program, &link.UprobeMultiOptions{Addresses: []uint64{u.offset}, PID: uint32(pid)})
 }
 
 // Release detaches what was attached for a process that has ended or runs another program now.

@@ -1,0 +1,99 @@
+package probe
+
+import (
+	"debug/elf"
+	"os"
+	"reflect"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestUprobes hits one in another thread than the first, whatever way it is attached, and none after Release.
+func TestUprobes(t *testing.T) {
+	for name, lacks := range map[string]lacks{"uprobe_multi": {}, "perf events": {multi: true}} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, lacks)
+			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.AttachGreenlet(os.Getpid(), "/proc/self/exe", offsetOf(t, probed)); err != nil {
+				t.Fatal(err)
+			}
+			inAnotherThread(probed)
+			if !sawGreenlets(t, p) {
+				t.Error("not hit")
+			}
+			if err := p.Release(os.Getpid()); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
+				t.Fatal(err)
+			}
+			inAnotherThread(probed)
+			if sawGreenlets(t, p) {
+				t.Error("hit after it was detached")
+			}
+		})
+	}
+}
+
+// TestUprobesOfOthers leaves alone other processes than the one that a uprobe is attached for.
+func TestUprobesOfOthers(t *testing.T) {
+	p := open(t, lacks{})
+	if err := p.AddPython(os.Getpid(), Python{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AttachGreenlet(os.Getppid(), "/proc/self/exe", offsetOf(t, probed)); err != nil {
+		t.Fatal(err)
+	}
+	inAnotherThread(probed)
+	if sawGreenlets(t, p) {
+		t.Error("hit in a process that it was not attached for")
+	}
+}
+
+//go:noinline
+func probed() int { return os.Getpagesize() }
+
+// inAnotherThread runs function in another thread than the first of this process.
+func inAnotherThread(function func() int) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if unix.Gettid() != os.Getpid() {
+		function()
+		return
+	}
+	done := make(chan int)
+	go func() { done <- function() }()
+	<-done
+}
+
+// sawGreenlets tells whether the program for greenlets has run in this process.
+func sawGreenlets(t *testing.T, p *Probe) bool {
+	t.Helper()
+	var self apmTarget
+	if err := p.objects.Targets.Lookup(uint32(os.Getpid()), &self); err != nil {
+		t.Fatal(err)
+	}
+	return self.Lanes != 0
+}
+
+// offsetOf is where in its file a function of this program begins.
+func offsetOf(t *testing.T, function func() int) uint64 {
+	t.Helper()
+	f, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	address := uint64(reflect.ValueOf(function).Pointer())
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && address >= p.Vaddr && address < p.Vaddr+p.Filesz {
+			return address - p.Vaddr + p.Off
+		}
+	}
+	t.Fatalf("%#x lies in no segment", address)
+	return 0
+}
