@@ -4,6 +4,7 @@
 #include "arch.bpf.h"
 #include "event.h"
 #include "target.bpf.h"
+#include "go.bpf.h"
 #include "python.bpf.h"
 #include "stack.bpf.h"
 #include "lanes.bpf.h"
@@ -18,7 +19,9 @@ const struct stack_event *unused_stack __attribute__((unused));
 const struct code_event *unused_code __attribute__((unused));
 const struct thread_event *unused_thread __attribute__((unused));
 const struct conn_event *unused_conn __attribute__((unused));
+const struct go_event *unused_go __attribute__((unused));
 const struct io_event *unused_io __attribute__((unused));
+const struct go_layout *unused_go_layout __attribute__((unused));
 const enum event_kind *unused_kind __attribute__((unused));
 const enum loss *unused_loss __attribute__((unused));
 const enum io_flag *unused_flag __attribute__((unused));

@@ -27,9 +27,15 @@ enum {
 #define REGS_ARG1(r) BPF_CORE_READ(r, si)
 #define REGS_ARG2(r) BPF_CORE_READ(r, dx)
 #define REGS_ARG3(r) BPF_CORE_READ(r, r10)
+#define REGS_PC(r) BPF_CORE_READ(r, ip)
+#define REGS_SP(r) BPF_CORE_READ(r, sp)
+#define REGS_FP(r) BPF_CORE_READ(r, bp)
 #define UPROBE_ARG0(ctx) ((ctx)->di)
 #define UPROBE_ARG1(ctx) ((ctx)->si)
 #define TLS_BASE(task) BPF_CORE_READ(task, thread.fsbase)
+#define GO_CURRENT(t, task, r) read_user(TLS_BASE(task) + (t)->go.tls_g)
+#define GO_CALLER(r, sp) read_user(sp)
+#define GO_CALLER_AT 8
 
 /* Is it the thread that pthread_self() calls self? Its struct pthread begins at the TLS base. */
 static __always_inline bool is_thread(u64 tls, u64 self)
@@ -67,9 +73,15 @@ enum {
 #define REGS_ARG1(r) BPF_CORE_READ(r, regs[1])
 #define REGS_ARG2(r) BPF_CORE_READ(r, regs[2])
 #define REGS_ARG3(r) BPF_CORE_READ(r, regs[3])
+#define REGS_PC(r) BPF_CORE_READ(r, pc)
+#define REGS_SP(r) BPF_CORE_READ(r, sp)
+#define REGS_FP(r) BPF_CORE_READ(r, regs[29])
 #define UPROBE_ARG0(ctx) ((ctx)->regs[0])
 #define UPROBE_ARG1(ctx) ((ctx)->regs[1])
 #define TLS_BASE(task) BPF_CORE_READ(task, thread.uw.tp_value)
+#define GO_CURRENT(t, task, r) BPF_CORE_READ(r, regs[28])
+#define GO_CALLER(r, sp) BPF_CORE_READ(r, regs[30])
+#define GO_CALLER_AT 0
 
 /*
  * Is it the thread that pthread_self() calls self? Its struct pthread ends at the TLS base. The size is the C

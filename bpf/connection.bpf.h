@@ -5,7 +5,7 @@
 #ifndef APM_CONNECTION_H
 #define APM_CONNECTION_H
 
-#include "target.bpf.h"
+#include "go.bpf.h"
 
 #define AF_UNIX 1
 #define AF_INET 2
@@ -21,7 +21,9 @@ struct conn {
 	u8 answering; /* a final answer was begun */
 	u8 sampled;
 	u8 missed; /* an event could not be sent */
-	u8 pad;
+	u8 framed; /* HTTP/2: the agent tells the ends of its requests */
+	u8 slow;   /* counts among the slow requests */
+	u8 pad[7];
 };
 
 /*
@@ -136,10 +138,27 @@ static __always_inline void end_sampling(u64 connection, u64 request)
 		__sync_fetch_and_add(&gates[slot], -1);
 }
 
+/* Whoever waited for this connection's answer does so no longer. */
+static __always_inline void end_waiting(struct conn *c)
+{
+	if (!c->slow)
+		return;
+	c->slow = 0;
+	slow_count(c->request, -1);
+}
+
+static __always_inline bool is_open(u64 connection, u64 request)
+{
+	struct request_key key = {.connection = connection, .request = request};
+
+	return bpf_map_lookup_elem(&open_requests, &key) != NULL;
+}
+
 static __always_inline void begin_request(struct conn *c, u64 connection, struct target *t, u32 pid, u64 now)
 {
 	if (c->sampled)
 		end_sampling(connection, c->request);
+	end_waiting(c);
 	c->request = now;
 	c->pid = pid;
 	c->kept_in = 0;
@@ -156,6 +175,11 @@ static __always_inline void begin_request(struct conn *c, u64 connection, struct
 		return;
 	}
 	__sync_fetch_and_add(&gates[pid % GATES], 1);
+	if (t->runtime == RUNTIME_GO && !c->framed) {
+		c->slow = 1;
+		slow_count(now, 1);
+		slow_check(pid, now);
+	}
 }
 
 /*

@@ -20,10 +20,13 @@ enum event_kind {
 	EVENT_EXIT,	  /* thread_event: the last thread of a process is gone */
 	EVENT_TASK,	  /* stack_event: creates an asyncio task around the coroutine object */
 	EVENT_STEP, /* stack_event: begins a step of the task around object; frames: its suspended chain */
-	EVENT_GREENLET, /* stack_event: a greenlet leaves the thread */
-	EVENT_THREAD,	/* stack_event: starts the thread in args[0] */
-	EVENT_HANDOFF,	/* stack_event: wakes the thread in args[0], which waited on a futex for work */
-	EVENT_CODE,	/* code_event: what a code object of a later stack says of itself */
+	EVENT_GREENLET,	     /* stack_event: a greenlet leaves the thread */
+	EVENT_THREAD,	     /* stack_event: starts the thread in args[0] */
+	EVENT_HANDOFF,	     /* stack_event: wakes the thread in args[0], which waited on a futex for work */
+	EVENT_CODE,	     /* code_event: what a code object of a later stack says of itself */
+	EVENT_GO_SAMPLE,     /* go_event: the goroutine is on a CPU */
+	EVENT_GO_SWITCH_OUT, /* go_event: a request's goroutine leaves its CPU with its thread */
+	EVENT_SLOW,	     /* thread_event: a request of a Go process has been open for some time */
 };
 
 /* Why something was lost; indexes the losses map. */
@@ -103,6 +106,23 @@ struct stack_event {
 	struct frame frames[FRAMES_MAX]; /* leaf first; EVENT_STEP: root first */
 };
 
+#define PCS_MAX 128
+
+struct go_event {
+	struct event event;
+	u64 goroutine;	/* goid */
+	u64 g;		/* its runtime.g */
+	u64 callers[2]; /* return addresses that a walk by frame pointers leaves out if the leaf has no frame
+			   yet: x86_64: words at the stack pointer; arm64: link register, word at the stack
+			   pointer */
+	u64 args[2];	/* EVENT_GO_SWITCH_OUT: first two arguments of the system call */
+	s32 syscall;	/* -1: not in one */
+	u32 state;	/* EVENT_GO_SWITCH_OUT: task state, 0 when preempted */
+	u32 mode;	/* EVENT_GO_SWITCH_OUT: file type of the descriptor in args[0] (S_IFMT), 0: none */
+	u32 depth;	/* program counters that follow */
+	u64 pcs[PCS_MAX]; /* leaf first; of a deeper stack the root is missing */
+};
+
 struct thread_event {
 	struct event event;
 	u32 peer;
@@ -137,11 +157,13 @@ struct io_event {
 	u64 connection; /* address of the struct sock */
 	u64 request;	/* time of the read that began it: names it together with connection */
 	u64 lost;	/* stack events of this process that were lost, so far */
-	s64 length;	/* bytes that passed, -errno of a failed write */
-	u32 flags;	/* enum io_flag */
-	u32 head;	/* bytes kept from the beginning … */
-	u32 tail;	/* … and from the end, which follow them in data */
-	u32 pad;
+	u64 goroutine;	/* goid and runtime.g of who reads or writes; 0: not Go */
+	u64 g;
+	s64 length;	      /* bytes that passed, -errno of a failed write */
+	u32 flags;	      /* enum io_flag */
+	u32 head;	      /* bytes kept from the beginning … */
+	u32 tail;	      /* … and from the end, which follow them in data */
+	u32 ran;	      /* g.trackingSeq: one more each time the goroutine leaves running, modulo 256 */
 	u8 data[2 * IO_HEAD]; /* IO_HEAD + IO_TAIL are used; the rest spares the verifier a proof */
 };
 

@@ -97,6 +97,13 @@ static __always_inline bool may_begin_request(struct buffers *b)
 	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f);
 }
 
+/* HTTP/2 begins with "PRI * HTTP/2.0" (RFC 9113, 3.4). */
+static __always_inline bool is_preface(struct buffers *b)
+{
+	return (u32)read_user(b->count ? read_user(b->base) : b->base) ==
+	       ('P' | 'R' << 8 | 'I' << 16 | ' ' << 24);
+}
+
 static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn *c, struct target *t)
 {
 	struct io *io = get_io();
@@ -110,12 +117,26 @@ static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn
 	e->connection = connection;
 	e->request = c->request;
 	e->lost = t ? t->lost : 0;
+	e->goroutine = 0;
+	e->g = 0;
+	e->ran = 0;
 	e->length = 0;
 	e->flags = (c->sampled ? IO_SAMPLED : 0) | (c->missed ? IO_MISSED : 0);
 	e->head = 0;
 	e->tail = 0;
-	e->pad = 0;
 	return io;
+}
+
+/* Adds the goroutine that reads or writes. */
+static __always_inline void add_goroutine(struct io_event *e, struct target *t)
+{
+	u64 g = GO_CURRENT(t, (struct task_struct *)bpf_get_current_task(), user_regs());
+	u8 ran = 0;
+
+	e->g = g;
+	e->goroutine = read_user(g + t->go.g_goid);
+	bpf_probe_read_user(&ran, sizeof(ran), (void *)(g + t->go.g_tracking_seq));
+	e->ran = ran;
 }
 
 /* Sends the event. Returns nonzero if it was lost, which is counted under cause. */
@@ -222,7 +243,7 @@ static __always_inline void send_received(struct io *io, struct conn *c, struct 
 		u64 part = length;
 
 		io->event.head = 0;
-		if (c->kept_in < HEAD_SEGMENTS * IO_HEAD && address) {
+		if ((c->framed || c->kept_in < HEAD_SEGMENTS * IO_HEAD) && address) {
 			io->base = address;
 			io->length = length;
 			io_keep(IO_HEAD);
@@ -266,6 +287,7 @@ static __always_inline struct conn *open_connection(struct sock *sk, u64 connect
 
 	if (!is_server_side(sk) || !may_begin_request(b))
 		return NULL;
+	fresh.framed = is_preface(b);
 	if (bpf_map_update_elem(&conns, &connection, &fresh, BPF_ANY)) {
 		count_loss(LOSS_CONNS);
 		return NULL;
@@ -287,14 +309,15 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 	if (b.peeked)
 		return;
 	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
+	bool fresh = !c;
 
-	if (!c)
+	if (fresh)
 		c = open_connection(sk, connection, &b);
 	if (!c)
 		return;
 	u32 begins = 0;
 
-	if (c->answering && may_begin_request(&b)) {
+	if (c->framed ? !is_open(connection, c->request) : c->answering && may_begin_request(&b)) {
 		begin_request(c, connection, t, pid, bpf_ktime_get_ns());
 		begins = IO_BEGINS;
 	}
@@ -305,6 +328,11 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 	io->event.flags |= begins;
 	if (begins)
 		io->event.event.time = c->request;
+	if (t->runtime == RUNTIME_GO) {
+		add_goroutine(&io->event, t);
+		if (fresh)
+			go_serves(pid, io->event.goroutine);
+	}
 	send_received(io, c, &b, length);
 }
 
@@ -317,7 +345,7 @@ static __always_inline bool is_interim(struct io_event *e)
 /* Keeps the beginning and the end of what was written. */
 static __always_inline void keep_sent(struct io *io, struct conn *c, struct buffers *b, u64 length)
 {
-	u32 limit = c->kept_out < ANSWER_KEPT ? IO_HEAD : LATER_HEAD;
+	u32 limit = c->framed || c->kept_out < ANSWER_KEPT ? IO_HEAD : LATER_HEAD;
 
 	io->base = b->base;
 	io->count = b->count;
@@ -365,8 +393,11 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 
 		keep_sent(io, c, &b, length);
 	}
+	if (t && t->runtime == RUNTIME_GO)
+		add_goroutine(e, t);
 	if (!c->answering && !is_interim(e)) {
 		c->answering = 1;
+		end_waiting(c);
 		if (c->sampled && t && t->runtime == RUNTIME_PYTHON &&
 		    (t->lanes || e->event.time - c->request > STACK_AFTER_NS))
 			send_writer(t, connection, e->event.time);
@@ -443,6 +474,7 @@ static __always_inline void closed(struct sock *sk, u32 flags, bool gone)
 	}
 	if (gone) {
 		end_sampling(connection, c->request);
+		end_waiting(c);
 		bpf_map_delete_elem(&conns, &connection);
 	}
 }

@@ -6,6 +6,7 @@
 #ifndef APM_STACK_H
 #define APM_STACK_H
 
+#include "go.bpf.h"
 #include "python.bpf.h"
 #include <bpf/bpf_tracing.h>
 
@@ -62,7 +63,14 @@ int sample(void *ctx)
 		return 0;
 	struct target *t = find_target(pid);
 
-	if (!t || t->runtime != RUNTIME_PYTHON)
+	if (!t)
+		return 0;
+	if (t->runtime == RUNTIME_GO) {
+		go_sample(t, pid, id);
+		slow_check(pid, bpf_ktime_get_ns());
+		return 0;
+	}
+	if (t->runtime != RUNTIME_PYTHON)
 		return 0;
 	struct walk *w = begin_stack(SCRATCH_SAMPLE, EVENT_SAMPLE, pid, id);
 
@@ -96,11 +104,44 @@ static __always_inline u32 task_state(struct task_struct *task)
 	return BPF_CORE_READ(task, __state);
 }
 
+/* A goroutine in a system call that waits, or preempted, stays with its thread. */
+static __always_inline void go_switched_out(struct target *t, struct task_struct *task, u32 pid,
+					    bool preempted)
+{
+	struct pt_regs *regs = user_regs();
+	struct go_walk *w = go_switch_out(t, task, pid, regs);
+
+	if (!w)
+		return;
+	w->event.state = preempted ? 0 : task_state(task);
+	w->event.syscall = REGS_SYSCALL(regs);
+	if (w->event.syscall >= 0 && w->event.state) {
+		w->event.args[0] = REGS_ARG0(regs);
+		w->event.args[1] = REGS_ARG1(regs);
+		w->event.mode = file_type(file_of(task, w->event.args[0]));
+	}
+	send_go(w, t, regs, SCRATCH_SWITCH);
+}
+
+/* Is a thread's return to a CPU worth telling: was its leaving told? */
+static __always_inline bool left_cpu(u32 pid, u64 thread)
+{
+	struct target *t = find_target(pid);
+
+	return t && (t->runtime != RUNTIME_GO || !bpf_map_delete_elem(&go_off_cpu, &thread));
+}
+
 static __always_inline void switch_out(struct task_struct *task, u32 pid, bool preempted)
 {
 	struct target *t = find_target(pid);
 
-	if (!t || t->runtime != RUNTIME_PYTHON)
+	if (!t)
+		return;
+	if (t->runtime == RUNTIME_GO) {
+		go_switched_out(t, task, pid, preempted);
+		return;
+	}
+	if (t->runtime != RUNTIME_PYTHON)
 		return;
 	struct walk *w = begin_stack(SCRATCH_SWITCH, EVENT_SWITCH_OUT, pid, BPF_CORE_READ(task, pid));
 
@@ -125,7 +166,7 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_s
 
 	if (gate_open(prev_pid))
 		switch_out(prev, prev_pid, preempt);
-	if (gate_open(next_pid) && find_target(next_pid))
+	if (gate_open(next_pid) && left_cpu(next_pid, GIVEN(next, pid)))
 		send_thread_event(EVENT_SWITCH_IN, next_pid, GIVEN(next, pid), 0, BPF_RB_NO_WAKEUP);
 	return 0;
 }
@@ -164,7 +205,7 @@ int BPF_PROG(sched_waking, struct task_struct *task)
 		return 0;
 	struct target *t = find_target(pid);
 
-	if (!t)
+	if (!t || (t->runtime == RUNTIME_GO && !go_is_off_cpu(GIVEN(task, pid))))
 		return 0;
 	hands_over(t, task, pid);
 	send_thread_event(EVENT_WAKE, pid, GIVEN(task, pid), bpf_get_current_pid_tgid(), BPF_RB_NO_WAKEUP);

@@ -71,6 +71,19 @@ struct py_types {
 	u64 cell;
 };
 
+/* Offsets of one Go version; see internal/goroutine for their source. */
+struct go_layout {
+	s64 tls_g; /* x86_64: from the TLS base to the pointer to the current runtime.g */
+	u32 g_m;
+	u32 g_sched_sp;
+	u32 g_sched_pc;
+	u32 g_sched_bp;
+	u32 g_goid;
+	u32 g_tracking_seq;
+	u32 m_curg;
+	u32 pad;
+};
+
 /* Which kinds of lanes a target was seen to have besides threads. */
 enum lanes {
 	LANES_TASKS = 1 << 0,
@@ -93,6 +106,7 @@ enum scratch_slot {
 enum runtime {
 	RUNTIME_NONE, /* between exec and recognition by the agent */
 	RUNTIME_PYTHON,
+	RUNTIME_GO,
 };
 
 struct target {
@@ -100,6 +114,7 @@ struct target {
 	u64 py_runtime_end;
 	struct py_layout py;
 	struct py_types py_types;
+	struct go_layout go;
 	u32 lanes; /* enum lanes */
 	u32 life;  /* number of the address space; 0: code objects go unseen, so each is told every time */
 	u32 runtime;

@@ -58,7 +58,9 @@ type apmConn struct {
 	Answering uint8
 	Sampled   uint8
 	Missed    uint8
-	Pad       uint8
+	Framed    uint8
+	Slow      uint8
+	Pad       [7]uint8
 }
 
 type apmConnEvent struct {
@@ -93,24 +95,27 @@ type apmEvent struct {
 type apmEventKind uint32
 
 const (
-	apmEventKindEVENT_SAMPLE     apmEventKind = 1
-	apmEventKindEVENT_SWITCH_OUT apmEventKind = 2
-	apmEventKindEVENT_SWITCH_IN  apmEventKind = 3
-	apmEventKindEVENT_WAKE       apmEventKind = 4
-	apmEventKindEVENT_WRITE      apmEventKind = 5
-	apmEventKindEVENT_OPEN       apmEventKind = 6
-	apmEventKindEVENT_RECV       apmEventKind = 7
-	apmEventKindEVENT_SEND       apmEventKind = 8
-	apmEventKindEVENT_CLOSE      apmEventKind = 9
-	apmEventKindEVENT_FORK       apmEventKind = 10
-	apmEventKindEVENT_EXEC       apmEventKind = 11
-	apmEventKindEVENT_EXIT       apmEventKind = 12
-	apmEventKindEVENT_TASK       apmEventKind = 13
-	apmEventKindEVENT_STEP       apmEventKind = 14
-	apmEventKindEVENT_GREENLET   apmEventKind = 15
-	apmEventKindEVENT_THREAD     apmEventKind = 16
-	apmEventKindEVENT_HANDOFF    apmEventKind = 17
-	apmEventKindEVENT_CODE       apmEventKind = 18
+	apmEventKindEVENT_SAMPLE        apmEventKind = 1
+	apmEventKindEVENT_SWITCH_OUT    apmEventKind = 2
+	apmEventKindEVENT_SWITCH_IN     apmEventKind = 3
+	apmEventKindEVENT_WAKE          apmEventKind = 4
+	apmEventKindEVENT_WRITE         apmEventKind = 5
+	apmEventKindEVENT_OPEN          apmEventKind = 6
+	apmEventKindEVENT_RECV          apmEventKind = 7
+	apmEventKindEVENT_SEND          apmEventKind = 8
+	apmEventKindEVENT_CLOSE         apmEventKind = 9
+	apmEventKindEVENT_FORK          apmEventKind = 10
+	apmEventKindEVENT_EXEC          apmEventKind = 11
+	apmEventKindEVENT_EXIT          apmEventKind = 12
+	apmEventKindEVENT_TASK          apmEventKind = 13
+	apmEventKindEVENT_STEP          apmEventKind = 14
+	apmEventKindEVENT_GREENLET      apmEventKind = 15
+	apmEventKindEVENT_THREAD        apmEventKind = 16
+	apmEventKindEVENT_HANDOFF       apmEventKind = 17
+	apmEventKindEVENT_CODE          apmEventKind = 18
+	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 19
+	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 20
+	apmEventKindEVENT_SLOW          apmEventKind = 21
 )
 
 type apmFrame struct {
@@ -118,6 +123,49 @@ type apmFrame struct {
 	Address uint64
 	Code    uint64
 	Instr   uint64
+}
+
+type apmGoEvent struct {
+	_         structs.HostLayout
+	Event     apmEvent
+	Goroutine uint64
+	G         uint64
+	Callers   [2]uint64
+	Args      [2]uint64
+	Syscall   int32
+	State     uint32
+	Mode      uint32
+	Depth     uint32
+	Pcs       [128]uint64
+}
+
+type apmGoLayout struct {
+	_             structs.HostLayout
+	TlsG          int64
+	G_m           uint32
+	G_schedSp     uint32
+	G_schedPc     uint32
+	G_schedBp     uint32
+	G_goid        uint32
+	G_trackingSeq uint32
+	M_curg        uint32
+	Pad           uint32
+}
+
+type apmGoWalk struct {
+	_      structs.HostLayout
+	Fp     uint64
+	System uint64
+	Sp     uint64
+	Pc     uint64
+	Event  apmGoEvent
+}
+
+type apmGoroutineKey struct {
+	_         structs.HostLayout
+	Goroutine uint64
+	Pid       uint32
+	Pad       uint32
 }
 
 type apmIo struct {
@@ -136,11 +184,13 @@ type apmIoEvent struct {
 	Connection uint64
 	Request    uint64
 	Lost       uint64
+	Goroutine  uint64
+	G          uint64
 	Length     int64
 	Flags      uint32
 	Head       uint32
 	Tail       uint32
-	Pad        uint32
+	Ran        uint32
 	Data       [8192]uint8
 }
 
@@ -236,7 +286,14 @@ type apmRuntime uint32
 const (
 	apmRuntimeRUNTIME_NONE   apmRuntime = 0
 	apmRuntimeRUNTIME_PYTHON apmRuntime = 1
+	apmRuntimeRUNTIME_GO     apmRuntime = 2
 )
+
+type apmSlowRequests struct {
+	_     structs.HostLayout
+	Open  uint32
+	Begun [64]uint32
+}
 
 type apmStackEvent struct {
 	_       structs.HostLayout
@@ -269,6 +326,7 @@ type apmTarget struct {
 	Py           apmPyLayout
 	_            [4]byte
 	PyTypes      apmPyTypes
+	Go           apmGoLayout
 	Lanes        uint32
 	Life         uint32
 	Runtime      uint32
@@ -327,6 +385,9 @@ const (
 	apmMapCodeScratch       = "code_scratch"
 	apmMapConns             = "conns"
 	apmMapEvents            = "events"
+	apmMapGoOffCpu          = "go_off_cpu"
+	apmMapGoScratch         = "go_scratch"
+	apmMapGoServing         = "go_serving"
 	apmMapIoScratch         = "io_scratch"
 	apmMapListeners         = "listeners"
 	apmMapLosses            = "losses"
@@ -358,11 +419,15 @@ const (
 	apmVarCodeSlots         = "code_slots"
 	apmVarGates             = "gates"
 	apmVarKernelStack       = "kernel_stack"
+	apmVarReadsGoroutines   = "reads_goroutines"
+	apmVarSlow              = "slow"
 	apmVarTyped             = "typed"
 	apmVarUnusedAwait       = "unused_await"
 	apmVarUnusedCode        = "unused_code"
 	apmVarUnusedConn        = "unused_conn"
 	apmVarUnusedFlag        = "unused_flag"
+	apmVarUnusedGo          = "unused_go"
+	apmVarUnusedGoLayout    = "unused_go_layout"
 	apmVarUnusedIo          = "unused_io"
 	apmVarUnusedKind        = "unused_kind"
 	apmVarUnusedLoss        = "unused_loss"
@@ -443,6 +508,9 @@ type apmMapSpecs struct {
 	CodeScratch   *ebpf.MapSpec `ebpf:"code_scratch"`
 	Conns         *ebpf.MapSpec `ebpf:"conns"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
+	GoOffCpu      *ebpf.MapSpec `ebpf:"go_off_cpu"`
+	GoScratch     *ebpf.MapSpec `ebpf:"go_scratch"`
+	GoServing     *ebpf.MapSpec `ebpf:"go_serving"`
 	IoScratch     *ebpf.MapSpec `ebpf:"io_scratch"`
 	Listeners     *ebpf.MapSpec `ebpf:"listeners"`
 	Losses        *ebpf.MapSpec `ebpf:"losses"`
@@ -459,21 +527,25 @@ type apmMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmVariableSpecs struct {
-	CodeSlots     *ebpf.VariableSpec `ebpf:"code_slots"`
-	Gates         *ebpf.VariableSpec `ebpf:"gates"`
-	KernelStack   *ebpf.VariableSpec `ebpf:"kernel_stack"`
-	Typed         *ebpf.VariableSpec `ebpf:"typed"`
-	UnusedAwait   *ebpf.VariableSpec `ebpf:"unused_await"`
-	UnusedCode    *ebpf.VariableSpec `ebpf:"unused_code"`
-	UnusedConn    *ebpf.VariableSpec `ebpf:"unused_conn"`
-	UnusedFlag    *ebpf.VariableSpec `ebpf:"unused_flag"`
-	UnusedIo      *ebpf.VariableSpec `ebpf:"unused_io"`
-	UnusedKind    *ebpf.VariableSpec `ebpf:"unused_kind"`
-	UnusedLoss    *ebpf.VariableSpec `ebpf:"unused_loss"`
-	UnusedRuntime *ebpf.VariableSpec `ebpf:"unused_runtime"`
-	UnusedStack   *ebpf.VariableSpec `ebpf:"unused_stack"`
-	UnusedStatus  *ebpf.VariableSpec `ebpf:"unused_status"`
-	UnusedThread  *ebpf.VariableSpec `ebpf:"unused_thread"`
+	CodeSlots       *ebpf.VariableSpec `ebpf:"code_slots"`
+	Gates           *ebpf.VariableSpec `ebpf:"gates"`
+	KernelStack     *ebpf.VariableSpec `ebpf:"kernel_stack"`
+	ReadsGoroutines *ebpf.VariableSpec `ebpf:"reads_goroutines"`
+	Slow            *ebpf.VariableSpec `ebpf:"slow"`
+	Typed           *ebpf.VariableSpec `ebpf:"typed"`
+	UnusedAwait     *ebpf.VariableSpec `ebpf:"unused_await"`
+	UnusedCode      *ebpf.VariableSpec `ebpf:"unused_code"`
+	UnusedConn      *ebpf.VariableSpec `ebpf:"unused_conn"`
+	UnusedFlag      *ebpf.VariableSpec `ebpf:"unused_flag"`
+	UnusedGo        *ebpf.VariableSpec `ebpf:"unused_go"`
+	UnusedGoLayout  *ebpf.VariableSpec `ebpf:"unused_go_layout"`
+	UnusedIo        *ebpf.VariableSpec `ebpf:"unused_io"`
+	UnusedKind      *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedLoss      *ebpf.VariableSpec `ebpf:"unused_loss"`
+	UnusedRuntime   *ebpf.VariableSpec `ebpf:"unused_runtime"`
+	UnusedStack     *ebpf.VariableSpec `ebpf:"unused_stack"`
+	UnusedStatus    *ebpf.VariableSpec `ebpf:"unused_status"`
+	UnusedThread    *ebpf.VariableSpec `ebpf:"unused_thread"`
 }
 
 // apmObjects contains all objects after they have been loaded into the kernel.
@@ -501,6 +573,9 @@ type apmMaps struct {
 	CodeScratch   *ebpf.Map `ebpf:"code_scratch"`
 	Conns         *ebpf.Map `ebpf:"conns"`
 	Events        *ebpf.Map `ebpf:"events"`
+	GoOffCpu      *ebpf.Map `ebpf:"go_off_cpu"`
+	GoScratch     *ebpf.Map `ebpf:"go_scratch"`
+	GoServing     *ebpf.Map `ebpf:"go_serving"`
 	IoScratch     *ebpf.Map `ebpf:"io_scratch"`
 	Listeners     *ebpf.Map `ebpf:"listeners"`
 	Losses        *ebpf.Map `ebpf:"losses"`
@@ -520,6 +595,9 @@ func (m *apmMaps) Close() error {
 		m.CodeScratch,
 		m.Conns,
 		m.Events,
+		m.GoOffCpu,
+		m.GoScratch,
+		m.GoServing,
 		m.IoScratch,
 		m.Listeners,
 		m.Losses,
@@ -537,21 +615,25 @@ func (m *apmMaps) Close() error {
 //
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmVariables struct {
-	CodeSlots     *ebpf.Variable `ebpf:"code_slots"`
-	Gates         *ebpf.Variable `ebpf:"gates"`
-	KernelStack   *ebpf.Variable `ebpf:"kernel_stack"`
-	Typed         *ebpf.Variable `ebpf:"typed"`
-	UnusedAwait   *ebpf.Variable `ebpf:"unused_await"`
-	UnusedCode    *ebpf.Variable `ebpf:"unused_code"`
-	UnusedConn    *ebpf.Variable `ebpf:"unused_conn"`
-	UnusedFlag    *ebpf.Variable `ebpf:"unused_flag"`
-	UnusedIo      *ebpf.Variable `ebpf:"unused_io"`
-	UnusedKind    *ebpf.Variable `ebpf:"unused_kind"`
-	UnusedLoss    *ebpf.Variable `ebpf:"unused_loss"`
-	UnusedRuntime *ebpf.Variable `ebpf:"unused_runtime"`
-	UnusedStack   *ebpf.Variable `ebpf:"unused_stack"`
-	UnusedStatus  *ebpf.Variable `ebpf:"unused_status"`
-	UnusedThread  *ebpf.Variable `ebpf:"unused_thread"`
+	CodeSlots       *ebpf.Variable `ebpf:"code_slots"`
+	Gates           *ebpf.Variable `ebpf:"gates"`
+	KernelStack     *ebpf.Variable `ebpf:"kernel_stack"`
+	ReadsGoroutines *ebpf.Variable `ebpf:"reads_goroutines"`
+	Slow            *ebpf.Variable `ebpf:"slow"`
+	Typed           *ebpf.Variable `ebpf:"typed"`
+	UnusedAwait     *ebpf.Variable `ebpf:"unused_await"`
+	UnusedCode      *ebpf.Variable `ebpf:"unused_code"`
+	UnusedConn      *ebpf.Variable `ebpf:"unused_conn"`
+	UnusedFlag      *ebpf.Variable `ebpf:"unused_flag"`
+	UnusedGo        *ebpf.Variable `ebpf:"unused_go"`
+	UnusedGoLayout  *ebpf.Variable `ebpf:"unused_go_layout"`
+	UnusedIo        *ebpf.Variable `ebpf:"unused_io"`
+	UnusedKind      *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedLoss      *ebpf.Variable `ebpf:"unused_loss"`
+	UnusedRuntime   *ebpf.Variable `ebpf:"unused_runtime"`
+	UnusedStack     *ebpf.Variable `ebpf:"unused_stack"`
+	UnusedStatus    *ebpf.Variable `ebpf:"unused_status"`
+	UnusedThread    *ebpf.Variable `ebpf:"unused_thread"`
 }
 
 // apmPrograms contains all programs after they have been loaded into the kernel.

@@ -25,6 +25,10 @@ const (
 	KindThread    = Kind(apmEventKindEVENT_THREAD)   // Stack: starts the thread in Args[0]
 	KindHandoff   = Kind(apmEventKindEVENT_HANDOFF)  // Stack: wakes the thread in Args[0], which waited on a futex
 	KindCode      = Kind(apmEventKindEVENT_CODE)     // Code: what a code object of a later stack says of itself
+
+	KindGoSample    = Kind(apmEventKindEVENT_GO_SAMPLE)     // Go: a goroutine is on a CPU
+	KindGoSwitchOut = Kind(apmEventKindEVENT_GO_SWITCH_OUT) // Go: a goroutine that serves requests leaves its CPU with its thread
+	KindSlow        = Kind(apmEventKindEVENT_SLOW)          // a request of a Go process has been open for 1 to 2 ms
 )
 
 // Flags of an IO event, from bpf/event.h.
@@ -63,9 +67,10 @@ func Instr(f *Frame) uint64 { return f.Instr & (1<<56 - 1) }
 // that had the address before.
 func Address(code uint64) uint64 { return code & (1<<48 - 1) }
 
-// StackEvent, ThreadEvent, CodeEvent, ConnEvent and IOEvent are what the kernel programs write.
+// StackEvent, GoEvent, ThreadEvent, CodeEvent, ConnEvent and IOEvent are what the kernel programs write.
 type (
 	StackEvent  = apmStackEvent
+	GoEvent     = apmGoEvent
 	ThreadEvent = apmThreadEvent
 	CodeEvent   = apmCodeEvent
 	Text        = apmText // a str object
@@ -97,6 +102,8 @@ func (e *Event) minSize() int {
 	switch e.Kind {
 	case KindSample, KindSwitchOut, KindWrite, KindTask, KindStep, KindGreenlet, KindThread, KindHandoff:
 		return int(unsafe.Offsetof(StackEvent{}.Frames))
+	case KindGoSample, KindGoSwitchOut:
+		return int(unsafe.Offsetof(GoEvent{}.Pcs))
 	case KindCode:
 		return int(unsafe.Sizeof(CodeEvent{}))
 	case KindOpen:
@@ -115,6 +122,16 @@ func (e *Event) begins() bool {
 
 // Stack is the view of a Sample, SwitchOut or Write.
 func (e *Event) Stack() *StackEvent { return (*StackEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// Go is the view of a GoSample or GoSwitchOut.
+func (e *Event) Go() *GoEvent { return (*GoEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// PCs are the program counters of a GoSample or GoSwitchOut, leaf first.
+func (e *Event) PCs() []uint64 {
+	g := e.Go()
+	kept := (len(e.raw) - int(unsafe.Offsetof(g.Pcs))) / int(unsafe.Sizeof(g.Pcs[0]))
+	return g.Pcs[:min(int(g.Depth), kept)]
+}
 
 // Thread is the view of the events about threads and processes.
 func (e *Event) Thread() *ThreadEvent { return (*ThreadEvent)(unsafe.Pointer(&e.raw[0])) }

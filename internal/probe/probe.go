@@ -117,6 +117,9 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.AgentIdle = c.DetachMap("agent_idle")
 	p.objects.Conns = c.DetachMap("conns")
 	p.objects.ClockReadings = c.DetachMap("clock_readings")
+	p.objects.GoServing = c.DetachMap("go_serving")
+	p.objects.Slow = c.Variables["slow"]
+	p.objects.ReadsGoroutines = c.Variables["reads_goroutines"]
 	p.objects.Sample = c.DetachProgram("sample")
 	p.objects.EndRequest = c.DetachProgram("end_request")
 	p.objects.ReadClock = c.DetachProgram("read_clock")
@@ -180,13 +183,10 @@ func (p *Probe) Align() error {
 // Idle tells that sampling is off.
 func (p *Probe) Idle() bool { return p.idle }
 
-// Poll hands the events that have arrived to handle, in order of time, the latest 10 ms excepted. With
-// sampling off it waits for the first one until wait is over; with sampling on it does not wait. It tells
-// whether a sampled request has begun, be it among the latest.
+// Poll waits until wait is over or the kernel programs have something urgent to tell: with sampling off a request
+// that begins, with sampling on one of Go that is slow. It hands the events that have arrived to handle, in order of
+// time, the latest 10 ms excepted, and tells whether a sampled request has begun, be it among the latest.
 func (p *Probe) Poll(wait time.Duration, handle func(*Event)) (begun bool, err error) {
-	if !p.idle {
-		wait = 0
-	}
 	p.reader.begun = false
 	err = p.reader.poll(wait, false, handle)
 	return p.reader.begun, err

@@ -46,7 +46,6 @@ func (p *Probe) AddPython(pid int, py Python) error {
 		PyRuntime:    py.Runtime,
 		PyRuntimeEnd: py.RuntimeEnd,
 		Runtime:      uint32(apmRuntimeRUNTIME_PYTHON),
-		SampleEvery:  max(p.config.SampleEvery, 1),
 		Py:           py.Layout,
 		PyTypes:      py.Types,
 	}
@@ -54,6 +53,20 @@ func (p *Probe) AddPython(pid int, py Python) error {
 		p.lives++
 		t.Life = p.lives
 	}
+	return p.add(pid, t)
+}
+
+// GoLayout is what the kernel programs need to find the goroutine on a thread of one Go version: offsets in bytes.
+type GoLayout = apmGoLayout
+
+// AddGo makes a Go process a target. Its children become targets by themselves.
+func (p *Probe) AddGo(pid int, layout GoLayout) error {
+	return p.add(pid, apmTarget{Runtime: uint32(apmRuntimeRUNTIME_GO), Go: layout})
+}
+
+// add makes a process a target that samples as it is configured to.
+func (p *Probe) add(pid int, t apmTarget) error {
+	t.SampleEvery = max(p.config.SampleEvery, 1)
 	if err := p.addListeners(pid); err != nil {
 		return err
 	}

@@ -1,0 +1,231 @@
+/*
+ * The call stack of a goroutine by frame pointers, walked in the context of the thread that runs it. Program
+ * counters only: names, and the callers that have no frame yet, are told by internal/symbol. 5.10.
+ */
+#ifndef APM_GO_H
+#define APM_GO_H
+
+#include "target.bpf.h"
+
+#define PCS_A_CALL 16
+
+struct go_walk {
+	u64 fp;	    /* frame pointer to look at next */
+	u64 system; /* the thread is on a system stack: the goroutine stands where it left for it */
+	u64 sp;
+	u64 pc;
+	struct go_event event;
+};
+
+/* One for each context that can interrupt another, as with Python's walks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SCRATCH_SLOTS);
+	__type(key, u32);
+	__type(value, struct go_walk);
+} go_scratch SEC(".maps");
+
+struct goroutine_key {
+	u64 goroutine;
+	u32 pid;
+	u32 pad;
+};
+
+/* Goroutines that serve requests: when one of them leaves its CPU, that is told. LRU, since they end unseen
+ * here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct goroutine_key);
+	__type(value, u8);
+} go_serving SEC(".maps");
+
+/* Threads that left their CPU with one of those. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u64);
+	__type(value, u8);
+} go_off_cpu SEC(".maps");
+
+struct goroutine {
+	u64 g; /* 0: none is on the thread */
+	u64 id;
+	u64 system; /* the thread is on a system stack for it, or for itself */
+};
+
+/* What the thread's runtime.g says it is; on a system or signal stack its m says which goroutine it is there
+ * for. */
+static __always_inline struct goroutine find_goroutine(struct target *t, struct task_struct *task,
+						       struct pt_regs *regs)
+{
+	struct goroutine r = {.g = GO_CURRENT(t, task, regs)};
+	u64 m = r.g ? read_user(r.g + t->go.g_m) : 0;
+	u64 current = m ? read_user(m + t->go.m_curg) : 0;
+
+	r.system = current != r.g;
+	r.g = current;
+	if (r.g)
+		r.id = read_user(r.g + t->go.g_goid);
+	return r;
+}
+
+/* Copies the next PCS_A_CALL return addresses. Returns nonzero while there are more. */
+__noinline int go_walk_some(u32 slot)
+{
+	struct go_walk *w = bpf_map_lookup_elem(&go_scratch, &slot);
+
+	if (!w)
+		return 0;
+	for (int i = 0; i < PCS_A_CALL; i++) {
+		u64 frame[2]; /* the caller's frame pointer, the return address */
+		u32 at = w->event.depth;
+
+		FORGET(at);
+		if (!w->fp || at >= PCS_MAX || bpf_probe_read_user(frame, sizeof(frame), (void *)w->fp) ||
+		    !frame[1])
+			return 0;
+		w->event.pcs[at] = frame[1];
+		w->event.depth = at + 1;
+		if (frame[0] <= w->fp) /* stacks grow down */
+			return 0;
+		w->fp = frame[0];
+	}
+	return 1;
+}
+
+static __always_inline struct go_walk *begin_go(u32 slot, u32 kind, u32 pid, u32 tid, struct goroutine *r)
+{
+	struct go_walk *w = bpf_map_lookup_elem(&go_scratch, &slot);
+
+	if (!w)
+		return NULL;
+	stamp(&w->event.event, kind, pid, tid);
+	w->event.goroutine = r->id;
+	w->event.g = r->g;
+	w->system = r->system;
+	w->event.args[0] = 0;
+	w->event.args[1] = 0;
+	w->event.syscall = -1;
+	w->event.state = 0;
+	w->event.mode = 0;
+	return w;
+}
+
+/* Walks the goroutine's stack and sends the event. */
+static __always_inline void send_go(struct go_walk *w, struct target *t, struct pt_regs *regs, u32 slot)
+{
+	u64 g = w->event.g, sp;
+
+	if (w->system) {
+		w->event.pcs[0] = read_user(g + t->go.g_sched_pc);
+		w->fp = read_user(g + t->go.g_sched_bp);
+		sp = read_user(g + t->go.g_sched_sp);
+		w->event.callers[0] = read_user(sp);
+	} else {
+		w->event.pcs[0] = REGS_PC(regs);
+		w->fp = REGS_FP(regs);
+		sp = REGS_SP(regs);
+		w->event.callers[0] = GO_CALLER(regs, sp);
+	}
+	w->event.callers[1] = read_user(sp + GO_CALLER_AT);
+	w->event.depth = 1;
+	for (int i = 0; i < PCS_MAX / PCS_A_CALL; i++)
+		if (!go_walk_some(slot))
+			break;
+	u32 depth = w->event.depth;
+
+	if (depth > PCS_MAX)
+		depth = PCS_MAX;
+	u64 size = __builtin_offsetof(struct go_event, pcs) + depth * sizeof(u64);
+
+	if (size > sizeof(w->event))
+		return;
+	if (bpf_ringbuf_output(&events, &w->event, size, BPF_RB_NO_WAKEUP)) {
+		count_loss(LOSS_RING_STACK);
+		__sync_fetch_and_add(&t->lost, 1);
+	}
+}
+
+static __always_inline void go_sample(struct target *t, u32 pid, u32 tid)
+{
+	struct pt_regs *regs = user_regs();
+	struct goroutine r = find_goroutine(t, (struct task_struct *)bpf_get_current_task(), regs);
+
+	if (!r.id)
+		return; /* the scheduler, or a thread of its own */
+	struct go_walk *w = begin_go(SCRATCH_SAMPLE, EVENT_GO_SAMPLE, pid, tid, &r);
+
+	if (w)
+		send_go(w, t, regs, SCRATCH_SAMPLE);
+}
+
+/* Does a goroutine that serves requests go with the thread? Begins the event that tells so. */
+static __always_inline struct go_walk *go_switch_out(struct target *t, struct task_struct *task, u32 pid,
+						     struct pt_regs *regs)
+{
+	struct goroutine r = find_goroutine(t, task, regs);
+	struct goroutine_key key = {.goroutine = r.id, .pid = pid};
+	u64 thread = BPF_CORE_READ(task, pid);
+	u8 yes = 1;
+
+	if (!r.id || !bpf_map_lookup_elem(&go_serving, &key))
+		return NULL;
+	bpf_map_update_elem(&go_off_cpu, &thread, &yes, BPF_ANY);
+	return begin_go(SCRATCH_SWITCH, EVENT_GO_SWITCH_OUT, pid, thread, &r);
+}
+
+static __always_inline void go_serves(u32 pid, u64 goroutine)
+{
+	struct goroutine_key key = {.goroutine = goroutine, .pid = pid};
+	u8 yes = 1;
+
+	bpf_map_update_elem(&go_serving, &key, &yes, BPF_ANY);
+}
+
+/* Did the thread leave its CPU with a goroutine that serves requests? */
+static __always_inline bool go_is_off_cpu(u64 thread)
+{
+	return bpf_map_lookup_elem(&go_off_cpu, &thread) != NULL;
+}
+
+#define SLOW_SHIFT 20 /* a generation of requests lasts 2^20 ns, about 1 ms */
+#define SLOW_GENERATIONS 64
+
+/*
+ * How many sampled requests of Go processes wait for their answer, and when they began: parked goroutines are
+ * read from outside, by the agent, and only while one of these is slow. The agent sets it to zero while none
+ * is open, so that a count that went astray does not stay.
+ */
+struct slow_requests {
+	u32 open;
+	u32 begun[SLOW_GENERATIONS];
+};
+struct slow_requests slow;
+
+/* Set from when the agent is woken until it has stopped reading. */
+u32 reads_goroutines;
+
+static __always_inline u32 slow_generation(u64 time)
+{
+	return time >> SLOW_SHIFT & (SLOW_GENERATIONS - 1);
+}
+
+static __always_inline void slow_count(u64 time, u32 one)
+{
+	__sync_fetch_and_add(&slow.open, one);
+	__sync_fetch_and_add(&slow.begun[slow_generation(time)], one);
+}
+
+/* Wakes the agent if a request is open that began before the last generation. */
+static __always_inline void slow_check(u32 pid, u64 now)
+{
+	u32 young = slow.begun[slow_generation(now)] + slow.begun[slow_generation(now - (1 << SLOW_SHIFT))];
+
+	if (reads_goroutines || (s32)(slow.open - young) <= 0)
+		return;
+	reads_goroutines = 1;
+	send_thread_event(EVENT_SLOW, pid, 0, 0, BPF_RB_FORCE_WAKEUP);
+}
+
+#endif
