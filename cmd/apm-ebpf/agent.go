@@ -78,10 +78,9 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 
 // loop polls until there is a reason to stop.
 func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
-	stopWaking := context.AfterFunc(ctx, a.probe.Wake)
-	defer stopWaking()
-	pause := time.NewTimer(0)
-	defer pause.Stop()
+	over, done := context.WithCancel(ctx)
+	defer done()
+	go a.listen(over, reopen)
 	for {
 		if why := a.over(ctx); why != "" {
 			return a.stop(why)
@@ -89,18 +88,20 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 		if err := a.poll(); err != nil {
 			return err
 		}
-		if a.sampling() {
-			pause.Reset(pollEvery)
-		} else {
-			pause.Reset(0)
-		}
+	}
+}
+
+// listen acts on what happens while a poll waits.
+func (a *agent) listen(over context.Context, reopen <-chan os.Signal) {
+	defer a.probe.Wake()
+	for {
 		select {
-		case <-ctx.Done():
-		case <-a.full:
+		case <-over.Done():
+			return
 		case <-a.records.Broken():
+			return
 		case <-reopen:
 			a.records.Reopen()
-		case <-pause.C:
 		}
 	}
 }
@@ -131,18 +132,8 @@ func closed(c <-chan struct{}) bool {
 
 // poll takes what has happened since the last time.
 func (a *agent) poll() error {
-	wait := idlePoll
-	if a.options.sampleRate > 1 {
-		wait = unsampledPoll
-	}
-	if len(a.services.young) > 0 {
-		wait = firstVisit
-	}
-	if a.switched { // what began just before the kernel programs were told to wake the agent did not wake it
-		wait, a.switched = 0, false
-	}
 	a.setClock()
-	begun, err := a.probe.Poll(wait, a.handle)
+	begun, err := a.probe.Poll(a.pollWait(), a.handle)
 	if err != nil {
 		return err
 	}
@@ -163,6 +154,23 @@ func (a *agent) poll() error {
 		return err
 	}
 	return a.switchSampling(begun)
+}
+
+// pollWait tells how long the next poll may wait for something urgent.
+func (a *agent) pollWait() time.Duration {
+	switched := a.switched
+	a.switched = false
+	switch {
+	case a.sampling():
+		return pollEvery
+	case switched: // what began just before the kernel programs were told to wake the agent did not wake it
+		return 0
+	case len(a.services.young) > 0:
+		return firstVisit
+	case a.options.sampleRate > 1:
+		return unsampledPoll
+	}
+	return idlePoll
 }
 
 // lookAtUnixSockets ends the connections on Unix sockets that are gone, which no event tells: soon while a request
