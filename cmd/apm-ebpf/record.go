@@ -1,9 +1,6 @@
 package main
 
 import (
-	"net/netip"
-	"strings"
-
 	"github.com/google/uuid"
 
 	"apm-ebpf/internal/emit"
@@ -56,7 +53,7 @@ func (a *agent) record(r *trace.Request) emit.Record {
 		Method:      r.Method,
 		Host:        r.Host,
 		Status:      r.Status,
-		Client:      client(r.Remote),
+		Client:      r.Remote,
 		PID:         int(r.PID),
 		TID:         int(r.TID),
 		ClientTime:  r.ClientTime,
@@ -87,13 +84,18 @@ func (a *agent) profile(record *emit.Record, p *trace.Profile, s *service) {
 	if s != nil {
 		out.Frames = a.options.mapper.Map(s.filters, p.Frames)
 		if !a.options.noCommandLine {
-			out.Program = strings.Join(s.process.Cmdline, " ")
+			out.Program = s.program
 		}
 	}
 	record.Profile = out
 	record.Blocked = new(emit.Blocked)
-	for why, key := range blockedBy {
-		record.Blocked[key] += p.Waits[why]
+	for why, time := range p.Waits {
+		if time == 0 {
+			continue
+		}
+		if key, ok := blockedBy[trace.Reason(why)]; ok {
+			record.Blocked[key] += time
+		}
 	}
 }
 
@@ -108,27 +110,23 @@ func traceID(r *trace.Request) string {
 	return uuid.NewString()
 }
 
-func client(remote netip.AddrPort) string {
-	if !remote.IsValid() {
-		return ""
-	}
-	return remote.String()
-}
-
 // incomplete tells why the record tells less than the whole.
 func incomplete(r *trace.Request, truncated bool) (set emit.Incomplete) {
-	for flag, holds := range map[emit.Incomplete]bool{
-		emit.OwnerUndecided: r.Undecided,
-		emit.StackTruncated: truncated,
-		emit.EventsLost:     r.Lost > 0,
-		emit.NoResponse:     r.NoResponse,
-		emit.ClientClosed:   r.ClientClosed,
-		emit.Upgraded:       r.Upgraded,
-		emit.TargetExited:   r.Cut == trace.TargetExited,
-		emit.AgentStopped:   r.Cut == trace.AgentStopped,
+	for _, why := range [...]struct {
+		flag  emit.Incomplete
+		holds bool
+	}{
+		{emit.OwnerUndecided, r.Undecided},
+		{emit.StackTruncated, truncated},
+		{emit.EventsLost, r.Lost > 0},
+		{emit.NoResponse, r.NoResponse},
+		{emit.ClientClosed, r.ClientClosed},
+		{emit.Upgraded, r.Upgraded},
+		{emit.TargetExited, r.Cut == trace.TargetExited},
+		{emit.AgentStopped, r.Cut == trace.AgentStopped},
 	} {
-		if holds {
-			set |= flag
+		if why.holds {
+			set |= why.flag
 		}
 	}
 	return set

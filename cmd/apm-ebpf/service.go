@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"apm-ebpf/internal/filter"
@@ -18,6 +19,7 @@ type service struct {
 	stack   trace.Stack
 	filters []filter.Filter
 	name    string
+	program string // command line
 	lines   bool
 
 	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
@@ -38,6 +40,7 @@ func newService(pid int, o *options) (*service, error) {
 		return nil, err
 	}
 	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines}
+	s.program = strings.Join(process.Cmdline, " ")
 	s.functions, s.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
 	if s.name == "" {
 		s.name = process.Name()

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"maps"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,7 +37,7 @@ func example() *Record {
 			Program: "/srv/venv/bin/python /srv/venv/bin/gunicorn shop:app",
 			Frames:  []*filter.Frame{&sleep, &runqueue, &load, &module},
 		},
-		Method: "GET", Host: "shop.example", Status: 200, Client: "127.0.0.1:50122", PID: 4242, TID: 4242,
+		Method: "GET", Host: "shop.example", Status: 200, Client: netip.MustParseAddrPort("127.0.0.1:50122"), PID: 4242, TID: 4242,
 		Runtime: "cpython 3.11.2", ClientTime: "1764000000", BytesIn: 312, BytesOut: 1490,
 		Blocked: &Blocked{Sleep: 100_082_000, RunQueue: 506_000},
 	}
@@ -178,7 +179,7 @@ func FuzzAppend(f *testing.F) {
 		nested.Children = []*filter.Frame{frame, frame}
 		r := &Record{
 			ProcName: a, Services: b, Protocol: a, Endpoint: b, TraceID: a, Start: uint64(ns), Duration: ns,
-			Method: b, Host: a, Status: n, Client: b, PID: n, TID: n, Runtime: a, ClientTime: b, TraceParent: a,
+			Method: b, Host: a, Status: n, Client: netip.AddrPortFrom(netip.IPv6LinkLocalAllNodes().WithZone("eth0"), uint16(n)), PID: n, TID: n, Runtime: a, ClientTime: b, TraceParent: a,
 			BytesIn: ns, BytesOut: ns, Blocked: &Blocked{GIL: ns}, Lost: uint64(ns), Incomplete: Incomplete(n),
 			Profile: &Profile{CPUTime: ns, SampleCount: n, Program: b, Frames: []*filter.Frame{frame, &nested}},
 		}

@@ -2,7 +2,11 @@
 // lines go to.
 package emit
 
-import "apm-ebpf/internal/filter"
+import (
+	"net/netip"
+
+	"apm-ebpf/internal/filter"
+)
 
 // Record is what is told about one HTTP request. Text may hold anything that a client or a target sent; it is made
 // valid UTF-8 and escaped when it is written. Text that is empty and numbers that are 0 are absent from the record
@@ -22,7 +26,7 @@ type Record struct {
 	Method      string
 	Host        string
 	Status      int
-	Client      string
+	Client      netip.AddrPort // not valid where not known
 	PID, TID    int
 	Runtime     string
 	ClientTime  string

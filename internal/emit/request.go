@@ -10,7 +10,9 @@ func appendRequest(dst []byte, r *Record) []byte {
 	dst = appendKnown(dst, "host", r.Host)
 	dst = appendPositive(dst, "status", r.Status)
 	dst = appendSecondsField(dst, "duration", r.Duration)
-	dst = appendKnown(dst, "client", r.Client)
+	if r.Client.IsValid() {
+		dst = append(r.Client.AppendTo(append(appendKey(dst, "client"), '"')), '"')
+	}
 	dst = appendPositive(dst, "pid", r.PID)
 	dst = appendPositive(dst, "tid", r.TID)
 	dst = appendKnown(dst, "runtime", r.Runtime)

@@ -26,9 +26,11 @@ type lineKey struct{ call, line int32 }
 
 // builder makes call trees. It keeps its memory from tree to tree.
 type builder struct {
-	calls []call
-	nodes map[place]int32
-	lines map[lineKey]int64
+	calls  []call
+	nodes  map[place]int32
+	lines  map[lineKey]int64
+	made   []filter.Frame
+	result []*filter.Frame
 }
 
 func (b *builder) reset() {
@@ -86,30 +88,31 @@ func (b *builder) callee(caller int32, fn *symbol.Func) int32 {
 	return at
 }
 
-// frames tells the tree, every frame after its callees. A branch's time does not count in its caller's.
+// frames tells the tree, every frame after its callees, until the builder is reset.
 func (b *builder) frames() []*filter.Frame {
 	root := b.root()
-	made := make([]filter.Frame, len(b.calls))
-	frames := make([]*filter.Frame, 0, len(b.calls))
-	var visit func(at int32, above *filter.Frame, depth int) int64
-	visit = func(at int32, above *filter.Frame, depth int) int64 {
-		c, f := &b.calls[at], &made[at]
-		*f = filter.Frame{Function: c.fn.Name, File: c.fn.File, ShortFile: c.fn.ShortFile, Line: c.fn.Line, App: c.fn.App, Depth: depth}
-		if standsForNone(c.fn) && above != nil {
-			f.File, f.ShortFile, f.Line, f.App = above.File, above.ShortFile, above.Line, above.App
-		}
-		f.Time = c.time
-		for i := c.first; i != 0; i = b.calls[i].next {
-			if time := visit(i, f, depth+1); !isBranch(b.calls[i].fn) {
-				f.Time += time
-			}
-		}
-		f.Lines = b.linesOf(at)
-		frames = append(frames, f)
-		return f.Time
+	b.made = slices.Grow(b.made[:0], len(b.calls))[:len(b.calls)]
+	b.result = b.result[:0]
+	b.visit(root, nil, 0)
+	return b.result
+}
+
+// visit tells a call and its callees, and gives its time. A branch's does not count in its caller's.
+func (b *builder) visit(at int32, above *filter.Frame, depth int) int64 {
+	c, f := &b.calls[at], &b.made[at]
+	*f = filter.Frame{Function: c.fn.Name, File: c.fn.File, ShortFile: c.fn.ShortFile, Line: c.fn.Line, App: c.fn.App, Depth: depth}
+	if standsForNone(c.fn) && above != nil {
+		f.File, f.ShortFile, f.Line, f.App = above.File, above.ShortFile, above.Line, above.App
 	}
-	visit(root, nil, 0)
-	return frames
+	f.Time = c.time
+	for i := c.first; i != 0; i = b.calls[i].next {
+		if time := b.visit(i, f, depth+1); !isBranch(b.calls[i].fn) {
+			f.Time += time
+		}
+	}
+	f.Lines = b.linesOf(at)
+	b.result = append(b.result, f)
+	return f.Time
 }
 
 // root is the outermost function where all paths share one, else the frame [request]. What belongs to no

@@ -22,7 +22,7 @@ type branch struct {
 // branchLimit bounds the lanes that are joined to one request.
 const branchLimit = 1000
 
-// Profile builds the tree of a sampled request. Only for use while it is being handed out.
+// Profile builds the tree of a sampled request. Only for use while it is being handed out: the next call reuses its frames.
 func (t *Tracer) Profile(r *Request) (p Profile) {
 	b := &t.builder
 	b.reset()
