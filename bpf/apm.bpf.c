@@ -9,6 +9,7 @@
 #include "stack.bpf.h"
 #include "lanes.bpf.h"
 #include "connection.bpf.h"
+#include "io.bpf.h"
 #include "request.bpf.h"
 #include "process.bpf.h"
 

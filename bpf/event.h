@@ -14,7 +14,7 @@ enum event_kind {
 	EVENT_OPEN,	  /* conn_event: a connection is seen for the first time */
 	EVENT_RECV,	  /* io_event */
 	EVENT_SEND,	  /* io_event */
-	EVENT_CLOSE,	  /* io_event without data */
+	EVENT_CLOSE,	  /* conn_event without addresses */
 	EVENT_FORK,	  /* thread_event: pid is the child, peer the parent */
 	EVENT_EXEC,	  /* thread_event */
 	EVENT_EXIT,	  /* thread_event: the last thread of a process is gone */
@@ -136,7 +136,7 @@ struct conn_event {
 	u16 family;
 	u16 local_port;
 	u16 remote_port;
-	u16 pad;
+	u16 flags; /* EVENT_CLOSE: enum io_flag */
 	u8 local[16];
 	u8 remote[16];
 };

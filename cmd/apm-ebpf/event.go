@@ -89,14 +89,14 @@ func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 }
 
 func (a *agent) connectionClosed(e *probe.Event) {
-	io := e.IO()
-	switch {
-	case io.Flags == probe.ByPeer: // a reset: the server has yet to find out
-		a.tracer.HungUp(io.Connection)
-	case io.Flags&probe.ByPeer != 0:
-		a.tracer.Close(io.Connection, http1.PeerGone, e.Time)
+	c := e.Conn()
+	switch flags := uint32(c.Flags); {
+	case flags == probe.ByPeer: // a reset: the server has yet to find out
+		a.tracer.HungUp(c.Connection)
+	case flags&probe.ByPeer != 0:
+		a.tracer.Close(c.Connection, http1.PeerGone, e.Time)
 	default:
-		a.tracer.Close(io.Connection, http1.Closed, e.Time)
+		a.tracer.Close(c.Connection, http1.Closed, e.Time)
 	}
 }
 

@@ -71,7 +71,7 @@ type apmConnEvent struct {
 	Family     uint16
 	LocalPort  uint16
 	RemotePort uint16
-	Pad        uint16
+	Flags      uint16
 	Local      [16]uint8
 	Remote     [16]uint8
 }

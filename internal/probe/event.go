@@ -15,7 +15,7 @@ const (
 	KindOpen      = Kind(apmEventKindEVENT_OPEN)       // Conn: a connection is seen for the first time
 	KindRecv      = Kind(apmEventKindEVENT_RECV)       // IO
 	KindSend      = Kind(apmEventKindEVENT_SEND)       // IO
-	KindClose     = Kind(apmEventKindEVENT_CLOSE)      // IO, without data
+	KindClose     = Kind(apmEventKindEVENT_CLOSE)      // Conn, without addresses
 	KindFork      = Kind(apmEventKindEVENT_FORK)       // Thread: PID is the child, the peer its parent
 	KindExec      = Kind(apmEventKindEVENT_EXEC)
 	KindExit      = Kind(apmEventKindEVENT_EXIT)     // the last thread of a process is gone
@@ -31,7 +31,7 @@ const (
 	KindSlow        = Kind(apmEventKindEVENT_SLOW)          // a request of a Go process has been open for 1 to 2 ms
 )
 
-// Flags of an IO event, from bpf/event.h.
+// Flags of an IO or Conn event, from bpf/event.h.
 const (
 	Begins   = uint32(apmIoFlagIO_BEGINS)    // Recv: the first read of what may be a request
 	Sampled  = uint32(apmIoFlagIO_SAMPLED)   // stacks are taken for it
@@ -106,9 +106,9 @@ func (e *Event) minSize() int {
 		return int(unsafe.Offsetof(GoEvent{}.Pcs))
 	case KindCode:
 		return int(unsafe.Sizeof(CodeEvent{}))
-	case KindOpen:
+	case KindOpen, KindClose:
 		return int(unsafe.Sizeof(ConnEvent{}))
-	case KindRecv, KindSend, KindClose:
+	case KindRecv, KindSend:
 		return int(unsafe.Offsetof(IOEvent{}.Data))
 	}
 	return int(unsafe.Sizeof(ThreadEvent{}))
@@ -139,10 +139,10 @@ func (e *Event) Thread() *ThreadEvent { return (*ThreadEvent)(unsafe.Pointer(&e.
 // Code is the view of a Code. It comes ahead of the stacks that the code object is in.
 func (e *Event) Code() *CodeEvent { return (*CodeEvent)(unsafe.Pointer(&e.raw[0])) }
 
-// Conn is the view of an Open.
+// Conn is the view of an Open or Close.
 func (e *Event) Conn() *ConnEvent { return (*ConnEvent)(unsafe.Pointer(&e.raw[0])) }
 
-// IO is the view of a Recv, Send or Close.
+// IO is the view of a Recv or Send.
 func (e *Event) IO() *IOEvent { return (*IOEvent)(unsafe.Pointer(&e.raw[0])) }
 
 // Data is what was kept of the bytes of a Recv or Send: their beginning and their end.

@@ -1,0 +1,335 @@
+/*
+ * What the agent is told of the bytes that pass through a connection, wherever they are seen: in a socket's
+ * calls or in those of a TLS library. Nothing is parsed here but the first byte; internal/http1 is the
+ * authority on where a request begins and ends. 5.10.
+ */
+#ifndef APM_IO_H
+#define APM_IO_H
+
+#include "connection.bpf.h"
+#include "stack.bpf.h"
+
+#define HEAD_SEGMENTS 16	  /* of IO_HEAD bytes: as much of a request is kept */
+#define ANSWER_KEPT (4 * IO_HEAD) /* of an answer, before only the beginnings of writes are */
+#define LATER_HEAD 64		  /* bytes of those beginnings: a chunk's size */
+#define IOVECS 8		  /* of a vectored call that are looked at */
+#define STACK_AFTER_NS 1000000	  /* answers younger than this need no stack at their first write */
+
+/* An event in the making. The steps are global functions, which are verified once; this is their state. */
+struct io {
+	u64 base;   /* in the target: bytes, or iovecs if count */
+	u64 length; /* bytes to keep from */
+	u64 end;    /* where the last byte of a vectored call lies; 0: not known */
+	u32 count;
+	u32 pad;
+	struct io_event event;
+};
+
+/* One for each context that can interrupt another, as with walks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SCRATCH_SLOTS);
+	__type(key, u32);
+	__type(value, struct io);
+} io_scratch SEC(".maps");
+
+struct iovec {
+	u64 base;
+	u64 length;
+};
+
+/* Where the bytes of a call lie in the target. */
+struct buffers {
+	u64 base;   /* a buffer, or an array of iovec */
+	u32 count;  /* iovecs; 0: a buffer; unknown if base is 0 */
+	u32 peeked; /* MSG_PEEK */
+};
+
+/* A request begins with a token (RFC 9110, 5.6.2), after empty lines at most. */
+static __always_inline bool may_begin_request(struct buffers *b)
+{
+	u64 address = b->count ? read_user(b->base) : b->base;
+	u8 c = 0;
+
+	if (!address || bpf_probe_read_user(&c, 1, (void *)address))
+		return false;
+	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f);
+}
+
+/* HTTP/2 begins with "PRI * HTTP/2.0" (RFC 9113, 3.4). */
+static __always_inline bool is_preface(struct buffers *b)
+{
+	return (u32)read_user(b->count ? read_user(b->base) : b->base) ==
+	       ('P' | 'R' << 8 | 'I' << 16 | ' ' << 24);
+}
+
+static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn *c, struct target *t,
+					   u32 slot)
+{
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+	u64 id = bpf_get_current_pid_tgid();
+
+	if (!io)
+		return NULL;
+	struct io_event *e = &io->event;
+
+	stamp(&e->event, kind, id >> 32, id);
+	e->connection = connection;
+	e->request = c->request;
+	e->lost = t ? t->lost : 0;
+	e->goroutine = 0;
+	e->g = 0;
+	e->ran = 0;
+	e->length = 0;
+	e->flags = (c->sampled ? IO_SAMPLED : 0) | (c->missed ? IO_MISSED : 0);
+	e->head = 0;
+	e->tail = 0;
+	return io;
+}
+
+/* Adds the goroutine that reads or writes. */
+static __always_inline void add_goroutine(struct io_event *e, struct target *t)
+{
+	u64 g = GO_CURRENT(t, (struct task_struct *)bpf_get_current_task(), user_regs());
+	u8 ran = 0;
+
+	e->g = g;
+	e->goroutine = read_user(g + t->go.g_goid);
+	bpf_probe_read_user(&ran, sizeof(ran), (void *)(g + t->go.g_tracking_seq));
+	e->ran = ran;
+}
+
+/* Sends the event. Returns nonzero if it was lost, which is counted. */
+__noinline int io_send(u32 slot)
+{
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+
+	if (!io)
+		return 1;
+	struct io_event *e = &io->event;
+	u64 size = __builtin_offsetof(struct io_event, data) + e->head + e->tail;
+	u32 first = IO_BEGINS | IO_SAMPLED;
+	u64 flags = (e->flags & first) == first ? wakeup_flags() : BPF_RB_NO_WAKEUP;
+
+	if (size > sizeof(*e))
+		return 1;
+	if (!bpf_ringbuf_output(&events, e, size, flags))
+		return 0;
+	count_loss(LOSS_RING_IO);
+	return 1;
+}
+
+/* Appends the beginning of io.length bytes at io.base to the event's data, up to limit. */
+__noinline int io_keep(u32 limit, u32 slot)
+{
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+
+	if (!io)
+		return 0;
+	u32 at = io->event.head;
+
+	if (limit > IO_HEAD)
+		limit = IO_HEAD;
+	if (at >= limit)
+		return 0;
+	u32 size = io->length < limit - at ? io->length : limit - at;
+
+	FORGET(at); /* else the compiler drops the checks that the verifier needs, up to 6.7 for at too */
+	FORGET(size);
+	if (at >= IO_HEAD || !size || size > IO_HEAD)
+		return 0;
+	if (bpf_probe_read_user(io->event.data + at, size, (void *)io->base)) {
+		count_loss(LOSS_DATA);
+		return 0;
+	}
+	io->event.head = at + size;
+	return 0;
+}
+
+/* The same for a vectored call. Sets io.end. */
+__noinline int io_keep_vector(u32 limit, u32 slot)
+{
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+
+	if (!io)
+		return 0;
+	u64 vector = io->base, left = io->length, end = 0;
+
+	for (u32 i = 0; i < IOVECS; i++) {
+		struct iovec v;
+
+		if (i >= io->count || !left ||
+		    bpf_probe_read_user(&v, sizeof(v), (void *)(vector + i * sizeof(v))))
+			break;
+		if (v.length > left)
+			v.length = left;
+		left -= v.length;
+		io->base = v.base;
+		io->length = v.length;
+		io_keep(limit, slot);
+		end = v.length < IO_TAIL ? 0
+					 : v.base + v.length; /* the last bytes may span two: not worth it */
+	}
+	io->end = left ? 0 : end;
+	return 0;
+}
+
+static __always_inline void keep_tail(struct io_event *e, u64 address)
+{
+	u32 at = e->head;
+
+	if (at > IO_HEAD)
+		return;
+	if (!bpf_probe_read_user(e->data + at, IO_TAIL, (void *)address))
+		e->tail = IO_TAIL;
+}
+
+/* Sends what a read brought, as many events as it takes to keep the head whole. */
+static __always_inline void send_received(struct io *io, struct conn *c, struct buffers *b, u64 length,
+					  u32 slot)
+{
+	u64 address = b->base;
+
+	if (b->count) {
+		io->base = b->base;
+		io->count = b->count;
+		io->length = length;
+		io_keep_vector(IO_HEAD, slot);
+		io->event.length = length;
+		c->kept_in += io->event.head;
+		c->missed = io_send(slot) != 0;
+		return;
+	}
+	for (int i = 0; i < HEAD_SEGMENTS && length; i++) {
+		u64 part = length;
+
+		io->event.head = 0;
+		if ((c->framed || c->kept_in < HEAD_SEGMENTS * IO_HEAD) && address) {
+			io->base = address;
+			io->length = length;
+			io_keep(IO_HEAD, slot);
+			if (io->event.head == IO_HEAD && i < HEAD_SEGMENTS - 1)
+				part = IO_HEAD;
+			c->kept_in += io->event.head;
+		}
+		io->event.length = part;
+		c->missed = io_send(slot) != 0;
+		io->event.flags &= ~IO_BEGINS;
+		address += part;
+		length -= part;
+	}
+}
+
+static __always_inline void send_open(struct sock *sk, u64 connection)
+{
+	struct conn_event event = {.connection = connection};
+	u64 id = bpf_get_current_pid_tgid();
+
+	stamp(&event.event, EVENT_OPEN, id >> 32, id);
+	event.family = family_of(sk);
+	event.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	event.remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (event.family == AF_INET) {
+		*(u32 *)event.local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		*(u32 *)event.remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	} else if (event.family == AF_INET6) {
+		BPF_CORE_READ_INTO(&event.local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+		BPF_CORE_READ_INTO(&event.remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
+	} else {
+		event.inode = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+	}
+	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
+		count_loss(LOSS_RING_IO);
+}
+
+/*
+ * Takes bytes that a target has read, the first ones of the connection if fresh. They must lie where the
+ * buffers say.
+ */
+static __always_inline void take_received(u64 connection, struct conn *c, struct target *t, struct buffers *b,
+					  u64 length, bool fresh, u32 slot)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32, begins = 0;
+
+	if (c->framed ? !is_open(connection, c->request) : c->answering && may_begin_request(b)) {
+		begin_request(c, connection, t, pid, bpf_ktime_get_ns());
+		begins = IO_BEGINS;
+	}
+	struct io *io = begin_io(EVENT_RECV, connection, c, t, slot);
+
+	if (!io)
+		return;
+	io->event.flags |= begins;
+	if (begins)
+		io->event.event.time = c->request;
+	if (t->runtime == RUNTIME_GO) {
+		add_goroutine(&io->event, t);
+		if (fresh)
+			go_serves(pid, io->event.goroutine);
+	}
+	send_received(io, c, b, length, slot);
+}
+
+/* 1xx is not the answer yet: "HTTP/1.1 1". */
+static __always_inline bool is_interim(struct io_event *e)
+{
+	return e->head >= 10 && e->data[0] == 'H' && e->data[8] == ' ' && e->data[9] == '1';
+}
+
+/* Keeps the beginning and the end of what was written. */
+static __always_inline void keep_sent(struct io *io, struct conn *c, struct buffers *b, u64 length, u32 slot)
+{
+	u32 limit = c->framed || c->kept_out < ANSWER_KEPT ? IO_HEAD : LATER_HEAD;
+
+	io->base = b->base;
+	io->count = b->count;
+	io->length = length;
+	io->end = b->base ? b->base + length : 0;
+	if (b->count)
+		io_keep_vector(limit, slot);
+	else if (b->base)
+		io_keep(limit, slot);
+	c->kept_out += io->event.head;
+	if (io->end && length >= io->event.head + IO_TAIL)
+		keep_tail(&io->event, io->end - IO_TAIL);
+}
+
+/* The stack with which an answer is begun: its lane served the request. */
+static __always_inline void send_writer(struct target *t, u64 connection, u64 time, u32 slot)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct walk *w = begin_stack(slot, EVENT_WRITE, id >> 32, id);
+
+	if (!w)
+		return;
+	w->event.object = connection;
+	w->event.event.time = time;
+	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), slot);
+}
+
+/* Takes bytes that a target has written, or an error: length is negative then. */
+static __always_inline void take_sent(u64 connection, struct conn *c, struct target *t, struct buffers *b,
+				      s64 length, u32 slot)
+{
+	struct io *io = begin_io(EVENT_SEND, connection, c, t, slot);
+
+	if (!io)
+		return;
+	struct io_event *e = &io->event;
+
+	e->length = length;
+	if (length > 0)
+		keep_sent(io, c, b, length, slot);
+	if (t && t->runtime == RUNTIME_GO)
+		add_goroutine(e, t);
+	if (!c->answering && !is_interim(e)) {
+		c->answering = 1;
+		end_waiting(c);
+		if (c->sampled && t && t->runtime == RUNTIME_PYTHON &&
+		    (t->lanes || e->event.time - c->request > STACK_AFTER_NS))
+			send_writer(t, connection, e->event.time, slot);
+	}
+	c->missed = io_send(slot) != 0;
+}
+
+#endif
