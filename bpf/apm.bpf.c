@@ -11,6 +11,7 @@
 #include "connection.bpf.h"
 #include "io.bpf.h"
 #include "request.bpf.h"
+#include "http2.bpf.h"
 #include "process.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -20,6 +21,7 @@ const struct stack_event *unused_stack __attribute__((unused));
 const struct code_event *unused_code __attribute__((unused));
 const struct thread_event *unused_thread __attribute__((unused));
 const struct conn_event *unused_conn __attribute__((unused));
+const struct serve_event *unused_serve __attribute__((unused));
 const struct go_event *unused_go __attribute__((unused));
 const struct io_event *unused_io __attribute__((unused));
 const struct go_layout *unused_go_layout __attribute__((unused));

@@ -36,6 +36,11 @@ enum {
 #define GO_CURRENT(t, task, r) read_user(TLS_BASE(task) + (t)->go.tls_g)
 #define GO_CALLER(r, sp) read_user(sp)
 #define GO_CALLER_AT 8
+/* Go's own calling convention (src/cmd/compile/abi-internal.md). */
+#define GO_G(ctx) ((ctx)->r14)
+#define GO_ARG0(ctx) ((ctx)->ax)
+#define GO_ARG1(ctx) ((ctx)->bx)
+#define GO_ARG2(ctx) ((ctx)->cx)
 
 /* Is it the thread that pthread_self() calls self? Its struct pthread begins at the TLS base. */
 static __always_inline bool is_thread(u64 tls, u64 self)
@@ -82,6 +87,10 @@ enum {
 #define GO_CURRENT(t, task, r) BPF_CORE_READ(r, regs[28])
 #define GO_CALLER(r, sp) BPF_CORE_READ(r, regs[30])
 #define GO_CALLER_AT 0
+#define GO_G(ctx) ((ctx)->regs[28])
+#define GO_ARG0(ctx) ((ctx)->regs[0])
+#define GO_ARG1(ctx) ((ctx)->regs[1])
+#define GO_ARG2(ctx) ((ctx)->regs[2])
 
 /*
  * Is it the thread that pthread_self() calls self? Its struct pthread ends at the TLS base. The size is the C

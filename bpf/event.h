@@ -27,6 +27,7 @@ enum event_kind {
 	EVENT_GO_SAMPLE,     /* go_event: the goroutine is on a CPU */
 	EVENT_GO_SWITCH_OUT, /* go_event: a request's goroutine leaves its CPU with its thread */
 	EVENT_SLOW,	     /* thread_event: a request of a Go process has been open for some time */
+	EVENT_SERVE,	     /* serve_event: a goroutine begins to serve a stream */
 };
 
 /* Why something was lost; indexes the losses map. */
@@ -121,6 +122,15 @@ struct go_event {
 	u32 mode;	/* EVENT_GO_SWITCH_OUT: file type of the descriptor in args[0] (S_IFMT), 0: none */
 	u32 depth;	/* program counters that follow */
 	u64 pcs[PCS_MAX]; /* leaf first; of a deeper stack the root is missing */
+};
+
+struct serve_event {
+	struct event event;
+	u64 connection; /* 0: not known */
+	u64 goroutine;
+	u64 g;
+	u32 stream; /* HTTP/2 */
+	u32 ran;    /* g.trackingSeq */
 };
 
 struct thread_event {

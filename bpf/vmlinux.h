@@ -55,7 +55,7 @@ enum bpf_func_id___have {
 #if defined(__TARGET_ARCH_x86)
 
 struct pt_regs {
-	unsigned long r10, r9, r8, dx, si, di, ax, orig_ax, ip, cs, sp, bp;
+	unsigned long r14, bx, cx, r10, r9, r8, dx, si, di, ax, orig_ax, ip, cs, sp, bp;
 };
 
 struct thread_struct {

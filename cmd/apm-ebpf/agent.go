@@ -37,6 +37,7 @@ type agent struct {
 	written  uint64
 
 	wallClock uint64    // Unix time less CLOCK_MONOTONIC, ns
+	begun     bool      // a sampled request began in the last poll
 	busy      time.Time // when a sampled request was last open
 	since     time.Time // when sampling was last switched
 	switched  bool      // it was, since the last poll
@@ -133,8 +134,8 @@ func closed(c <-chan struct{}) bool {
 // poll takes what has happened since the last time.
 func (a *agent) poll() error {
 	a.setClock()
-	begun, err := a.probe.Poll(a.pollWait(), a.handle)
-	if err != nil {
+	a.begun = false
+	if err := a.probe.Poll(a.pollWait(), a.arrived, a.handle); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -145,6 +146,7 @@ func (a *agent) poll() error {
 	if err := a.lookAtUnixSockets(now); err != nil {
 		return err
 	}
+	var err error
 	a.tracer.Quiet(func(w trace.Window) {
 		if e := a.probe.EndRequest(w.Connection, w.Begun); e != nil {
 			err = e
@@ -153,7 +155,7 @@ func (a *agent) poll() error {
 	if err != nil {
 		return err
 	}
-	return a.switchSampling(begun)
+	return a.switchSampling()
 }
 
 // pollWait tells how long the next poll may wait for something urgent.
@@ -206,9 +208,9 @@ func (a *agent) lookAtUnixSockets(now time.Time) error {
 func (a *agent) sampling() bool { return !a.probe.Idle() }
 
 // switchSampling has the clocks run while there is something to sample.
-func (a *agent) switchSampling(begun bool) error {
+func (a *agent) switchSampling() error {
 	now := time.Now()
-	if begun || a.tracer.Watching() {
+	if a.begun || a.tracer.Watching() {
 		a.busy = now
 	}
 	on := now.Sub(a.busy) < sampleLinger

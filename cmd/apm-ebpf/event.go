@@ -10,6 +10,11 @@ import (
 	"apm-ebpf/internal/trace"
 )
 
+// arrived takes a first look at an event, before those that happened earlier have been handled.
+func (a *agent) arrived(e *probe.Event) {
+	a.begun = a.begun || e.Begins()
+}
+
 // handle takes one event of the kernel programs.
 func (a *agent) handle(e *probe.Event) {
 	switch e.Kind {

@@ -116,6 +116,7 @@ const (
 	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 19
 	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 20
 	apmEventKindEVENT_SLOW          apmEventKind = 21
+	apmEventKindEVENT_SERVE         apmEventKind = 22
 )
 
 type apmFrame struct {
@@ -289,6 +290,16 @@ const (
 	apmRuntimeRUNTIME_GO     apmRuntime = 2
 )
 
+type apmServeEvent struct {
+	_          structs.HostLayout
+	Event      apmEvent
+	Connection uint64
+	Goroutine  uint64
+	G          uint64
+	Stream     uint32
+	Ran        uint32
+}
+
 type apmSlowRequests struct {
 	_     structs.HostLayout
 	Open  uint32
@@ -400,6 +411,7 @@ const (
 	apmMapTickets           = "tickets"
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
+	apmProgGoRunHandler     = "go_run_handler"
 	apmProgGreenletSwitch   = "greenlet_switch"
 	apmProgInetSockSetState = "inet_sock_set_state"
 	apmProgReadClock        = "read_clock"
@@ -432,6 +444,7 @@ const (
 	apmVarUnusedKind        = "unused_kind"
 	apmVarUnusedLoss        = "unused_loss"
 	apmVarUnusedRuntime     = "unused_runtime"
+	apmVarUnusedServe       = "unused_serve"
 	apmVarUnusedStack       = "unused_stack"
 	apmVarUnusedStatus      = "unused_status"
 	apmVarUnusedThread      = "unused_thread"
@@ -481,6 +494,7 @@ type apmSpecs struct {
 type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
+	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
 	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
 	ReadClock        *ebpf.ProgramSpec `ebpf:"read_clock"`
@@ -543,6 +557,7 @@ type apmVariableSpecs struct {
 	UnusedKind      *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLoss      *ebpf.VariableSpec `ebpf:"unused_loss"`
 	UnusedRuntime   *ebpf.VariableSpec `ebpf:"unused_runtime"`
+	UnusedServe     *ebpf.VariableSpec `ebpf:"unused_serve"`
 	UnusedStack     *ebpf.VariableSpec `ebpf:"unused_stack"`
 	UnusedStatus    *ebpf.VariableSpec `ebpf:"unused_status"`
 	UnusedThread    *ebpf.VariableSpec `ebpf:"unused_thread"`
@@ -631,6 +646,7 @@ type apmVariables struct {
 	UnusedKind      *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLoss      *ebpf.Variable `ebpf:"unused_loss"`
 	UnusedRuntime   *ebpf.Variable `ebpf:"unused_runtime"`
+	UnusedServe     *ebpf.Variable `ebpf:"unused_serve"`
 	UnusedStack     *ebpf.Variable `ebpf:"unused_stack"`
 	UnusedStatus    *ebpf.Variable `ebpf:"unused_status"`
 	UnusedThread    *ebpf.Variable `ebpf:"unused_thread"`
@@ -642,6 +658,7 @@ type apmVariables struct {
 type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
+	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
 	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.Program `ebpf:"inet_sock_set_state"`
 	ReadClock        *ebpf.Program `ebpf:"read_clock"`
@@ -664,6 +681,7 @@ func (p *apmPrograms) Close() error {
 	return _ApmClose(
 		p.CodeDealloc,
 		p.EndRequest,
+		p.GoRunHandler,
 		p.GreenletSwitch,
 		p.InetSockSetState,
 		p.ReadClock,

@@ -29,6 +29,7 @@ const (
 	KindGoSample    = Kind(apmEventKindEVENT_GO_SAMPLE)     // Go: a goroutine is on a CPU
 	KindGoSwitchOut = Kind(apmEventKindEVENT_GO_SWITCH_OUT) // Go: a goroutine that serves requests leaves its CPU with its thread
 	KindSlow        = Kind(apmEventKindEVENT_SLOW)          // a request of a Go process has been open for 1 to 2 ms
+	KindServe       = Kind(apmEventKindEVENT_SERVE)         // Serve: a goroutine begins to serve a stream of an HTTP/2 connection
 )
 
 // Flags of an IO or Conn event, from bpf/event.h.
@@ -67,10 +68,11 @@ func Instr(f *Frame) uint64 { return f.Instr & (1<<56 - 1) }
 // that had the address before.
 func Address(code uint64) uint64 { return code & (1<<48 - 1) }
 
-// StackEvent, GoEvent, ThreadEvent, CodeEvent, ConnEvent and IOEvent are what the kernel programs write.
+// StackEvent, GoEvent, ServeEvent, ThreadEvent, CodeEvent, ConnEvent and IOEvent are what the kernel programs write.
 type (
 	StackEvent  = apmStackEvent
 	GoEvent     = apmGoEvent
+	ServeEvent  = apmServeEvent
 	ThreadEvent = apmThreadEvent
 	CodeEvent   = apmCodeEvent
 	Text        = apmText // a str object
@@ -104,6 +106,8 @@ func (e *Event) minSize() int {
 		return int(unsafe.Offsetof(StackEvent{}.Frames))
 	case KindGoSample, KindGoSwitchOut:
 		return int(unsafe.Offsetof(GoEvent{}.Pcs))
+	case KindServe:
+		return int(unsafe.Sizeof(ServeEvent{}))
 	case KindCode:
 		return int(unsafe.Sizeof(CodeEvent{}))
 	case KindOpen, KindClose:
@@ -114,8 +118,8 @@ func (e *Event) minSize() int {
 	return int(unsafe.Sizeof(ThreadEvent{}))
 }
 
-// begins tells that a sampled request begins with the event.
-func (e *Event) begins() bool {
+// Begins tells that a sampled request begins with the event.
+func (e *Event) Begins() bool {
 	const both = Begins | Sampled
 	return e.Kind == KindRecv && e.IO().Flags&both == both
 }
@@ -125,6 +129,9 @@ func (e *Event) Stack() *StackEvent { return (*StackEvent)(unsafe.Pointer(&e.raw
 
 // Go is the view of a GoSample or GoSwitchOut.
 func (e *Event) Go() *GoEvent { return (*GoEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// Serve is the view of a Serve.
+func (e *Event) Serve() *ServeEvent { return (*ServeEvent)(unsafe.Pointer(&e.raw[0])) }
 
 // PCs are the program counters of a GoSample or GoSwitchOut, leaf first.
 func (e *Event) PCs() []uint64 {

@@ -127,6 +127,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.TaskStep = c.DetachProgram("task_step")
 	p.objects.TaskWakeup = c.DetachProgram("task_wakeup")
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
+	p.objects.GoRunHandler = c.DetachProgram("go_run_handler")
 	p.objects.CodeDealloc = c.DetachProgram("code_dealloc")
 }
 
@@ -185,16 +186,34 @@ func (p *Probe) Idle() bool { return p.idle }
 
 // Poll waits until wait is over or the kernel programs have something urgent to tell: with sampling off a request
 // that begins, with sampling on one of Go that is slow. It hands the events that have arrived to handle, in order of
-// time, the latest 10 ms excepted, and tells whether a sampled request has begun, be it among the latest.
-func (p *Probe) Poll(wait time.Duration, handle func(*Event)) (begun bool, err error) {
-	p.reader.begun = false
-	err = p.reader.poll(wait, false, handle)
-	return p.reader.begun, err
+// time, the latest 10 ms excepted, after each was shown to arrived at once, in whatever order.
+func (p *Probe) Poll(wait time.Duration, arrived, handle func(*Event)) error {
+	return p.reader.poll(wait, false, arrived, handle)
 }
 
 // Drain hands out every event that has arrived.
 func (p *Probe) Drain(handle func(*Event)) error {
-	return p.reader.poll(0, true, handle)
+	return p.reader.poll(0, true, func(*Event) {}, handle)
+}
+
+// SetReading tells the kernel programs whether the agent reads goroutines: while it does not, a slow request wakes it.
+func (p *Probe) SetReading(on bool) error {
+	reads := uint32(0)
+	if on {
+		reads = 1
+	}
+	if err := p.objects.ReadsGoroutines.Set(reads); err != nil {
+		return fmt.Errorf("tell the kernel programs: %w", err)
+	}
+	return nil
+}
+
+// NoneSlow corrects the count of slow requests where none is open: it may have gone astray.
+func (p *Probe) NoneSlow() error {
+	if err := p.objects.Slow.Set(apmSlowRequests{}); err != nil {
+		return fmt.Errorf("tell the kernel programs: %w", err)
+	}
+	return nil
 }
 
 // Wake ends a waiting Poll. Safe from any goroutine.

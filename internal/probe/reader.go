@@ -27,7 +27,6 @@ type reader struct {
 	spare  []byte
 	used   int
 	batch  []Event
-	begun  bool // a sampled request has begun since this was last cleared
 }
 
 func newReader(ring *ringbuf.Reader) *reader {
@@ -40,12 +39,13 @@ func newArena() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
 }
 
-// poll reads what there is. wait is how long to sleep for a first event that forces a wake-up.
-func (r *reader) poll(wait time.Duration, all bool, handle func(*Event)) error {
+// poll reads what there is. wait is how long to sleep for a first event that forces a wake-up. Each event is shown to
+// arrived at once, in whatever order, and to handle in order of time, unless it is held back for the next poll.
+func (r *reader) poll(wait time.Duration, all bool, arrived, handle func(*Event)) error {
 	deadline := time.Now().Add(wait)
 	for {
 		r.ring.SetDeadline(deadline)
-		full, err := r.fill()
+		full, err := r.fill(arrived)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (r *reader) poll(wait time.Duration, all bool, handle func(*Event)) error {
 }
 
 // fill copies records into the arena until the ring or the arena has no more.
-func (r *reader) fill() (full bool, err error) {
+func (r *reader) fill(arrived func(*Event)) (full bool, err error) {
 	for r.used < arenaSize {
 		r.record.RawSample = r.arena[r.used : r.used : r.used+eventMax]
 		err := r.ring.ReadInto(&r.record)
@@ -69,8 +69,8 @@ func (r *reader) fill() (full bool, err error) {
 			return false, fmt.Errorf("read ring buffer: %w", err)
 		}
 		if e, ok := decode(r.record.RawSample); ok {
+			arrived(&e)
 			r.insert(e)
-			r.begun = r.begun || e.begins()
 			r.used += (len(r.record.RawSample) + 7) &^ 7
 		}
 		if r.record.Remaining == 0 {

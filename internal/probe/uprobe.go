@@ -31,6 +31,12 @@ func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {
 	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.CodeDealloc, offset: dealloc}})
 }
 
+// AttachHTTP2 has the kernel programs see which goroutine serves which HTTP/2 stream of a Go process, given its
+// executable and the offset in it of an instruction before which the arguments of runHandler are still in registers.
+func (p *Probe) AttachHTTP2(pid int, file string, runHandler uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GoRunHandler, offset: runHandler}})
+}
+
 // uprobe is a program and where in a file it runs: before the instruction at offset, in bytes, or with ret as the
 // function that begins there returns. Never ret in Go programs, whose stacks move.
 type uprobe struct {
