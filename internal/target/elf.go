@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // image is an ELF file as it lies in memory: readable by the virtual addresses of its program headers, from the file
@@ -97,26 +96,6 @@ func (im *image) biasAt(start uint64) uint64 {
 }
 
 const minPage = 4096
-
-// note tells whether the file has an ELF note of that owner.
-func (im *image) note(owner string) bool {
-	for _, p := range im.progs {
-		if elf.ProgType(p.Type) != elf.PT_NOTE {
-			continue
-		}
-		text := make([]byte, min(p.Filesz, minPage))
-		n, _ := im.at.ReadAt(text, int64(p.Vaddr))
-		for text = text[:n]; len(text) >= 12; {
-			namesz, descsz := int64(binary.LittleEndian.Uint32(text)), int64(binary.LittleEndian.Uint32(text[4:]))
-			if namesz <= int64(len(text)-12) && strings.TrimRight(string(text[12:12+namesz]), "\x00") == owner {
-				return true
-			}
-			next := 12 + (namesz+3)&^3 + (descsz+3)&^3
-			text = text[min(next, int64(len(text))):]
-		}
-	}
-	return false
-}
 
 // constants gives the bytes of the segments that hold read-only data or code, up to limit in all.
 func (im *image) constants(limit uint64) [][]byte {

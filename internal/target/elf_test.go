@@ -58,7 +58,8 @@ func FuzzImage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		im.note("Go")
+		im.goBuild()
+		im.goModule()
 		im.lookup("_PyRuntime")
 		im.dynamic().libraries()
 		(&Python{}).readVersion(im, extent{addr: 64}, "x")

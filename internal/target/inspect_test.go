@@ -157,7 +157,7 @@ func TestInspectUnsupported(t *testing.T) {
 		command []string
 		what    string
 	}{
-		{[]string{cat}, `not a Python program \(.*/(cat|coreutils|busybox)\)|a shell`},
+		{[]string{cat}, `neither a Python nor a Go program \(.*/(cat|coreutils|busybox)\)|a shell`},
 		{[]string{"node", "-e", "console.log(1); process.stdin.resume()"}, "a JavaScript program"},
 		{[]string{"perl", "-e", "$|=1; print qq(1\n); <STDIN>"}, "a Perl program"},
 	} {

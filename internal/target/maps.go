@@ -61,3 +61,42 @@ func parseMapping(line string) (m Mapping, ok bool) {
 	m.Path = strings.ReplaceAll(m.Path, `\012`, "\n")
 	return m, true
 }
+
+// Code is a range of addresses that may be run.
+type Code struct {
+	Start, End uint64
+	Name       string // path as the target sees it, "[vdso]" or the like, "" for memory without a file
+}
+
+// Code gives what the process can run now, by ascending address. Errors: those of Mappings.
+func (p *Process) Code() ([]Code, error) {
+	text, err := p.fs.read(p.PID, "maps", maxMaps)
+	if err != nil {
+		return nil, err
+	}
+	return parseCode(text), nil
+}
+
+func parseCode(text []byte) []Code {
+	var out []Code
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		field := strings.Fields(string(line))
+		if len(field) < 5 || len(field[1]) < 3 || field[1][2] != 'x' {
+			continue
+		}
+		var c Code
+		start, end, _ := strings.Cut(field[0], "-")
+		var startErr, endErr error
+		c.Start, startErr = strconv.ParseUint(start, 16, 64)
+		c.End, endErr = strconv.ParseUint(end, 16, 64)
+		if m, ok := parseMapping(string(line)); ok {
+			c.Name = m.Path
+		} else if len(field) > 5 {
+			c.Name = field[5]
+		}
+		if startErr == nil && endErr == nil {
+			out = append(out, c)
+		}
+	}
+	return out
+}

@@ -1,16 +1,20 @@
 package target
 
 import (
+	"cmp"
 	"path"
 	"regexp"
 	"strings"
 )
 
-// serviceName applies the rules in order: the environment, a title that the server gave its process, its arguments,
-// its module, script or executable.
+// serviceName applies the rules in order: the environment, Go's main module, a title that the server gave its process,
+// its arguments, its module, script or executable.
 func (p *Process) serviceName(env map[string]string) string {
 	if name := env["OTEL_SERVICE_NAME"]; name != "" {
 		return name
+	}
+	if p.Go != nil {
+		return cmp.Or(ModuleName(p.Go.Module), path.Base(p.Exe))
 	}
 	if name := nameByArguments(p.Cmdline, p.Exe, env); name != "" {
 		return name

@@ -18,7 +18,8 @@ type Process struct {
 	Cmdline []string // as /proc tells it: a process can overwrite it with a title
 	Dir     string   // working directory
 	Python  *Python  // nil unless CPython
-	Paths   *Paths   // which files are the application's
+	Go      *Go      // nil unless a Go program
+	Paths   *Paths   // which files are the application's; nil unless CPython
 
 	fs   procfs
 	name string
@@ -27,8 +28,8 @@ type Process struct {
 var (
 	// ErrGone: there is no such process, or it has ended.
 	ErrGone = errors.New("no such process")
-	// ErrNotReady: the process is a Python that has just started, and its interpreter does not exist yet. Try again.
-	ErrNotReady = errors.New("the Python interpreter has not started yet")
+	// ErrNotReady: the process has just started, and its interpreter or runtime does not exist yet. Try again.
+	ErrNotReady = errors.New("its runtime has not started yet")
 )
 
 // Inspect tells what the process is. Errors: ErrGone, ErrNotReady, *Unsupported, and failures to read it, which name
@@ -44,7 +45,7 @@ func (fs procfs) inspect(pid int) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Python, err = p.findPython(maps); err != nil {
+	if err = p.findRuntime(maps); err != nil {
 		return nil, err
 	}
 	environ, err := fs.strings(pid, "environ")
@@ -53,8 +54,22 @@ func (fs procfs) inspect(pid int) (*Process, error) {
 	}
 	env := environment(environ)
 	p.name = p.serviceName(env)
-	p.Paths = p.findPaths(env)
+	if p.Python != nil {
+		p.Paths = p.findPaths(env)
+	}
 	return p, nil
+}
+
+// findRuntime looks for CPython, then for Go.
+func (p *Process) findRuntime(maps []Mapping) (err error) {
+	var other *Unsupported
+	if p.Python, err = p.findPython(maps); !errors.As(err, &other) {
+		return err
+	}
+	if p.Go, err = p.findGo(maps); err == nil && p.Go == nil {
+		return other
+	}
+	return err
 }
 
 // identify reads what every process has.
@@ -102,18 +117,21 @@ func (fs procfs) leader(pid int) error {
 }
 
 // Name is what the service is called where the user gives no name: by its environment, its server's arguments, its
-// module or script, else by its executable.
+// module or script, or Go's main module, else by its executable.
 func (p *Process) Name() string { return p.name }
 
 // Embeds tells a program that has an interpreter inside, such as uWSGI, from the interpreter's own.
 func (p *Process) Embeds() bool { return p.Python != nil && !isPython(p.Exe) }
 
-// RuntimeName names interpreter and version: "cpython 3.11.2".
+// RuntimeName names interpreter and version: "cpython 3.11.2", "go1.26.1".
 func (p *Process) RuntimeName() string {
-	if p.Python == nil {
-		return ""
+	switch {
+	case p.Python != nil:
+		return "cpython " + p.Python.Version()
+	case p.Go != nil:
+		return p.Go.Version
 	}
-	return "cpython " + p.Python.Version()
+	return ""
 }
 
 // environment keeps the first value of each variable, as getenv(3) does.

@@ -61,7 +61,7 @@ func (p *Process) findPython(maps []Mapping) (*Python, error) {
 	if exe == nil { // exec has named it, and not mapped it yet
 		var err error
 		if exe, err = p.openExe(); err != nil {
-			return nil, p.unsupported(maps, nil)
+			return nil, p.unsupported(maps)
 		}
 		defer exe.close()
 		if symbols := exe.lookup("_PyRuntime"); len(symbols) > 0 {
@@ -73,7 +73,7 @@ func (p *Process) findPython(maps []Mapping) (*Python, error) {
 			return nil, p.notReady(name + " is not mapped")
 		}
 	}
-	return nil, p.unsupported(maps, exe)
+	return nil, p.unsupported(maps)
 }
 
 func (p *Process) notReady(why string) error {

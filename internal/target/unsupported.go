@@ -10,10 +10,15 @@ import (
 type Unsupported struct {
 	PID  int
 	What string // what the process is, with an article
+	Why  string // what it lacks; "" where its runtime is none that is known
 }
 
 func (u *Unsupported) Error() string {
-	return fmt.Sprintf("process %d is %s: only CPython 3.%d to 3.%d can be profiled", u.PID, u.What, FirstMinor, LastMinor)
+	if u.Why != "" {
+		return fmt.Sprintf("process %d is %s: %s", u.PID, u.What, u.Why)
+	}
+	return fmt.Sprintf("process %d is %s: only CPython 3.%d to 3.%d and HTTP servers of Go 1.%d to 1.%d can be profiled",
+		u.PID, u.What, FirstMinor, LastMinor, FirstGoMinor, LastGoMinor)
 }
 
 // kind is a runtime that is known and not supported, told by the base name of the executable or of a mapped library.
@@ -37,16 +42,13 @@ var kinds = []kind{
 }
 
 // unsupported tells what a process without a CPython runtime is.
-func (p *Process) unsupported(maps []Mapping, exe *image) error {
-	u := &Unsupported{PID: p.PID, What: "not a Python program (" + p.Exe + ")"}
+func (p *Process) unsupported(maps []Mapping) error {
+	u := &Unsupported{PID: p.PID, What: "neither a Python nor a Go program (" + p.Exe + ")"}
 	for _, kind := range kinds {
 		if kind.matches(path.Base(p.Exe), maps) {
 			u.What = kind.what + " (" + p.Exe + ")"
 			return u
 		}
-	}
-	if exe != nil && exe.note("Go") {
-		u.What = "a Go program (" + p.Exe + ")"
 	}
 	return u
 }

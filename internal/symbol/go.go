@@ -1,0 +1,147 @@
+package symbol
+
+import (
+	"fmt"
+
+	"apm-ebpf/internal/pclntab"
+	"apm-ebpf/internal/target"
+)
+
+// GoFrame is a function on a stack of Go.
+type GoFrame struct {
+	Func *Func
+	Line int32 // at which it stands; 0 when it can't be told
+}
+
+// Go names the program counters of one Go process. It is not safe for concurrent use.
+type Go struct {
+	table   *target.GoTable
+	process *target.Go
+	sources *goSources
+	outside *goOutside
+
+	places    map[place][]GoFrame
+	functions map[goIdentity]*Func
+	written   map[goWritten]*Func
+}
+
+// place is a program counter; call tells that it is a return address.
+type place struct {
+	pc   uint64
+	call bool
+}
+
+// goIdentity tells functions apart. All instances of a generic function are one, as they are in tracebacks.
+type goIdentity struct {
+	name string
+	line int32
+}
+
+// goWritten is where the tables tell a function.
+type goWritten struct {
+	name uint32
+	line int32
+}
+
+// maxPlaces bounds the cache of program counters. A busy service has some 10,000.
+const maxPlaces = 1 << 16
+
+// NewGo opens the tables of a Go process's executable. The caller must close it.
+func NewGo(p *target.Process) (*Go, error) {
+	if p.Go == nil {
+		return nil, fmt.Errorf("read symbols of process %d: not a Go process", p.PID)
+	}
+	table, err := p.GoTable()
+	if err != nil {
+		return nil, err
+	}
+	return &Go{
+		table:     table,
+		process:   p.Go,
+		sources:   newGoSources(p.Go.Build, goRoot(table.Table)),
+		outside:   &goOutside{process: p, frames: map[string]*Func{}},
+		places:    map[place][]GoFrame{},
+		functions: map[goIdentity]*Func{},
+		written:   map[goWritten]*Func{},
+	}, nil
+}
+
+// Close lets go of the executable.
+func (g *Go) Close() { g.table.Close() }
+
+// Frames gives the functions at a program counter of the process, innermost first: inlined ones before the one they were
+// inlined in. call tells that pc is a return address, which belongs to the instruction before. As in Go's tracebacks,
+// functions that the compiler made to call another one are left out, and so is what lies below a goroutine's first
+// function, so there may be none. The result is valid until the next call.
+func (g *Go) Frames(pc uint64, call bool) []GoFrame {
+	key := place{pc, call}
+	if known, ok := g.places[key]; ok {
+		return known
+	}
+	if len(g.places) >= maxPlaces {
+		clear(g.places)
+	}
+	if call {
+		pc--
+	}
+	frames := g.frames(pc)
+	g.places[key] = frames
+	return frames
+}
+
+func (g *Go) frames(pc uint64) []GoFrame {
+	f, ok := g.table.Find(pc - g.process.Bias)
+	if !ok {
+		return []GoFrame{{Func: g.outside.image(pc)}}
+	}
+	var out []GoFrame
+	for _, p := range g.table.Places(&f, pc-g.process.Bias) {
+		if g.table.IsWrapper(p.Kind) {
+			continue
+		}
+		if fn := g.function(&p); fn != nil {
+			out = append(out, GoFrame{fn, p.Line})
+		}
+	}
+	return out
+}
+
+// belowGoroutine are the functions that a goroutine's first one returns to.
+var belowGoroutine = map[string]bool{"runtime.goexit": true, "runtime.goexit0": true, "runtime.goexit1": true}
+
+// function gives nil for one that is not shown.
+func (g *Go) function(p *pclntab.Place) *Func {
+	at := goWritten{p.Name, p.StartLine}
+	if fn, ok := g.written[at]; ok {
+		return fn
+	}
+	if len(g.written) >= maxCodes {
+		clear(g.written)
+		clear(g.functions)
+	}
+	linked := g.table.Name(p.Name)
+	if linked == "" {
+		return Unknown
+	}
+	var fn *Func
+	if !belowGoroutine[linked] {
+		name := goName(linked)
+		key := goIdentity{name, p.StartLine}
+		if fn = g.functions[key]; fn == nil {
+			fn = g.sources.describe(name, g.table.File(p.File), int(p.StartLine))
+			g.functions[key] = fn
+		}
+	}
+	g.written[at] = fn
+	return fn
+}
+
+// SPDelta tells how far the stack pointer is below the return address at a program counter, in bytes; -1 when it can't
+// be told.
+func (g *Go) SPDelta(pc uint64) int32 {
+	f, ok := g.table.Find(pc - g.process.Bias)
+	if !ok {
+		return -1
+	}
+	return g.table.Depth(&f, pc-g.process.Bias)
+}
