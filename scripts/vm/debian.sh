@@ -1,5 +1,5 @@
-# Sourced by ../test-vm: kernels and root file systems of Debian releases, for any architecture. A release's
-# Python comes with its kernel, so the machines cover interpreters as well.
+# Sourced by ../test-vm: kernels of Debian and Ubuntu releases and root file systems of Debian's, for any
+# architecture. A release's Python comes with its kernel, so the machines cover interpreters as well.
 # shellcheck shell=bash
 
 VMS=$CACHE/vm
@@ -14,38 +14,63 @@ in_release() {
 		-o APT::Sandbox::User=root -o Acquire::Languages=none -o APT::Install-Recommends=no "$@"
 }
 
-# open_release SUITE ARCH: reads what there is, from the mirror that this system uses.
+# open_release SUITE ARCH: reads what there is.
 open_release() {
-	local root=$VMS/apt/$1-$2 mirror
+	local root=$VMS/apt/$1-$2
+	mkdir -p "$root"/{lists,archives}/partial
+	: >"$root/status"
+	case $1 in
+	jammy | noble) ubuntu_source "$1" "$2" >"$root/sources.list" ;;
+	*) debian_source "$1" >"$root/sources.list" ;;
+	esac
+	quietly "read the packages of $1 for $2" in_release "$1" "$2" apt-get -qq update
+}
+
+# debian_source SUITE: from the mirror that this system uses.
+debian_source() {
+	local mirror
 	# shellcheck disable=SC2016 # apt expands it
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Label: Debian' | head -n 1)
 	[ -n "$mirror" ] || die "apt knows no mirror of Debian here: the machines are made of its packages"
-	mkdir -p "$root"/{lists,archives}/partial
-	: >"$root/status"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main" >"$root/sources.list"
-	quietly "read the packages of Debian $1 for $2" in_release "$1" "$2" apt-get -qq update
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $1 main"
 }
 
-# kernel SUITE ARCH: makes $VMS/SUITE-ARCH.vmlinuz of the newest kernel for virtual machines, the smallest that
-# Debian builds, unless it is there.
+# ubuntu_source SUITE ARCH: Ubuntu's keys are in a Debian package.
+ubuntu_source() {
+	local keys=$VMS/ubuntu-archive-keyring.gpg dir=$VMS/apt/keys mirror
+	if [ ! -f "$keys" ]; then
+		open_release trixie "$2"
+		rm -rf "$dir"
+		mkdir "$dir"
+		(cd "$dir" && quietly "fetch Ubuntu's keys" in_release trixie "$2" apt-get -qq download ubuntu-keyring)
+		dpkg-deb --fsys-tarfile "$dir"/*.deb | tar -x -C "$VMS" --strip-components 4 ./usr/share/keyrings/"${keys##*/}"
+		rm -rf "$dir"
+	fi
+	mirror=http://archive.ubuntu.com/ubuntu
+	[ "$2" = amd64 ] || mirror=http://ports.ubuntu.com/ubuntu-ports
+	echo "deb [signed-by=$keys] ${UBUNTU_MIRROR:-$mirror} $1-updates main"
+}
+
+# kernel SUITE FLAVOUR ARCH: makes $VMS/SUITE-FLAVOUR-ARCH.vmlinuz of the newest kernel that linux-image-FLAVOUR stands
+# for, unless it is there.
 kernel() {
-	local image=$VMS/$1-$2.vmlinuz dir=$VMS/apt/$1-$2/kernel names name
+	local image=$VMS/$1-$2-$3.vmlinuz dir=$VMS/apt/$1-$3/kernel names name
 	[ ! -f "$image" ] || return 0
-	say "fetching the kernel of Debian $1 for $2"
-	open_release "$1" "$2"
+	say "fetching the kernel $2 of $1 for $3"
+	open_release "$1" "$3"
 	rm -rf "$dir"
 	mkdir "$dir"
 	# Up to 6.x the image is in linux-image, from 7 on in linux-binary.
-	names=$(in_release "$1" "$2" apt-cache depends --recurse --important "linux-image-cloud-$2" |
+	names=$(in_release "$1" "$3" apt-cache depends --recurse --important "linux-image-$2" |
 		grep -E '^linux-(image|binary)-[0-9]' | sort -u)
 	for name in $names; do
-		(cd "$dir" && quietly "fetch $name" in_release "$1" "$2" apt-get -qq download "$name")
+		(cd "$dir" && quietly "fetch $name" in_release "$1" "$3" apt-get -qq download "$name")
 	done
 	for name in "$dir"/*.deb; do
 		dpkg-deb --fsys-tarfile "$name" | tar -x -C "$dir" --wildcards --no-anchored 'vmlinuz*' 2>>"$LOG" || true
 	done
 	name=$(find "$dir" -name 'vmlinuz*' -type f | head -n 1)
-	[ -n "$name" ] || die "no kernel in the packages of $1 for $2: $names"
+	[ -n "$name" ] || die "no kernel in the packages of $1 for $3: $names"
 	mv "$name" "$image"
 	rm -rf "$dir"
 }
