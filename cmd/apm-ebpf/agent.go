@@ -73,6 +73,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 			return err
 		}
 	}
+	a.dropPrivileges()
 	log.Log().Ints("pids", a.services.pids()).Int("frequency", a.probe.Frequency()).Msg("ready")
 	return a.loop(ctx, reopen)
 }

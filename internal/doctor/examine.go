@@ -1,10 +1,8 @@
 package doctor
 
 import (
-	"debug/elf"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/rs/zerolog"
 
@@ -44,34 +42,14 @@ func programs(btf string) (checks []Check) {
 	return append(checks, uprobes(p))
 }
 
-// uprobes attaches one to this very program, where it has begun once and never will again.
+// uprobes tries to attach one.
 func uprobes(p *probe.Probe) Check {
-	const self = "/proc/self/exe"
 	c := Check{Name: "uprobes here", Grade: OK, Found: "attach"}
-	entry, err := entryOffset(self)
-	if err == nil {
-		err = p.AttachGreenlet(os.Getpid(), self, entry)
-	}
-	if err != nil {
+	if err := p.TryUprobe(); err != nil {
 		c.Grade, c.Found = Warn, err.Error()
 		c.Remedy = "add CAP_SYS_ADMIN, which some kernels ask for; without uprobes asyncio tasks and greenlets are not told apart"
 	}
 	return c
-}
-
-// entryOffset is where in its file a program begins.
-func entryOffset(path string) (uint64, error) {
-	f, err := elf.Open(path)
-	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", path, err)
-	}
-	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_LOAD && f.Entry >= p.Vaddr && f.Entry < p.Vaddr+p.Filesz {
-			return f.Entry - p.Vaddr + p.Off, nil
-		}
-	}
-	return 0, fmt.Errorf("read %s: its entry point lies in no segment", path)
 }
 
 // process tells what the agent would make of one.
@@ -103,5 +81,5 @@ func remedy(err error) string {
 	case errors.As(err, &unsupported):
 		return "name the process of the Python server"
 	}
-	return "hold CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, or run as root"
+	return "put right what the error says"
 }

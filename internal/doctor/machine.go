@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"apm-ebpf/internal/capability"
 	"apm-ebpf/internal/probe"
 )
 
@@ -48,7 +49,8 @@ func (m machine) checks(btfFile string) []Check {
 	}
 	checks := []Check{m.kernel(), m.btf(btfFile)}
 	checks = append(checks, held.checks()...)
-	return append(checks, m.namespace(), m.lockdown(), m.paranoid(held), m.unprivileged(held), m.seccomp(), m.memlock(), m.tracefs())
+	return append(checks, m.namespace(), m.users(), m.lockdown(), m.paranoid(held), m.unprivileged(held), m.yama(held),
+		m.seccomp(), memlock(held), m.tracefs())
 }
 
 func (m machine) kernel() Check {
@@ -83,6 +85,16 @@ func (m machine) namespace() Check {
 	return c
 }
 
+// users: in a namespace of users of its own, a process may hold every capability and the kernel's BPF is still closed.
+func (m machine) users() Check {
+	const all = "0 0 4294967295"
+	c := Check{Name: "user namespace", Grade: OK, Found: "the machine's"}
+	if ids := strings.Join(strings.Fields(m.text("proc/self/uid_map")), " "); ids != all {
+		c.Grade, c.Found, c.Remedy = Fail, "a container's own", "run the agent outside of it: root is not the machine's there"
+	}
+	return c
+}
+
 func (m machine) lockdown() Check {
 	c := Check{Name: "lockdown", Grade: OK, Found: "not in this kernel, or securityfs is not mounted"}
 	_, rest, ok := strings.Cut(m.text("sys/kernel/security/lockdown"), "[")
@@ -102,7 +114,7 @@ func (m machine) paranoid(held privileges) Check {
 	switch {
 	case c.Found == "":
 		c.Grade, c.Found, c.Remedy = Fail, "the kernel has no perf events", "run a kernel built with CONFIG_PERF_EVENTS"
-	case held.perfmon():
+	case held.either(capability.Perfmon, capability.SysAdmin):
 		c.Found += ", which does not bind CAP_PERFMON"
 	default:
 		c.Grade, c.Remedy = Warn, "hold CAP_PERFMON, which it does not bind"
@@ -115,10 +127,28 @@ func (m machine) unprivileged(held privileges) Check {
 	switch {
 	case c.Found == "":
 		c.Found = "not in this kernel"
-	case held.has(capBPF) || held.has(capSysAdmin):
+	case held.either(capability.BPF, capability.SysAdmin):
 		c.Found += ", which does not bind CAP_BPF"
 	default:
 		c.Grade, c.Remedy = Warn, "hold CAP_BPF: whatever it says, these programs need it"
+	}
+	return c
+}
+
+// yama may have the kernel refuse all reading of other processes' memory (Documentation/admin-guide/LSM/Yama.rst).
+func (m machine) yama(held privileges) Check {
+	const nobody = "3"
+	c := Check{Name: "yama ptrace_scope", Grade: OK, Found: m.text("proc/sys/kernel/yama/ptrace_scope")}
+	switch c.Found {
+	case "":
+		c.Found = "not in this kernel"
+	case nobody:
+		c.Grade, c.Found = Fail, nobody+": nobody may read another process's memory"
+		c.Remedy = "boot with kernel.yama.ptrace_scope at 2 or less: it cannot be lowered before"
+	default:
+		if held.Has(capability.SysPtrace) {
+			c.Found += ", which does not bind CAP_SYS_PTRACE"
+		}
 	}
 	return c
 }
@@ -133,13 +163,16 @@ func (m machine) seccomp() Check {
 }
 
 // memlock: up to 5.10 the memory of maps counts against it (5.11 charges it to the cgroup).
-func (m machine) memlock() Check {
+func memlock(held privileges) Check {
 	c := Check{Name: "locked memory", Grade: OK, Found: "no limit"}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
 		c.Grade, c.Found = Warn, err.Error()
 	} else if limit.Cur != unix.RLIM_INFINITY {
 		c.Found = fmt.Sprintf("limit of %d KiB, raised where the kernel needs it", limit.Cur>>10)
+		if !held.Has(capability.SysResource) {
+			c.Found += ", for which CAP_SYS_RESOURCE is missing"
+		}
 	}
 	return c
 }

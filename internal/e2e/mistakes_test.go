@@ -102,21 +102,3 @@ func TestUnwritableLog(t *testing.T) {
 		checkMistake(t, o, 1, path, "--log-file")
 	}
 }
-
-// TestWithoutCapabilities takes from root what it takes to load BPF programs.
-func TestWithoutCapabilities(t *testing.T) {
-	if _, err := exec.LookPath("setpriv"); err != nil {
-		t.Skip("no setpriv here")
-	}
-	s := gunicorn(t, anyPython(t), "app")
-	for name, drop := range map[string][]string{
-		"all":  {"setpriv", "--bounding-set=-all", "--inh-caps=-all"},
-		"most": {"setpriv", "--bounding-set=-sys_admin,-bpf,-perfmon", "--inh-caps=-sys_admin,-bpf,-perfmon"},
-		"user": {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := runAgent(t, nil, drop, "--pid", strconv.Itoa(s.PID))
-			checkMistake(t, o, 1, "CAP_BPF")
-		})
-	}
-}

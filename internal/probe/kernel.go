@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"apm-ebpf/internal/capability"
 )
 
 // kernelBTF is where a kernel shows its BTF; one that does not has none for the verifier either.
@@ -19,6 +21,9 @@ const kernelBTF = "/sys/kernel/btf/vmlinux"
 
 // ErrNoBTF tells that the layout of the kernel's data is not known.
 var ErrNoBTF = errors.New("this kernel has no BTF (" + kernelBTF + "): run one built with CONFIG_DEBUG_INFO_BTF, or name a file with the BTF of this very kernel by --btf FILE")
+
+// errMemlock: up to 5.10 the memory of maps is locked memory.
+var errMemlock = errors.New("raise the limit of locked memory")
 
 // InitialPIDs is the name of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h): the kernel
 // programs see processes by their numbers there, and so must the agent.
@@ -213,9 +218,20 @@ func explain(err error) error {
 	case errors.As(err, &refused) && len(refused.Log) > 0:
 		return fmt.Errorf("%w: this kernel's verifier refuses the program, which is a mistake of the agent's: please report it with the kernel's version", err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%w: needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8): run as root, or let apm-ebpf doctor tell what is in the way", err)
+		return forbidden(err)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound), errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("%w: needs Linux 5.10 or later with BTF; apm-ebpf doctor tells what is missing", err)
 	}
 	return err
+}
+
+// forbidden says what it takes to be allowed to load and attach.
+func forbidden(err error) error {
+	if missing := capability.Missing(capability.BPF | capability.Perfmon); missing != 0 {
+		return fmt.Errorf("%w: run as root or with %s", err, missing)
+	}
+	if errors.Is(err, errMemlock) {
+		return fmt.Errorf("%w: this kernel wants it unlimited: run as root, with CAP_SYS_RESOURCE, or after ulimit -l unlimited", err)
+	}
+	return fmt.Errorf("%w, though CAP_BPF and CAP_PERFMON are held: apm-ebpf doctor tells what is in the way", err)
 }

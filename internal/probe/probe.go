@@ -53,7 +53,7 @@ func Open(config Config) (*Probe, error) {
 
 func (p *Probe) open() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
-		return fmt.Errorf("raise the limit of locked memory: %w", err)
+		return fmt.Errorf("%w: %w", errMemlock, err)
 	}
 	spec, err := loadApm()
 	if err != nil {

@@ -1,8 +1,10 @@
 package probe
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -74,6 +76,40 @@ func (p *Probe) attachUprobe(file *link.Executable, pid int, u uprobe) (link.Lin
 		attach = file.UretprobeMulti
 	}
 	return attach(nil, u.program, &link.UprobeMultiOptions{Addresses: []uint64{u.offset}, PID: uint32(pid)})
+}
+
+// TryUprobe tells whether uprobes can be attached, by one on this very program where it has begun once and never will
+// again.
+func (p *Probe) TryUprobe() error {
+	const self = "/proc/self/exe"
+	entry, err := entryOffset(self)
+	if err != nil {
+		return err
+	}
+	file, err := link.OpenExecutable(self)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", self, err)
+	}
+	l, err := p.attachUprobe(file, os.Getpid(), uprobe{program: p.objects.CodeDealloc, offset: entry})
+	if err != nil {
+		return fmt.Errorf("attach uprobe to %s+%#x: %w", self, entry, err)
+	}
+	return l.Close()
+}
+
+// entryOffset is where in its file a program begins.
+func entryOffset(path string) (uint64, error) {
+	f, err := elf.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", path, err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && f.Entry >= p.Vaddr && f.Entry < p.Vaddr+p.Filesz {
+			return f.Entry - p.Vaddr + p.Off, nil
+		}
+	}
+	return 0, fmt.Errorf("read %s: its entry point lies in no segment", path)
 }
 
 // Release detaches what was attached for a process that has ended or runs another program now.

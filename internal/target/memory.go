@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"apm-ebpf/internal/capability"
 )
 
 // Memory reads the memory of the process with this PID. What it reads may be torn or hostile: callers bound sizes and
@@ -78,7 +80,15 @@ func explain(err error) error {
 	case errors.Is(err, unix.ESRCH):
 		return ErrGone
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%w: run as root or with CAP_SYS_PTRACE", err)
+		return forbidden(err)
 	}
 	return err
+}
+
+// forbidden says what it takes to be allowed to look at a process.
+func forbidden(err error) error {
+	if missing := capability.Missing(capability.SysPtrace | capability.DACReadSearch); missing != 0 {
+		return fmt.Errorf("%w: run as root or with %s", err, missing)
+	}
+	return fmt.Errorf("%w: a security module (AppArmor, SELinux, Yama) forbids it", err)
 }

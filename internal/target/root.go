@@ -33,7 +33,7 @@ func (fs procfs) openIn(pid int, path string, flags uint64) (int, error) {
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
 	if err != nil {
-		return -1, fmt.Errorf("open %s of process %d: %w", path, pid, explainOpen(err))
+		return -1, fmt.Errorf("open %s of process %d: %w", path, pid, explain(err))
 	}
 	return fd, nil
 }
@@ -77,12 +77,4 @@ func regular(f *os.File) (*os.File, error) {
 		return nil, fmt.Errorf("open %s: %w", f.Name(), err)
 	}
 	return f, nil
-}
-
-// explainOpen names the capability that reads other users' files.
-func explainOpen(err error) error {
-	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%w: run as root or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", err)
-	}
-	return err
 }
