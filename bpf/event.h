@@ -19,7 +19,8 @@ enum event_kind {
 	EVENT_EXEC,	  /* thread_event */
 	EVENT_EXIT,	  /* thread_event: the last thread of a process is gone */
 	EVENT_TASK,	  /* stack_event: creates an asyncio task around the coroutine object */
-	EVENT_STEP, /* stack_event: begins a step of the task around object; frames: its suspended chain */
+	EVENT_STEP,  /* stack_event: begins a step of the task around object; frames: its suspended chain */
+	EVENT_SPAWN, /* stack_event: creates the greenlet object */
 	EVENT_GREENLET,	     /* stack_event: a greenlet leaves the thread */
 	EVENT_THREAD,	     /* stack_event: starts the thread in args[0] */
 	EVENT_HANDOFF,	     /* stack_event: wakes the thread in args[0], which waited on a futex for work */
@@ -94,7 +95,7 @@ enum stack_status {
 struct stack_event {
 	struct event event;
 	u64 object; /* EVENT_WRITE: connection whose answer begins; EVENT_TASK, EVENT_STEP: coroutine;
-		       EVENT_GREENLET: the greenlet that comes */
+		       EVENT_SPAWN: the greenlet; EVENT_GREENLET: the one that comes */
 	u64 work;   /* contextvars.Context of the thread; EVENT_STEP: one that the chain's last frame holds */
 	u64 args[2]; /* EVENT_SWITCH_OUT: first two arguments of the system call;
 			EVENT_STEP: coroutine of the step before, its frame state */

@@ -1,8 +1,8 @@
 /*
  * Lanes inside a Python thread: asyncio tasks and greenlets switch without a system call. Uprobes where
- * a task is created and where its step begins (in _asyncio), and where a greenlet leaves (in greenlet);
- * internal/target finds them, internal/trace reads what they tell. While no sampled request is open a
- * hit costs its trap and one load. 5.10.
+ * a task is created and where its step begins (in _asyncio), and where a greenlet is created and leaves (in
+ * greenlet); internal/target finds them, internal/trace reads what they tell. While no sampled request is
+ * open a hit costs its trap and one load. 5.10.
  */
 #ifndef APM_LANES_H
 #define APM_LANES_H
@@ -16,6 +16,9 @@
 #define TUPLE_SIZE 16	     /* PyVarObject.ob_size */
 #define WRAPPED_TASK 16	     /* TaskStepMethWrapper.sw_task, TaskWakeupMethWrapper.ww_task */
 #define WRAPPED 16	     /* what asend, athrow, wrapper and anext objects drive */
+#define GREENLET_IMPL                                                                                        \
+	32 /* PyGreenlet.pimpl: the Greenlet that its methods see (greenlet.h, 2.0 and later)                \
+	    */
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
 #define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
@@ -361,6 +364,17 @@ int task_wakeup(struct pt_regs *ctx)
 
 	if (t)
 		begin_step(t, t->py.wakeup_is_wrapper ? read_user(task + WRAPPED_TASK) : task);
+	return 0;
+}
+
+/* tp_init of greenlet.greenlet(self, args, kwds), which subclasses call too. */
+SEC("uprobe")
+int greenlet_init(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_GREENLETS);
+
+	if (t)
+		send_lane_event(EVENT_SPAWN, t, read_user(UPROBE_ARG0(ctx) + GREENLET_IMPL), SCRATCH_UPROBE);
 	return 0;
 }
 

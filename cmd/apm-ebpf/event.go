@@ -66,6 +66,8 @@ func (a *agent) stack(e *probe.Event) {
 		a.tracer.Task(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindStep:
 		a.tracer.Step(e.PID, e.TID, e.Time, s.step(e))
+	case probe.KindSpawn:
+		a.tracer.Spawn(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindGreenlet:
 		a.tracer.Greenlet(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindThread:

@@ -182,7 +182,7 @@ func (ss *services) attachGreenlet(s *service) error {
 		return err
 	}
 	defer g.Close()
-	return ss.probe.AttachGreenlet(s.process.PID, g.Path, g.Switch)
+	return ss.probe.AttachGreenlet(s.process.PID, g.Path, g.Init, g.Switch)
 }
 
 // lanesEvery is how often a service at work is looked at for modules that it imported meanwhile.

@@ -27,7 +27,7 @@ var servers = []server{
 	{
 		name: "gunicorn gevent", pip: "gunicorn gevent",
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gevent wsgi:app",
-		paths: "/work /pool~ /thread~ /spawn~",
+		paths: "/work /pool~ /thread /spawn",
 	},
 	{
 		name: "gunicorn asgi", pip: "gunicorn>=25",
@@ -42,12 +42,12 @@ var servers = []server{
 	{
 		name: "gevent.pywsgi", pip: "gevent",
 		args:  "serve.py gevent_pywsgi PORT",
-		paths: "/work /spawn~",
+		paths: "/work /spawn",
 	},
 	{
 		name: "eventlet.wsgi", pip: "eventlet",
 		args:  "serve.py eventlet_wsgi PORT",
-		paths: "/work",
+		paths: "/work /thread",
 	},
 	{
 		name: "uvicorn h11", pip: "uvicorn h11",

@@ -109,14 +109,15 @@ const (
 	apmEventKindEVENT_EXIT          apmEventKind = 12
 	apmEventKindEVENT_TASK          apmEventKind = 13
 	apmEventKindEVENT_STEP          apmEventKind = 14
-	apmEventKindEVENT_GREENLET      apmEventKind = 15
-	apmEventKindEVENT_THREAD        apmEventKind = 16
-	apmEventKindEVENT_HANDOFF       apmEventKind = 17
-	apmEventKindEVENT_CODE          apmEventKind = 18
-	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 19
-	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 20
-	apmEventKindEVENT_SLOW          apmEventKind = 21
-	apmEventKindEVENT_SERVE         apmEventKind = 22
+	apmEventKindEVENT_SPAWN         apmEventKind = 15
+	apmEventKindEVENT_GREENLET      apmEventKind = 16
+	apmEventKindEVENT_THREAD        apmEventKind = 17
+	apmEventKindEVENT_HANDOFF       apmEventKind = 18
+	apmEventKindEVENT_CODE          apmEventKind = 19
+	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 20
+	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 21
+	apmEventKindEVENT_SLOW          apmEventKind = 22
+	apmEventKindEVENT_SERVE         apmEventKind = 23
 )
 
 type apmFrame struct {
@@ -412,6 +413,7 @@ const (
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
 	apmProgGoRunHandler     = "go_run_handler"
+	apmProgGreenletInit     = "greenlet_init"
 	apmProgGreenletSwitch   = "greenlet_switch"
 	apmProgInetSockSetState = "inet_sock_set_state"
 	apmProgReadClock        = "read_clock"
@@ -495,6 +497,7 @@ type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
+	GreenletInit     *ebpf.ProgramSpec `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
 	ReadClock        *ebpf.ProgramSpec `ebpf:"read_clock"`
@@ -659,6 +662,7 @@ type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
+	GreenletInit     *ebpf.Program `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.Program `ebpf:"inet_sock_set_state"`
 	ReadClock        *ebpf.Program `ebpf:"read_clock"`
@@ -682,6 +686,7 @@ func (p *apmPrograms) Close() error {
 		p.CodeDealloc,
 		p.EndRequest,
 		p.GoRunHandler,
+		p.GreenletInit,
 		p.GreenletSwitch,
 		p.InetSockSetState,
 		p.ReadClock,

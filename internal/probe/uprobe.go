@@ -22,9 +22,9 @@ func (p *Probe) AttachAsyncio(pid int, file string, create, step, wakeup uint64)
 }
 
 // AttachGreenlet has the kernel programs see the greenlets of a process, given the file of its greenlet module
-// and the offset in it of the place where one leaves its thread.
-func (p *Probe) AttachGreenlet(pid int, file string, leave uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GreenletSwitch, offset: leave}})
+// and the offsets in it of the places where one is created and where one leaves its thread.
+func (p *Probe) AttachGreenlet(pid int, file string, create, leave uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GreenletInit, offset: create}, {program: p.objects.GreenletSwitch, offset: leave}})
 }
 
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its

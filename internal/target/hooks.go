@@ -1,6 +1,7 @@
 package target
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -35,17 +36,20 @@ type Asyncio struct {
 	WakeupWraps bool
 }
 
-// Greenlet tells where a greenlet leaves the C stack of its thread, in bytes from the start of the file:
-// greenlet::Greenlet::g_switchstack(), which greenlet 2.0 and later export. The thread's Python stack is the leaving
-// greenlet's at that moment.
+// Greenlet tells where greenlets are created and where one leaves the C stack of its thread, in bytes from the start of
+// the file.
 type Greenlet struct {
 	ProbeFile
+	Init uint64 // tp_init of greenlet.greenlet(self, args, kwargs), which subclasses call too
+	// Switch is greenlet::Greenlet::g_switchstack(), which greenlet 2.0 and later export. The thread's Python stack is
+	// the leaving greenlet's at that moment.
 	Switch uint64
 }
 
 const (
 	asyncioModule  = "_asyncio"
 	greenletModule = "_greenlet"
+	greenletType   = "greenlet.greenlet"
 	switchStack    = "_ZN8greenlet8Greenlet13g_switchstackEv"
 )
 
@@ -120,12 +124,25 @@ func (p *Process) Greenlet() (*Greenlet, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at, ok := im.entry(im.lookup(switchStack)[switchStack].addr); ok {
-		return &Greenlet{f, at}, nil
+	g := &Greenlet{ProbeFile: f}
+	if g.Init, g.Switch, err = findGreenlet(im); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("find greenlet's switch in %s of process %d: %w: use greenlet 2.0 or newer", m.Path, p.PID, err)
 	}
-	f.Close()
-	return nil, fmt.Errorf("find greenlet's switch in %s of process %d: it does not export Greenlet::g_switchstack: use greenlet 2.0 or newer",
-		m.Path, p.PID)
+	return g, nil
+}
+
+func findGreenlet(im *image) (create, leave uint64, err error) {
+	p, err := im.pointers()
+	if err != nil {
+		return 0, 0, err
+	}
+	create, created := only(p.functions(p.toNames(greenletType)[greenletType], tpInit))
+	leave, exported := im.entry(im.lookup(switchStack)[switchStack].addr)
+	if !created || !exported {
+		return 0, 0, errors.New("no tp_init of " + greenletType + ", or it does not export Greenlet::g_switchstack")
+	}
+	return create, leave, nil
 }
 
 // probeFile opens the file behind a mapping. What is mapped of it would not do where the file is gone: probes go on

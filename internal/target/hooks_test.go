@@ -219,7 +219,7 @@ const loadGreenlet = `
 import greenlet
 child = greenlet.greenlet(lambda: greenlet.getcurrent().parent.switch())
 child.switch()
-print("switched", flush=True)
+print(id(greenlet.greenlet), flush=True)
 input()
 `
 
@@ -259,7 +259,8 @@ func TestGreenlet(t *testing.T) {
 			command := exec.Command(python.Path, "-c", loadGreenlet)
 			command.Env = append(os.Environ(), "PYTHONPATH="+greenlets(t, python))
 			child := targettest.Start(t, command)
-			child.Line()
+			var class uint64
+			answer(t, child, &class)
 			p := inspect(t, child.Process.Pid)
 			if asyncio, greenlet, err := LaneModules(p.PID); asyncio || !greenlet || err != nil {
 				t.Errorf("LaneModules: %v, %v, %v", asyncio, greenlet, err)
@@ -283,10 +284,15 @@ func TestGreenlet(t *testing.T) {
 			if want := symbols[i].Value - text.Addr + text.Offset; g.Switch != want && g.Switch != want+4 {
 				t.Errorf("switch at offset %#x, want %#x", g.Switch, want)
 			}
-			first := firstInstruction(t, g.ProbeFile, g.Switch)
-			t.Logf("%#x % x", g.Switch, first)
-			if reference.Machine == elf.EM_X86_64 && !isPush(first) {
-				t.Errorf("the switch begins with % x, not with a push", first)
+			if !samePlace(t, p, g.ProbeFile, g.Init, word(t, p, class+296)) {
+				t.Errorf("tp_init at offset %#x, the process has it at %#x", g.Init, word(t, p, class+296))
+			}
+			for _, offset := range []uint64{g.Init, g.Switch} {
+				first := firstInstruction(t, g.ProbeFile, offset)
+				t.Logf("%#x % x", offset, first)
+				if reference.Machine == elf.EM_X86_64 && !isPush(first) {
+					t.Errorf("%#x begins with % x, not with a push", offset, first)
+				}
 			}
 		})
 	}

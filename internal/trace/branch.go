@@ -51,7 +51,7 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	}
 	for _, w := range br.lane.works {
 		for _, t := range p.threads {
-			if t.home.worked(w.context, max(w.from, br.from), min(w.to, br.to)) {
+			if t != br.lane.on && t.home.worked(w.context, max(w.from, br.from), min(w.to, br.to)) {
 				hang(&t.home, w.stack, w.from, w.to, w.context)
 			}
 		}
@@ -74,10 +74,11 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	return found
 }
 
-// worked tells whether the thread ran in a Context.
+// worked tells whether the thread began to run in a Context. What it was doing before ran in one that had the address
+// before.
 func (l *lane) worked(context, from, to uint64) bool {
 	for i := range l.slices {
-		if s := &l.slices[i]; s.work == context && s.within(from, to) > 0 {
+		if s := &l.slices[i]; s.work == context && s.from >= from && s.within(from, to) > 0 {
 			return true
 		}
 	}

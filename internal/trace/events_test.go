@@ -135,6 +135,12 @@ func (p *play) greenlet(at uint64, tid uint32, root uint64, stack string, to uin
 	p.root = to
 }
 
+// spawn has the greenlet with that outermost frame create another.
+func (p *play) spawn(at uint64, tid uint32, root uint64, stack string, object uint64) {
+	p.root = root
+	p.tracer.Spawn(server, tid, at*ms, p.stack(stack), object)
+}
+
 // wants compares a request's tree: one function a line with its milliseconds, callees below callers.
 func (p *play) wants(path, tree string) {
 	p.t.Helper()

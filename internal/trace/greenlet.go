@@ -19,12 +19,28 @@ func (t *thread) greenletOf(root uint64, stack *Context) *lane {
 	return l
 }
 
-// greenletLeaves takes the moment at which a greenlet gives its thread to another, which object names.
-func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
-	if !t.greenlets && t.lane == &t.home {
-		t.lane = nil // it was a greenlet all along
+// runsGreenlets takes that the thread runs greenlets. What was seen of it so far was the one that runs.
+func (t *thread) runsGreenlets(s *Stack) {
+	if t.greenlets {
+		return
 	}
 	t.greenlets = true
+	home := &t.home
+	if t.lane != home || s.Root == 0 {
+		return
+	}
+	l := t.greenletOf(s.Root, t.process.contexts.path(s.Frames))
+	l.slices, l.kids, l.stack, l.begun, l.on = home.slices, home.kids, home.stack, true, t
+	for _, kid := range l.kids {
+		kid.parent = l
+	}
+	home.slices, home.kids = nil, nil
+	t.lane = l
+}
+
+// greenletLeaves takes the moment at which a greenlet gives its thread to another, which object names.
+func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
+	t.runsGreenlets(s)
 	if t.state == waiting {
 		t.resume(now)
 	}
@@ -58,6 +74,9 @@ func (t *thread) greenletEnds(now uint64) {
 	if t.lane == l {
 		t.runTo(now, nil)
 	}
-	l.suspended, l.ended = 0, true
+	l.suspended, l.begun, l.ended = 0, true, true
+	if l.claimed {
+		l.drop()
+	}
 	delete(t.process.objects, l.object)
 }

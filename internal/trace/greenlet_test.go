@@ -30,6 +30,44 @@ serve 10
       [await] 5`)
 }
 
+// TestGreenletBranches has a handler spawn two greenlets, of which one was another's that ended.
+func TestGreenletBranches(t *testing.T) {
+	const child, other, late = 0x400, 0x500, 0x600
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.read(1, 2, 200, "/stays-open")
+	p.greenlet(2, server, hub, "hub", one)
+	p.spawn(3, server, one, "old", child)
+	p.greenlet(4, server, one, "old", child)
+	p.greenlet(5, server, child, "older wait", hub)
+	p.greenlet(6, server, hub, "hub", child)
+	p.greenlet(7, server, 0, "", hub) // returned
+	p.greenlet(8, server, hub, "hub", two)
+	p.read(10, 1, server, "/")
+	p.spawn(11, server, two, "serve start", child)
+	p.spawn(12, server, two, "serve start", other)
+	p.spawn(12, server, two, "serve start", late)
+	p.greenlet(13, server, two, "serve join", hub)
+	p.greenlet(14, server, hub, "hub", child)
+	p.greenlet(16, server, child, "work wait", hub)
+	p.greenlet(17, server, hub, "hub", other)
+	p.greenlet(18, server, 0, "", child) // seen at no point
+	p.greenlet(19, server, child, "work", two)
+	p.write(20, 1, server, "serve")
+	p.wants("/", `
+serve 10
+  join 6
+    [await] 6
+  start 1
+    [greenlet] 23
+      work 6
+        [await] 1
+        wait 2
+          [await] 2
+      [runqueue] 16`)
+}
+
 // TestGreenletEnds has one greenlet take the place of another that was suspended in a function of its own.
 func TestGreenletEnds(t *testing.T) {
 	p := newPlay(t)

@@ -28,6 +28,7 @@ type lane struct {
 	slices []slice
 	limit  int // slices at which it is worth folding
 
+	on      *thread  // that it ran on last
 	object  uint64   // greenlet: that it is, 0: not told
 	parent  *lane    // that started it
 	started *Context // the parent's stack then
@@ -87,7 +88,7 @@ func (l *lane) starts(kid *lane) {
 	l.kids = bounded(append(l.kids, kid))
 }
 
-// drop forgets all that a task did, which no request asks for any more.
+// drop forgets all that a lane did, which no request asks for any more.
 func (l *lane) drop() { l.slices, l.kids, l.works, l.parent = nil, nil, nil, nil }
 
 // add appends a slice, joined to the last one where they are alike.

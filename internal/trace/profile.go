@@ -70,9 +70,9 @@ func (p *Profile) branches(b *builder, r *Request, trunk branch) {
 	}
 }
 
-// handedOut takes that a request was told with what the lane did. A task that was made for it is of no other.
+// handedOut takes that a request was told with what the lane did. A task or greenlet that was made for it is of no other.
 func (l *lane) handedOut(r *Request) {
-	if l.kind != taskLane || l.born < r.Start {
+	if l.kind == threadLane || l.born < r.Start {
 		return
 	}
 	l.claimed = true
@@ -85,7 +85,7 @@ func (l *lane) handedOut(r *Request) {
 func (br *branch) slices(yield func(*slice, int64)) {
 	for i := range br.lane.slices {
 		s := &br.lane.slices[i]
-		if br.work != 0 && s.work != br.work {
+		if br.work != 0 && (s.work != br.work || s.from < br.from) {
 			continue
 		}
 		if time := int64(s.within(br.from, br.to)); time > 0 {

@@ -60,7 +60,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, outer *lane, outerS
 	}
 	if l == nil {
 		l = &t.home
-		if t.greenlets && s.Root != 0 {
+		if t.greenlets && (s.Root != 0 || p.objects[t.object] != nil) { // in C code before or after all functions
 			l = t.greenletOf(s.Root, p.contexts.path(s.Frames))
 		}
 	}
@@ -69,10 +69,14 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, outer *lane, outerS
 
 // take puts a lane on the thread. It has run since from.
 func (t *thread) take(l *lane, from uint64) {
-	if l.suspended != 0 && l.suspended < from {
+	switch {
+	case l.suspended != 0 && l.suspended < from:
 		l.goOn(from, nil)
+	case l.kind == greenletLane && !l.begun && l.born != 0: // a task's step tells the same
+		l.add(slice{from: l.born, to: from, why: RunQueue})
 	}
 	l.suspended = 0
+	l.on = t
 	t.lane, t.since, t.seen, t.stack, t.broken = l, from, 0, l.stack, false
 }
 

@@ -117,6 +117,22 @@ func (t *Tracer) Step(pid, tid uint32, now uint64, step Step) {
 	}
 }
 
+// Spawn takes the creation of a greenlet.
+func (t *Tracer) Spawn(pid, tid uint32, now uint64, s *Stack, object uint64) {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	p.sweep()
+	th.runsGreenlets(s)
+	parent, stack := th.creates(now, s)
+	l := &lane{kind: greenletLane, limit: foldAt, object: object, born: now, parent: parent, started: stack}
+	p.objects[object] = l
+	if parent != nil {
+		parent.starts(l)
+	}
+}
+
 // Greenlet takes the stack of a greenlet that gives its thread to another, which object names.
 func (t *Tracer) Greenlet(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	if p, th := t.watch(pid, tid); th != nil {
