@@ -18,7 +18,8 @@ func TestUprobes(t *testing.T) {
 			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.AttachGreenlet(os.Getpid(), "/proc/self/exe", offsetOf(t, probed)); err != nil {
+			at := offsetOf(t, probed)
+			if err := p.AttachGreenlet(os.Getpid(), "/proc/self/exe", at, at); err != nil {
 				t.Fatal(err)
 			}
 			inAnotherThread(probed)
@@ -45,7 +46,8 @@ func TestUprobesOfOthers(t *testing.T) {
 	if err := p.AddPython(os.Getpid(), Python{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.AttachGreenlet(os.Getppid(), "/proc/self/exe", offsetOf(t, probed)); err != nil {
+	at := offsetOf(t, probed)
+	if err := p.AttachGreenlet(os.Getppid(), "/proc/self/exe", at, at); err != nil {
 		t.Fatal(err)
 	}
 	inAnotherThread(probed)
