@@ -3,6 +3,7 @@ package trace
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,11 @@ func newPlay(t testing.TB) *play {
 	p.tracer = New(1, func(r *Request) {
 		x := &told{Request: r, ns: uint64(r.Duration())}
 		x.Profile = p.tracer.Profile(r)
+		for i, f := range x.Frames { // the next request's are written over them
+			kept := *f
+			x.Frames[i] = &kept
+		}
+		x.Frames = slices.Clone(x.Frames)
 		p.told[r.Target] = x
 		p.filled(x)
 	})
