@@ -118,6 +118,7 @@ const (
 	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 21
 	apmEventKindEVENT_SLOW          apmEventKind = 22
 	apmEventKindEVENT_SERVE         apmEventKind = 23
+	apmEventKindEVENT_SERVED        apmEventKind = 24
 )
 
 type apmFrame struct {
@@ -412,6 +413,7 @@ const (
 	apmMapTickets           = "tickets"
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
+	apmProgGoHandlerDone    = "go_handler_done"
 	apmProgGoRunHandler     = "go_run_handler"
 	apmProgGreenletInit     = "greenlet_init"
 	apmProgGreenletSwitch   = "greenlet_switch"
@@ -496,6 +498,7 @@ type apmSpecs struct {
 type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
+	GoHandlerDone    *ebpf.ProgramSpec `ebpf:"go_handler_done"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
 	GreenletInit     *ebpf.ProgramSpec `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
@@ -661,6 +664,7 @@ type apmVariables struct {
 type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
+	GoHandlerDone    *ebpf.Program `ebpf:"go_handler_done"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
 	GreenletInit     *ebpf.Program `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
@@ -685,6 +689,7 @@ func (p *apmPrograms) Close() error {
 	return _ApmClose(
 		p.CodeDealloc,
 		p.EndRequest,
+		p.GoHandlerDone,
 		p.GoRunHandler,
 		p.GreenletInit,
 		p.GreenletSwitch,
