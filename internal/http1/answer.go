@@ -62,6 +62,7 @@ func (c *Conn) writeBytes(ts uint64, p []byte) {
 		n := c.answerPart(q, ts, p)
 		q.BytesOut += int64(n)
 		p = p[n:]
+		c.after += n
 	}
 }
 
@@ -116,7 +117,7 @@ func (c *Conn) status(q *Request, ts uint64, p []byte) (n int) {
 		a.matched, a.state = 0, answerReason
 		a.line.reset()
 		a.framing = framing{}
-		if a.code >= 200 || a.code == 101 {
+		if a.code >= 200 || a.code == 101 && !q.h2c {
 			c.begin(q, a.code, a.since)
 		}
 	}
@@ -154,6 +155,8 @@ func (a *answer) fields(p []byte) (n int, head bool) {
 func (c *Conn) endHead(q *Request, ts uint64) {
 	a := &c.out
 	switch ex := a.framing.extent(); {
+	case a.code == 101 && q.h2c && c.in.req != q:
+		c.handOver(ts)
 	case q.upgrades(a.code):
 		c.upgrade(ts)
 	case a.code < 200:
@@ -187,7 +190,9 @@ func (c *Conn) bodyMoved(ts uint64, pr progress) {
 // upgrade ends HTTP/1 on the connection with the answer to its oldest request. Others were read too early to be any.
 func (c *Conn) upgrade(ts uint64) {
 	c.opaque = true
-	c.open.front().Upgraded = true
+	q := c.open.front()
+	q.Upgraded = true
+	c.begin(q, c.out.code, c.out.since)
 	c.finish(ts)
 	c.endAll(ts, false)
 }

@@ -137,10 +137,12 @@ func TestLongHeads(t *testing.T) {
 			t.Fatalf("in pieces of %d: no request", n)
 		}
 		got := [...]int{len(q.Method), len(q.Target), len(q.Host), len(q.TraceID), len(q.ClientTime), len(q.Traceparent), int(q.BytesIn)}
-		if want := [...]int{maxMethod, maxTarget, maxHost, 32, maxTrace - 33, maxTrace, len(text)}; got != want || !q.Truncated {
+		want := [...]int{bounds[FieldMethod], bounds[FieldTarget], bounds[FieldHost], 32, bounds[fieldTracer] - 33,
+			bounds[fieldParent], len(text)}
+		if got != want || !q.Truncated {
 			t.Errorf("in pieces of %d: lengths %d, want %d; truncated %t", n, got, want, q.Truncated)
 		}
-		if line, head := cap(c.in.line.buf), cap(c.in.kept.buf); line > 2*maxLine || head > maxIdleBuffer {
+		if line, head := cap(c.in.line.buf), cap(c.in.head.buf); line > 2*maxLine || head > maxIdleBuffer {
 			t.Errorf("in pieces of %d: %d bytes of a line and %d of the head are kept", n, line, head)
 		}
 	}

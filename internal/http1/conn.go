@@ -13,9 +13,15 @@ type Chunk struct {
 	Len  int    // bytes that passed, kept or not; nothing is learnt from a call that moved none
 }
 
-// gap is the number of bytes between Head and Tail that were not kept.
-func (ch Chunk) gap() int64 {
+// Gap is the number of bytes between Head and Tail that were not kept.
+func (ch Chunk) Gap() int64 {
 	return int64(max(0, ch.Len-len(ch.Head)-len(ch.Tail)))
+}
+
+// From is ch without its first n bytes.
+func (ch Chunk) From(n int) Chunk {
+	head, tail := min(n, len(ch.Head)), max(0, n-(ch.Len-len(ch.Tail)))
+	return Chunk{Head: ch.Head[head:], Tail: ch.Tail[min(tail, len(ch.Tail)):], Len: ch.Len - n}
 }
 
 // CloseReason tells how a connection ended.
@@ -47,6 +53,10 @@ type Conn struct {
 	drained bool // the server has shut its side down, so whatever it reads it throws away
 	missed  bool // the answer to the oldest open request may have passed unseen
 
+	turned bool     // to HTTP/2 in this call,
+	after  int      // of which so many bytes came before
+	first  *Request // to be answered there
+
 	opened, began, ended []*Request
 }
 
@@ -77,7 +87,7 @@ func (c *Conn) Read(ts uint64, ch Chunk) (opened, ended []*Request) {
 	}
 	c.in.beginRead(ch.Head)
 	c.readBytes(ts, ch.Head)
-	c.readGap(ch.gap())
+	c.readGap(ch.Gap())
 	c.readBytes(ts, ch.Tail)
 	return c.opened, c.ended
 }
@@ -95,7 +105,7 @@ func (c *Conn) Wrote(ts uint64, ch Chunk) (began, ended []*Request) {
 	}
 	c.beginWrite(ch.Head)
 	c.writeBytes(ts, ch.Head)
-	c.writeGap(ts, ch.gap())
+	c.writeGap(ts, ch.Gap())
 	c.writeBytes(ts, ch.Tail)
 	c.endWrite(ts, ch)
 	return c.began, c.ended
@@ -141,6 +151,7 @@ func (c *Conn) forget() {
 	clear(c.began)
 	clear(c.ended)
 	c.opened, c.began, c.ended = c.opened[:0], c.began[:0], c.ended[:0]
+	c.turned, c.after, c.first = false, 0, nil
 }
 
 // endAll ends every open request when the server can write no more.

@@ -106,7 +106,7 @@ func FuzzConn(f *testing.F) {
 				m.begun(began)
 				m.end(ended)
 			}
-			if cap(c.in.kept.buf) > 2*maxTarget || cap(c.in.line.buf) > 2*maxLine || cap(c.out.line.buf) > 2*maxLine {
+			if cap(c.in.head.buf) > 2*bounds[FieldTarget] || cap(c.in.line.buf) > 2*maxLine || cap(c.out.line.buf) > 2*maxLine {
 				t.Fatal("buffers grow")
 			}
 		}

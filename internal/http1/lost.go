@@ -88,7 +88,7 @@ func (e *ending) reset() { e.n = 0 }
 
 // add takes a write.
 func (e *ending) add(ch Chunk) {
-	if ch.gap() > 0 {
+	if ch.Gap() > 0 {
 		e.n = 0
 		e.push(ch.Tail)
 		return

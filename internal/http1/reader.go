@@ -14,11 +14,11 @@ type reader struct {
 	start   uint64
 	cr      bool // of the request line's end
 	size    int64
-	kept    kept
+	head    Head
 	line    line
 	framing framing
-	parents int  // traceparent headers
 	expects bool // Expect: 100-continue
+	h2c     bool // Upgrade: h2c
 	gapped  bool // bytes of it were not kept
 
 	// waits tells that the client may be waiting for 100 Continue before it sends the body. Once the final answer
@@ -40,8 +40,8 @@ const (
 )
 
 func (r *reader) reset() {
-	*r = reader{kept: r.kept, line: r.line}
-	r.kept.reset()
+	*r = reader{head: r.head, line: r.line}
+	r.head.Reset()
 	r.line.reset()
 }
 
@@ -108,10 +108,10 @@ func (r *reader) skip(n int64) (lost bool) {
 func (r *reader) beginHead(ts uint64) {
 	r.state = readMethod
 	r.start, r.size, r.cr = ts, 0, false
-	r.kept.reset()
+	r.head.Reset()
 	r.line.reset()
 	r.framing = framing{}
-	r.parents, r.expects, r.gapped = 0, false, false
+	r.expects, r.h2c, r.gapped = false, false, false
 }
 
 func (r *reader) feedHead(p []byte) (n int, head bool) {
@@ -206,6 +206,7 @@ func (c *Conn) readBytes(ts uint64, p []byte) {
 	for len(p) > 0 && !c.opaque {
 		n, head := c.in.feed(ts, p)
 		p = p[n:]
+		c.after += n
 		if head {
 			c.openRequest(ts)
 		}
@@ -214,7 +215,11 @@ func (c *Conn) readBytes(ts uint64, p []byte) {
 
 // readGap takes n bytes that the server read and that were not kept.
 func (c *Conn) readGap(n int64) {
-	if n > 0 && !c.opaque && c.in.skip(n) {
+	if n <= 0 || c.opaque {
+		return
+	}
+	c.after += int(n)
+	if c.in.skip(n) {
 		c.LostReads++
 	}
 }
@@ -232,8 +237,8 @@ func (c *Conn) turn() {
 
 // openRequest opens the request whose head was just read.
 func (c *Conn) openRequest(ts uint64) {
-	if c.in.kept.preface() {
-		c.opaque = true // HTTP/2 with prior knowledge (RFC 9113, 3.3)
+	if c.in.head.preface() {
+		c.opaque, c.turned = true, true // HTTP/2 with prior knowledge (RFC 9113, 3.3)
 		return
 	}
 	c.turn()

@@ -19,14 +19,14 @@ type Request struct {
 	End        uint64 // return of the write that brought the last byte; of the close where there was no answer
 
 	// PrevEnd is the End of the request before on this connection, 0 for the first. It is later than Start where
-	// the request was pipelined, and known at the latest when FirstWrite is.
+	// the request was pipelined, and known at the latest when FirstWrite is. Always 0 in HTTP/2.
 	PrevEnd uint64
 
 	Status   int   // of the final answer; 0 where none came or it could not be read
 	BytesIn  int64 // head and body, until End
 	BytesOut int64 // interim answers, head and body
 
-	Upgraded     bool // the connection left HTTP/1 with this answer
+	Upgraded     bool // the connection, or the stream of HTTP/2, left HTTP with this answer
 	NoResponse   bool // no final answer
 	ClientClosed bool // the client left before the answer was complete
 	Truncated    bool // part of the head is missing here: beyond a bound, or never seen
@@ -34,6 +34,7 @@ type Request struct {
 	Owner any // for the caller
 
 	begun bool // its final answer has begun
+	h2c   bool // it asks for HTTP/2 (Upgrade: h2c)
 }
 
 // bodiless tells whether an answer with that status ends with its head (RFC 9112, 6.3).

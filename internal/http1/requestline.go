@@ -2,23 +2,19 @@ package http1
 
 import "bytes"
 
-const (
-	maxMethod = 64
-	maxTarget = 64 << 10
-	protoLen  = len("HTTP/1.1")
-)
+const protoLen = len("HTTP/1.1")
 
 // method takes bytes of the request's method, a token.
 func (r *reader) method(p []byte) (n int) {
 	for n < len(p) && isToken[p[n]] {
 		n++
 	}
-	r.kept.append(fieldMethod, p[:n], maxMethod)
+	r.head.append(FieldMethod, p[:n])
 	switch {
 	case n == len(p):
 		return n
-	case p[n] == ' ' && r.kept.len(fieldMethod) > 0:
-		r.kept.begin(fieldTarget)
+	case p[n] == ' ' && r.head.len(FieldMethod) > 0:
+		r.head.begin(FieldTarget)
 		r.state = readTarget
 	default:
 		r.state = readSkip
@@ -31,12 +27,12 @@ func (r *reader) target(p []byte) (n int) {
 	for n < len(p) && !isSpace(p[n]) {
 		n++
 	}
-	r.kept.append(fieldTarget, p[:n], maxTarget)
+	r.head.append(FieldTarget, p[:n])
 	switch {
 	case n == len(p):
 		return n
-	case p[n] == ' ' && r.kept.len(fieldTarget) > 0:
-		r.kept.begin(fieldProto)
+	case p[n] == ' ' && r.head.len(FieldTarget) > 0:
+		r.head.begin(fieldProto)
 		r.state = readProto
 	default:
 		r.state = readSkip
@@ -46,12 +42,12 @@ func (r *reader) target(p []byte) (n int) {
 
 // proto takes bytes of the protocol and of the line's end.
 func (r *reader) proto(p []byte) (n int) {
-	have := r.kept.len(fieldProto)
+	have := r.head.len(fieldProto)
 	want := min(protoLen-have, len(p))
 	for n < want && matchesProto(have+n, p[n]) {
 		n++
 	}
-	r.kept.append(fieldProto, p[:n], protoLen)
+	r.head.append(fieldProto, p[:n])
 	switch {
 	case n < want:
 		r.state = readSkip

@@ -4,12 +4,13 @@ import (
 	"net/netip"
 
 	"apm-ebpf/internal/http1"
+	"apm-ebpf/internal/httpconn"
 )
 
 // conn is one connection on which a target serves requests.
 type conn struct {
 	id            uint64
-	http          http1.Conn
+	http          httpconn.Conn
 	process       *process
 	pid           uint32
 	local, remote netip.AddrPort // not valid on a Unix socket
