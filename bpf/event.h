@@ -34,7 +34,7 @@ enum event_kind {
 
 /* Why something was lost; indexes the losses map. */
 enum loss {
-	LOSS_RING_STACK, /* ring buffer full: samples and switches */
+	LOSS_RING_STACK, /* ring buffer full: samples and switches; steps of lanes that met on a CPU */
 	LOSS_RING_IO,	 /* ring buffer full: bytes of connections */
 	LOSS_RING_OTHER, /* ring buffer full: wake-ups, forks, exits */
 	LOSS_CONNS,	 /* more connections than the map holds */

@@ -65,15 +65,45 @@ static __always_inline struct target *lanes_target(u32 kind)
 	return gate_open(pid) ? t : NULL;
 }
 
-static __always_inline void send_lane_event(u32 kind, struct target *t, u64 object, u32 slot)
+/* Whether a program for uprobes is filling its scratch on this CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} uprobe_busy SEC(".maps");
+
+/*
+ * Takes the scratch of uprobes; what is returned becomes 0 with its use. Since 6.0 a kernel that is built for
+ * it preempts such a program, and another thread's would go on in the same scratch: that one's event is lost.
+ */
+static __always_inline volatile u32 *claim_uprobe(struct target *t)
+{
+	u32 zero = 0;
+	volatile u32 *busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
+
+	if (!busy)
+		return NULL;
+	if (*busy) {
+		count_loss(LOSS_RING_STACK);
+		__sync_fetch_and_add(&t->lost, 1);
+		return NULL;
+	}
+	*busy = 1;
+	return busy;
+}
+
+static __always_inline void send_lane_event(u32 kind, struct target *t, u64 object)
 {
 	u64 id = bpf_get_current_pid_tgid();
-	struct walk *w = begin_stack(slot, kind, id >> 32, id);
+	volatile u32 *busy = claim_uprobe(t);
+	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, kind, id >> 32, id) : NULL;
 
 	if (!w)
 		return;
 	w->event.object = object;
-	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), slot);
+	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), SCRATCH_UPROBE);
+	*busy = 0;
 }
 
 #define HEAD_FIELD(head, offset) (*(u64 *)((head) + ((offset)&0xff)))
@@ -281,7 +311,8 @@ static __always_inline void begin_step(struct target *t, u64 task)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	u64 *last = bpf_map_lookup_elem(&py_steps, &id);
-	struct walk *w = begin_stack(SCRATCH_UPROBE, EVENT_STEP, id >> 32, id);
+	volatile u32 *busy = claim_uprobe(t);
+	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, EVENT_STEP, id >> 32, id) : NULL;
 
 	if (!w)
 		return;
@@ -307,6 +338,7 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	else
 		walk_chain(w, coroutine, SCRATCH_UPROBE);
 	send_frames(w, t);
+	*busy = 0;
 	bpf_map_update_elem(&py_steps, &id, &coroutine, BPF_ANY);
 }
 
@@ -340,7 +372,7 @@ int task_init(struct pt_regs *ctx)
 	    .pid = bpf_get_current_pid_tgid() >> 32,
 	};
 	bpf_map_delete_elem(&py_suspended, &key); /* of an earlier one at this address */
-	send_lane_event(EVENT_TASK, t, key.coroutine, SCRATCH_UPROBE);
+	send_lane_event(EVENT_TASK, t, key.coroutine);
 	return 0;
 }
 
@@ -374,7 +406,7 @@ int greenlet_init(struct pt_regs *ctx)
 	struct target *t = lanes_target(LANES_GREENLETS);
 
 	if (t)
-		send_lane_event(EVENT_SPAWN, t, read_user(UPROBE_ARG0(ctx) + GREENLET_IMPL), SCRATCH_UPROBE);
+		send_lane_event(EVENT_SPAWN, t, read_user(UPROBE_ARG0(ctx) + GREENLET_IMPL));
 	return 0;
 }
 
@@ -388,7 +420,7 @@ int greenlet_switch(struct pt_regs *ctx)
 	struct target *t = lanes_target(LANES_GREENLETS);
 
 	if (t)
-		send_lane_event(EVENT_GREENLET, t, SWITCHED_TO(ctx), SCRATCH_UPROBE);
+		send_lane_event(EVENT_GREENLET, t, SWITCHED_TO(ctx));
 	return 0;
 }
 

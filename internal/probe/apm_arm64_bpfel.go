@@ -411,6 +411,7 @@ const (
 	apmMapScratch           = "scratch"
 	apmMapTargets           = "targets"
 	apmMapTickets           = "tickets"
+	apmMapUprobeBusy        = "uprobe_busy"
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
 	apmProgGoHandlerDone    = "go_handler_done"
@@ -541,6 +542,7 @@ type apmMapSpecs struct {
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	Targets       *ebpf.MapSpec `ebpf:"targets"`
 	Tickets       *ebpf.MapSpec `ebpf:"tickets"`
+	UprobeBusy    *ebpf.MapSpec `ebpf:"uprobe_busy"`
 }
 
 // apmVariableSpecs contains global variables before they are loaded into the kernel.
@@ -607,6 +609,7 @@ type apmMaps struct {
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	Targets       *ebpf.Map `ebpf:"targets"`
 	Tickets       *ebpf.Map `ebpf:"tickets"`
+	UprobeBusy    *ebpf.Map `ebpf:"uprobe_busy"`
 }
 
 func (m *apmMaps) Close() error {
@@ -629,6 +632,7 @@ func (m *apmMaps) Close() error {
 		m.Scratch,
 		m.Targets,
 		m.Tickets,
+		m.UprobeBusy,
 	)
 }
 
