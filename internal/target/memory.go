@@ -43,25 +43,36 @@ func (m Memory) Read(buf []byte, addr uint64) error {
 // ReadParts fills every part it can with as few calls as possible, and marks those with OK. The error tells that no
 // part can be read at all, because the process is gone or may not be read.
 func (m Memory) ReadParts(parts []Part) error {
-	local := make([]unix.Iovec, 0, min(len(parts), maxParts))
-	remote := make([]unix.RemoteIovec, 0, min(len(parts), maxParts))
+	r := PartReader{Memory: m}
+	return r.Read(parts)
+}
+
+// PartReader reads parts of the memory of one process over and over. It keeps what it allocates.
+type PartReader struct {
+	Memory Memory
+	local  []unix.Iovec
+	remote []unix.RemoteIovec
+}
+
+// Read is as ReadParts.
+func (r *PartReader) Read(parts []Part) error {
 	for at := 0; at < len(parts); {
-		local, remote = local[:0], remote[:0]
-		for i := at; i < len(parts) && len(local) < maxParts; i++ {
+		r.local, r.remote = r.local[:0], r.remote[:0]
+		for i := at; i < len(parts) && len(r.local) < maxParts; i++ {
 			p := &parts[i]
 			p.OK = false
 			v := unix.Iovec{Len: uint64(len(p.Buf))}
 			if len(p.Buf) > 0 {
 				v.Base = &p.Buf[0]
 			}
-			local = append(local, v)
-			remote = append(remote, unix.RemoteIovec{Base: uintptr(p.Addr), Len: len(p.Buf)})
+			r.local = append(r.local, v)
+			r.remote = append(r.remote, unix.RemoteIovec{Base: uintptr(p.Addr), Len: len(p.Buf)})
 		}
-		n, err := unix.ProcessVMReadv(int(m), local, remote, 0)
+		n, err := unix.ProcessVMReadv(int(r.Memory), r.local, r.remote, 0)
 		if err != nil && !errors.Is(err, unix.EFAULT) {
-			return fmt.Errorf("read memory of process %d: %w", int(m), explain(err))
+			return fmt.Errorf("read memory of process %d: %w", int(r.Memory), explain(err))
 		}
-		end := at + len(local)
+		end := at + len(r.local)
 		for at < end && n >= len(parts[at].Buf) {
 			n -= len(parts[at].Buf)
 			parts[at].OK = true
