@@ -1,0 +1,75 @@
+package goroutine
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// shortest is the period at which goroutines are looked at where that costs little. Times are then right to half a
+	// millisecond; up to precise they are right to a millisecond or so.
+	shortest = time.Millisecond
+	precise  = 2 * time.Millisecond
+	// lookShare and walkShare are what looks at goroutines, and the search for new ones, may take of a CPU.
+	lookShare = 0.06
+	walkShare = 0.02
+	// wakeUp is what it takes an idle process to wake for a look.
+	wakeUp = 60 * time.Microsecond
+)
+
+// pace keeps the cost of looks within a share of a CPU.
+type pace struct {
+	began, walked time.Duration // CPU time of the thread
+	look, walk    time.Duration // what one costs, smoothed
+	walkAt        uint64        // when the next is due
+}
+
+func (p *pace) begin() {
+	runtime.LockOSThread()
+	p.began, p.walked = threadTime(), 0
+}
+
+func (p *pace) end() {
+	p.look = smooth(p.look, threadTime()-p.began-p.walked)
+	runtime.UnlockOSThread()
+}
+
+// walks runs a search for new goroutines if one is due.
+func (p *pace) walks(search func() error) error {
+	now := monotonic()
+	if now < p.walkAt {
+		return nil
+	}
+	began := threadTime()
+	err := search()
+	p.walked = threadTime() - began
+	p.walk = smooth(p.walk, p.walked)
+	p.walkAt = now + uint64(float64(p.walk)/walkShare)
+	return err
+}
+
+// smooth has a measurement move an average up at once and down slowly.
+func smooth(average, now time.Duration) time.Duration {
+	if now > average {
+		return now
+	}
+	return average - (average-now)/8
+}
+
+// Period tells when to look next, after the last look, and whether that is so late that times are less precise than
+// they could be.
+func (r *Reader) Period() (period time.Duration, lowered bool) {
+	period = max(shortest, time.Duration(float64(r.pace.look+wakeUp)/lookShare))
+	return period, period > precise
+}
+
+// Cost tells what a look costs now, in CPU time, and a search for new goroutines, which not every look makes.
+func (r *Reader) Cost() (look, search time.Duration) { return r.pace.look, r.pace.walk }
+
+func threadTime() time.Duration {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
+	return time.Duration(t.Nano())
+}

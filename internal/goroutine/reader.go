@@ -1,0 +1,273 @@
+package goroutine
+
+import (
+	"cmp"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"apm-ebpf/internal/target"
+)
+
+// addressMax is above every address of a process on amd64 and arm64.
+const addressMax = 1 << 56
+
+// watchedMax bounds the goroutines that are looked at, lookAtOnce those that are read together.
+const (
+	watchedMax = 64 << 10
+	lookAtOnce = 512
+)
+
+// Reader reads those goroutines of one process that are watched, and those that they start. It is not safe for
+// concurrent use.
+type Reader struct {
+	// Skip tells by the entry of its function that a goroutine is not worth following. It may be nil.
+	Skip func(startPC uint64) bool
+	// SPDelta tells how far below its return address the stack pointer is at a program counter, negative where that is
+	// not known. Stacks in system calls need it on amd64 before Go 1.23. It may be nil.
+	SPDelta func(pc uint64) int32
+
+	// What was missed so far.
+	Torn     uint64 // looks at a goroutine that went on meanwhile
+	Unlooked uint64 // goroutines that are not looked at because there are too many
+
+	layout  *Layout
+	size    int // bytes of runtime.g that tell an account
+	watched map[uint64]*watched
+	order   []*watched // by address
+	changed bool       // order is not as it should be
+	all     all
+	pace    pace
+
+	first, second gather
+	addrs         []uint64
+	stacks        stacks
+	news          []change
+	sight         Sight
+}
+
+// watched is a goroutine that is looked at.
+type watched struct {
+	account              // as told last
+	g             uint64 // address of its runtime.g
+	root          *watched
+	parent        uint64
+	goPC, startPC uint64
+	told          bool
+	seen          uint64 // when it was last seen to be as told, or was not there yet
+	gone          bool
+}
+
+// change is a goroutine that is not as it was told last.
+type change struct {
+	account
+	w     *watched
+	stack int // its place in stacks, -1: none was read
+}
+
+// NewReader makes a Reader. allgs is the address of the slice runtime.allgs, 0: what goroutines start is not known.
+func NewReader(pid int, l *Layout, allgs uint64) *Reader {
+	mem := target.Memory(pid)
+	r := &Reader{layout: l, size: l.accountSize(), watched: map[uint64]*watched{}}
+	r.first.memory.Memory, r.second.memory.Memory, r.stacks.memory.Memory = mem, mem, mem
+	r.all = newAll(mem, l, allgs)
+	return r
+}
+
+// Watch has a goroutine looked at from now on, with all that it starts. g is the address of its runtime.g, seq its
+// trackingSeq while it ran at some time since when it is of interest.
+func (r *Reader) Watch(goid, g uint64, seq uint8) {
+	w := r.watched[goid]
+	if w == nil {
+		w = &watched{g: g, account: account{id: goid, state: Running, seq: seq}}
+		r.add(w)
+	}
+	w.root, w.parent = w, 0
+}
+
+func (r *Reader) add(w *watched) {
+	if len(r.watched) >= watchedMax || w.g >= addressMax {
+		r.Unlooked++
+		return
+	}
+	r.watched[w.id] = w
+	r.order = append(r.order, w)
+	r.changed = true
+}
+
+// Unwatch ends what Watch began.
+func (r *Reader) Unwatch(goid uint64) {
+	if w := r.watched[goid]; w != nil && w.root == w {
+		r.remove(w)
+	}
+}
+
+func (r *Reader) remove(w *watched) {
+	w.gone, r.changed = true, true
+	delete(r.watched, w.id)
+}
+
+// Watching tells how many goroutines are looked at, what was started included.
+func (r *Reader) Watching() int { return len(r.watched) }
+
+// arrange drops those that are gone, and what they started, and sorts the others.
+func (r *Reader) arrange() {
+	r.order = slices.DeleteFunc(r.order, func(w *watched) bool {
+		if w.root.gone && !w.gone {
+			r.remove(w)
+		}
+		return w.gone
+	})
+	slices.SortFunc(r.order, func(a, b *watched) int { return cmp.Compare(a.g, b.g) })
+	r.changed = false
+}
+
+// Look reads every goroutine that is watched and finds what they have started. It tells those that have changed.
+// Errors: the process is gone, or may not be read.
+func (r *Reader) Look(yield func(*Sight)) error {
+	r.pace.begin()
+	defer r.pace.end()
+	if r.changed {
+		r.arrange()
+	}
+	if len(r.order) == 0 {
+		return nil
+	}
+	if r.all.slice != 0 {
+		if err := r.pace.walks(r.findStarted); err != nil {
+			return err
+		}
+	}
+	if r.changed {
+		r.arrange()
+	}
+	for some := range slices.Chunk(r.order, lookAtOnce) {
+		if err := r.look(some, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look reads some goroutines and tells those that have changed.
+func (r *Reader) look(some []*watched, yield func(*Sight)) error {
+	r.addrs = r.addrs[:0]
+	for _, w := range some {
+		r.addrs = append(r.addrs, w.g)
+	}
+	if err := r.first.read(r.addrs, r.size); err != nil {
+		return err
+	}
+	now := monotonic()
+	r.news = r.news[:0]
+	r.stacks.reset()
+	for i, w := range some {
+		a, ok := r.layout.account(r.first.of(i, r.size), w.id)
+		if !ok {
+			continue
+		}
+		if w.told && a == w.account {
+			w.seen = now
+			continue
+		}
+		c := change{account: a, w: w, stack: -1}
+		if !w.stands(&a) {
+			c.stack = r.stacks.want(&a, r.bp(&a))
+		}
+		r.news = append(r.news, c)
+	}
+	if err := r.stacks.read(); err != nil {
+		return err
+	}
+	if err := r.lookAgain(); err != nil {
+		return err
+	}
+	for i := range r.news {
+		r.tell(&r.news[i], now, yield)
+	}
+	return nil
+}
+
+// stands tells that the goroutine has no stack that could be read, or stands where it did.
+func (w *watched) stands(a *account) bool {
+	switch {
+	case a.state == Running || a.state == Dead || a.pc == w.startPC:
+		return true
+	case !w.told || w.state == Running:
+		return false
+	}
+	return a.seq == w.seq && a.sp == w.sp && a.pc == w.pc
+}
+
+// bp is the frame pointer with which the walk of a stack begins.
+func (r *Reader) bp(a *account) uint64 {
+	if a.state != Syscall || r.layout.SyscallBP != NoOffset {
+		return a.bp
+	}
+	if framePointerBelow {
+		return a.sp - 8
+	}
+	if r.SPDelta != nil {
+		if delta := r.SPDelta(a.pc); delta >= 8 {
+			return a.sp + uint64(delta) - 8
+		}
+	}
+	return 0
+}
+
+// lookAgain drops the news of goroutines that went on while their stacks were read.
+func (r *Reader) lookAgain() error {
+	r.addrs = r.addrs[:0]
+	for i := range r.news {
+		if r.news[i].stack >= 0 {
+			r.addrs = append(r.addrs, r.news[i].w.g)
+		}
+	}
+	if err := r.second.read(r.addrs, r.size); err != nil {
+		return err
+	}
+	i := 0
+	r.news = slices.DeleteFunc(r.news, func(c change) bool {
+		if c.stack < 0 {
+			return false
+		}
+		a, ok := r.layout.account(r.second.of(i, r.size), c.id)
+		i++
+		a.state, a.why = c.state, c.why // it may have become ready
+		torn := !ok || a != c.account
+		if torn {
+			r.Torn++
+		}
+		return torn
+	})
+	return nil
+}
+
+func (r *Reader) tell(c *change, now uint64, yield func(*Sight)) {
+	w, s := c.w, &r.sight
+	*s = Sight{
+		GoID: w.id, G: w.g, Root: w.root.id, Parent: w.parent,
+		Time: now, After: w.seen, State: c.state, Left: c.seq - w.seq,
+		GoPC: w.goPC, StartPC: w.startPC,
+	}
+	if !w.told && w.parent != 0 {
+		s.Left = NotKnown
+	}
+	if c.state == Waiting {
+		s.Why = r.layout.reason(c.why)
+	}
+	if c.stack >= 0 {
+		s.PCs, s.Truncated = r.stacks.of(c.stack)
+	}
+	w.account, w.told, w.seen = c.account, true, now
+	if c.state == Dead {
+		r.remove(w)
+	}
+	yield(s)
+}
+
+func monotonic() uint64 {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
+	return uint64(t.Nano())
+}
