@@ -10,8 +10,10 @@
 #include "lanes.bpf.h"
 #include "connection.bpf.h"
 #include "io.bpf.h"
+#include "tls.bpf.h"
 #include "request.bpf.h"
 #include "http2.bpf.h"
+#include "openssl.bpf.h"
 #include "process.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -29,5 +31,6 @@ const enum event_kind *unused_kind __attribute__((unused));
 const enum loss *unused_loss __attribute__((unused));
 const enum io_flag *unused_flag __attribute__((unused));
 const enum stack_status *unused_status __attribute__((unused));
+const enum tls_sight *unused_tls __attribute__((unused));
 const enum runtime *unused_runtime __attribute__((unused));
 const enum await_told_by *unused_await __attribute__((unused));

@@ -23,7 +23,9 @@ struct conn {
 	u8 missed; /* an event could not be sent */
 	u8 framed; /* HTTP/2: the agent tells the ends of its requests */
 	u8 slow;   /* counts among the slow requests */
-	u8 pad[7];
+	u8 tls;	   /* its sockets' bytes are encrypted */
+	u8 pad[6];
+	u64 object; /* of the TLS library, through which its bytes pass; 0: not known */
 };
 
 /*

@@ -25,11 +25,16 @@ enum event_kind {
 	EVENT_THREAD,	     /* stack_event: starts the thread in args[0] */
 	EVENT_HANDOFF,	     /* stack_event: wakes the thread in args[0], which waited on a futex for work */
 	EVENT_CODE,	     /* code_event: what a code object of a later stack says of itself */
+	EVENT_TLS,	     /* thread_event: TLS on a connection that is served; peer: enum tls_sight */
 	EVENT_GO_SAMPLE,     /* go_event: the goroutine is on a CPU */
 	EVENT_GO_SWITCH_OUT, /* go_event: a request's goroutine leaves its CPU with its thread */
 	EVENT_SLOW,	     /* thread_event: a request of a Go process has been open for some time */
 	EVENT_SERVE,	     /* serve_event: a goroutine begins to serve a stream */
-	EVENT_SERVED,	     /* serve_event: it has done so; stream is not told */
+};
+
+enum tls_sight {
+	TLS_FIRST,  /* the first of the process */
+	TLS_UNSEEN, /* many reads, and nothing of them was seen in clear */
 };
 
 /* Why something was lost; indexes the losses map. */

@@ -265,7 +265,7 @@ static __always_inline void take_received(u64 connection, struct conn *c, struct
 	if (t->runtime == RUNTIME_GO) {
 		add_goroutine(&io->event, t);
 		if (fresh)
-			go_serves(pid, io->event.goroutine, 0);
+			go_serves(pid, io->event.goroutine);
 	}
 	send_received(io, c, b, length, slot);
 }

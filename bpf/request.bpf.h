@@ -6,7 +6,7 @@
 #ifndef APM_REQUEST_H
 #define APM_REQUEST_H
 
-#include "io.bpf.h"
+#include "tls.bpf.h"
 
 #define TCP_CLOSE 7
 #define TCP_LISTEN 10
@@ -41,18 +41,25 @@ static __always_inline struct buffers find_buffers(struct pt_regs *regs, s32 nr)
 	return b;
 }
 
-static __always_inline struct conn *open_connection(struct sock *sk, u64 connection, struct buffers *b)
+static __always_inline struct conn *open_connection(struct sock *sk, u64 connection, struct target *t,
+						    struct buffers *b, s64 length)
 {
 	struct conn fresh = {.answering = 1}; /* so that this read begins a request */
 
-	if (!is_server_side(sk) || !may_begin_request(b))
+	if (!is_server_side(sk))
+		return NULL;
+	fresh.tls = length > 1 && is_tls(b);
+	if (!fresh.tls && !may_begin_request(b))
 		return NULL;
 	fresh.framed = is_preface(b);
 	if (bpf_map_update_elem(&conns, &connection, &fresh, BPF_ANY)) {
 		count_loss(LOSS_CONNS);
 		return NULL;
 	}
-	send_open(sk, connection);
+	if (fresh.tls)
+		tls_seen(t);
+	else
+		send_open(sk, connection);
 	return bpf_map_lookup_elem(&conns, &connection);
 }
 
@@ -71,8 +78,10 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 	bool fresh = !c;
 
 	if (fresh)
-		c = open_connection(sk, connection, &b);
-	if (c)
+		c = open_connection(sk, connection, t, &b, length);
+	if (t->tls)
+		tls_received(connection, c, t);
+	if (c && !c->tls)
 		take_received(connection, c, t, &b, length, fresh, SCRATCH_SYSCALL);
 }
 
@@ -81,7 +90,7 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 	u64 connection = (u64)sk;
 	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
 
-	if (!c || !c->request || length == 0 || length == -EAGAIN)
+	if (!c || !c->request || length == 0 || length == -EAGAIN || (c->tls && length > 0))
 		return;
 	struct buffers b = {};
 

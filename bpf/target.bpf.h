@@ -119,6 +119,8 @@ struct target {
 	u32 life;  /* number of the address space; 0: code objects go unseen, so each is told every time */
 	u32 runtime;
 	u32 sample_every; /* one of so many requests gets stacks */
+	u32 tls;	  /* TLS was seen on a connection that it serves */
+	u32 unseen;	  /* reads from such, since the last whose clear bytes were seen */
 	u64 requests;	  /* begun so far */
 	u64 lost;	  /* stack events that were lost */
 };

@@ -168,8 +168,10 @@ func (a *agent) pollWait() time.Duration {
 		return pollEvery
 	case switched: // what began just before the kernel programs were told to wake the agent did not wake it
 		return 0
-	case len(a.services.young) > 0:
+	case a.probe.Holds():
 		return firstVisit
+	case len(a.services.young) > 0:
+		return a.services.nextVisit(time.Now())
 	case a.options.sampleRate > 1:
 		return unsampledPoll
 	}

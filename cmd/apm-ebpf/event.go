@@ -13,6 +13,9 @@ import (
 // arrived takes a first look at an event, before those that happened earlier have been handled.
 func (a *agent) arrived(e *probe.Event) {
 	a.begun = a.begun || e.Begins()
+	if e.Kind == probe.KindTLS { // a request may follow at once
+		a.services.sawTLS(e.PID, e.Thread().Peer == probe.TLSUnseen)
+	}
 }
 
 // handle takes one event of the kernel programs.
@@ -44,6 +47,7 @@ func (a *agent) handle(e *probe.Event) {
 	case probe.KindExit:
 		a.tracer.Exit(e.PID, e.Time)
 		a.services.exited(e.PID)
+	case probe.KindTLS:
 	default:
 		a.stack(e)
 	}

@@ -28,6 +28,9 @@ type service struct {
 	asyncio, greenlet bool      // no more to look for
 	blind             bool      // it has tasks or greenlets that cannot be told apart
 	looked            time.Time // when they were last looked for
+
+	openSSL   map[uint64]bool // inodes of the files whose copies are seen
+	toldBlind bool            // that HTTPS requests are missing
 }
 
 func newService(pid int, o *options) (*service, error) {
@@ -41,6 +44,7 @@ func newService(pid int, o *options) (*service, error) {
 	}
 	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines}
 	s.program = strings.Join(process.Cmdline, " ")
+	s.openSSL = map[uint64]bool{}
 	s.functions, s.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
 	if s.name == "" {
 		s.name = process.Name()

@@ -18,7 +18,7 @@ type services struct {
 	options *options
 	log     zerolog.Logger
 	known   map[int]*service
-	young   map[int]*visit // processes that are still to be recognised
+	young   map[int]*visit // processes that are still to be recognised, or may load OpenSSL yet
 }
 
 // visit is a process to be looked at, again and again until it has become something.
@@ -31,6 +31,7 @@ const (
 	firstVisit = 20 * time.Millisecond // a child that is about to call exec has done so, mostly
 	youth      = 2 * time.Second       // while a server may start and get its first request, which must not be missed
 	lastVisit  = 30 * time.Second      // a Python that takes longer to start is none
+	tlsVisit   = 200 * time.Millisecond
 )
 
 // addRoot makes a process and its descendants targets. Unlike a descendant, it must be one that can be.
@@ -41,6 +42,7 @@ func (ss *services) addRoot(pid int) error {
 		}
 		return fmt.Errorf("process %d cannot be profiled: %w", pid, err)
 	}
+	ss.expectTLS(ss.known[pid], time.Now())
 	return ss.addChildren(pid)
 }
 
@@ -70,6 +72,7 @@ func (ss *services) add(pid int) error {
 	}
 	ss.known[pid] = s
 	ss.findLanes(s, time.Now())
+	ss.findTLS(s)
 	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
 	return nil
 }
@@ -114,6 +117,7 @@ func (ss *services) look(pid int, now time.Time) *service {
 	switch {
 	case err == nil:
 		delete(ss.young, pid)
+		ss.expectTLS(ss.known[pid], now)
 		return ss.known[pid]
 	case errors.Is(err, target.ErrNotReady):
 		ss.later(pid, now)
@@ -143,10 +147,24 @@ func (ss *services) later(pid int, now time.Time) {
 // visits looks at the processes that are due.
 func (ss *services) visits(now time.Time) {
 	for pid, v := range ss.young {
-		if !v.due.After(now) {
+		switch s := ss.known[pid]; {
+		case v.due.After(now):
+		case s != nil:
+			ss.findTLS(s)
+			ss.expectTLS(s, now)
+		default:
 			ss.look(pid, now)
 		}
 	}
+}
+
+// nextVisit tells how long it is until a process is due.
+func (ss *services) nextVisit(now time.Time) time.Duration {
+	next := idlePoll
+	for _, v := range ss.young {
+		next = min(next, max(v.due.Sub(now), 0))
+	}
+	return next
 }
 
 // findLanes has the kernel programs see the tasks and greenlets of a service, as soon as it has any.

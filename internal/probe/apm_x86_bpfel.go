@@ -60,7 +60,9 @@ type apmConn struct {
 	Missed    uint8
 	Framed    uint8
 	Slow      uint8
-	Pad       [7]uint8
+	Tls       uint8
+	Pad       [6]uint8
+	Object    uint64
 }
 
 type apmConnEvent struct {
@@ -114,11 +116,11 @@ const (
 	apmEventKindEVENT_THREAD        apmEventKind = 17
 	apmEventKindEVENT_HANDOFF       apmEventKind = 18
 	apmEventKindEVENT_CODE          apmEventKind = 19
-	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 20
-	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 21
-	apmEventKindEVENT_SLOW          apmEventKind = 22
-	apmEventKindEVENT_SERVE         apmEventKind = 23
-	apmEventKindEVENT_SERVED        apmEventKind = 24
+	apmEventKindEVENT_TLS           apmEventKind = 20
+	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 21
+	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 22
+	apmEventKindEVENT_SLOW          apmEventKind = 23
+	apmEventKindEVENT_SERVE         apmEventKind = 24
 )
 
 type apmFrame struct {
@@ -344,6 +346,8 @@ type apmTarget struct {
 	Life         uint32
 	Runtime      uint32
 	SampleEvery  uint32
+	Tls          uint32
+	Unseen       uint32
 	Requests     uint64
 	Lost         uint64
 }
@@ -376,6 +380,28 @@ type apmTicket struct {
 	Pid    uint32
 	Pad    uint32
 	Number uint64
+}
+
+type apmTlsKey struct {
+	_      structs.HostLayout
+	Object uint64
+	Pid    uint32
+	Pad    uint32
+}
+
+type apmTlsSight uint32
+
+const (
+	apmTlsSightTLS_FIRST  apmTlsSight = 0
+	apmTlsSightTLS_UNSEEN apmTlsSight = 1
+)
+
+type apmTlsThread struct {
+	_        structs.HostLayout
+	Received uint64
+	Object   uint64
+	Buffer   uint64
+	CountAt  uint64
 }
 
 type apmWalk struct {
@@ -411,10 +437,11 @@ const (
 	apmMapScratch           = "scratch"
 	apmMapTargets           = "targets"
 	apmMapTickets           = "tickets"
+	apmMapTlsObjects        = "tls_objects"
+	apmMapTlsThreads        = "tls_threads"
 	apmMapUprobeBusy        = "uprobe_busy"
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
-	apmProgGoHandlerDone    = "go_handler_done"
 	apmProgGoRunHandler     = "go_run_handler"
 	apmProgGreenletInit     = "greenlet_init"
 	apmProgGreenletSwitch   = "greenlet_switch"
@@ -428,6 +455,15 @@ const (
 	apmProgSchedWaking      = "sched_waking"
 	apmProgSockRecvLength   = "sock_recv_length"
 	apmProgSockSendLength   = "sock_send_length"
+	apmProgSslFree          = "ssl_free"
+	apmProgSslOther         = "ssl_other"
+	apmProgSslRead          = "ssl_read"
+	apmProgSslReadDone      = "ssl_read_done"
+	apmProgSslReadEx        = "ssl_read_ex"
+	apmProgSslWrite         = "ssl_write"
+	apmProgSslWriteDone     = "ssl_write_done"
+	apmProgSslWriteEx       = "ssl_write_ex"
+	apmProgSslWriteEx2      = "ssl_write_ex2"
 	apmProgSysExit          = "sys_exit"
 	apmProgTaskInit         = "task_init"
 	apmProgTaskStep         = "task_step"
@@ -453,6 +489,7 @@ const (
 	apmVarUnusedStack       = "unused_stack"
 	apmVarUnusedStatus      = "unused_status"
 	apmVarUnusedThread      = "unused_thread"
+	apmVarUnusedTls         = "unused_tls"
 )
 
 // loadApm returns the embedded CollectionSpec for apm.
@@ -499,7 +536,6 @@ type apmSpecs struct {
 type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
-	GoHandlerDone    *ebpf.ProgramSpec `ebpf:"go_handler_done"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
 	GreenletInit     *ebpf.ProgramSpec `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
@@ -513,6 +549,15 @@ type apmProgramSpecs struct {
 	SchedWaking      *ebpf.ProgramSpec `ebpf:"sched_waking"`
 	SockRecvLength   *ebpf.ProgramSpec `ebpf:"sock_recv_length"`
 	SockSendLength   *ebpf.ProgramSpec `ebpf:"sock_send_length"`
+	SslFree          *ebpf.ProgramSpec `ebpf:"ssl_free"`
+	SslOther         *ebpf.ProgramSpec `ebpf:"ssl_other"`
+	SslRead          *ebpf.ProgramSpec `ebpf:"ssl_read"`
+	SslReadDone      *ebpf.ProgramSpec `ebpf:"ssl_read_done"`
+	SslReadEx        *ebpf.ProgramSpec `ebpf:"ssl_read_ex"`
+	SslWrite         *ebpf.ProgramSpec `ebpf:"ssl_write"`
+	SslWriteDone     *ebpf.ProgramSpec `ebpf:"ssl_write_done"`
+	SslWriteEx       *ebpf.ProgramSpec `ebpf:"ssl_write_ex"`
+	SslWriteEx2      *ebpf.ProgramSpec `ebpf:"ssl_write_ex2"`
 	SysExit          *ebpf.ProgramSpec `ebpf:"sys_exit"`
 	TaskInit         *ebpf.ProgramSpec `ebpf:"task_init"`
 	TaskStep         *ebpf.ProgramSpec `ebpf:"task_step"`
@@ -542,6 +587,8 @@ type apmMapSpecs struct {
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	Targets       *ebpf.MapSpec `ebpf:"targets"`
 	Tickets       *ebpf.MapSpec `ebpf:"tickets"`
+	TlsObjects    *ebpf.MapSpec `ebpf:"tls_objects"`
+	TlsThreads    *ebpf.MapSpec `ebpf:"tls_threads"`
 	UprobeBusy    *ebpf.MapSpec `ebpf:"uprobe_busy"`
 }
 
@@ -569,6 +616,7 @@ type apmVariableSpecs struct {
 	UnusedStack     *ebpf.VariableSpec `ebpf:"unused_stack"`
 	UnusedStatus    *ebpf.VariableSpec `ebpf:"unused_status"`
 	UnusedThread    *ebpf.VariableSpec `ebpf:"unused_thread"`
+	UnusedTls       *ebpf.VariableSpec `ebpf:"unused_tls"`
 }
 
 // apmObjects contains all objects after they have been loaded into the kernel.
@@ -609,6 +657,8 @@ type apmMaps struct {
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	Targets       *ebpf.Map `ebpf:"targets"`
 	Tickets       *ebpf.Map `ebpf:"tickets"`
+	TlsObjects    *ebpf.Map `ebpf:"tls_objects"`
+	TlsThreads    *ebpf.Map `ebpf:"tls_threads"`
 	UprobeBusy    *ebpf.Map `ebpf:"uprobe_busy"`
 }
 
@@ -632,6 +682,8 @@ func (m *apmMaps) Close() error {
 		m.Scratch,
 		m.Targets,
 		m.Tickets,
+		m.TlsObjects,
+		m.TlsThreads,
 		m.UprobeBusy,
 	)
 }
@@ -660,6 +712,7 @@ type apmVariables struct {
 	UnusedStack     *ebpf.Variable `ebpf:"unused_stack"`
 	UnusedStatus    *ebpf.Variable `ebpf:"unused_status"`
 	UnusedThread    *ebpf.Variable `ebpf:"unused_thread"`
+	UnusedTls       *ebpf.Variable `ebpf:"unused_tls"`
 }
 
 // apmPrograms contains all programs after they have been loaded into the kernel.
@@ -668,7 +721,6 @@ type apmVariables struct {
 type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
-	GoHandlerDone    *ebpf.Program `ebpf:"go_handler_done"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
 	GreenletInit     *ebpf.Program `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
@@ -682,6 +734,15 @@ type apmPrograms struct {
 	SchedWaking      *ebpf.Program `ebpf:"sched_waking"`
 	SockRecvLength   *ebpf.Program `ebpf:"sock_recv_length"`
 	SockSendLength   *ebpf.Program `ebpf:"sock_send_length"`
+	SslFree          *ebpf.Program `ebpf:"ssl_free"`
+	SslOther         *ebpf.Program `ebpf:"ssl_other"`
+	SslRead          *ebpf.Program `ebpf:"ssl_read"`
+	SslReadDone      *ebpf.Program `ebpf:"ssl_read_done"`
+	SslReadEx        *ebpf.Program `ebpf:"ssl_read_ex"`
+	SslWrite         *ebpf.Program `ebpf:"ssl_write"`
+	SslWriteDone     *ebpf.Program `ebpf:"ssl_write_done"`
+	SslWriteEx       *ebpf.Program `ebpf:"ssl_write_ex"`
+	SslWriteEx2      *ebpf.Program `ebpf:"ssl_write_ex2"`
 	SysExit          *ebpf.Program `ebpf:"sys_exit"`
 	TaskInit         *ebpf.Program `ebpf:"task_init"`
 	TaskStep         *ebpf.Program `ebpf:"task_step"`
@@ -693,7 +754,6 @@ func (p *apmPrograms) Close() error {
 	return _ApmClose(
 		p.CodeDealloc,
 		p.EndRequest,
-		p.GoHandlerDone,
 		p.GoRunHandler,
 		p.GreenletInit,
 		p.GreenletSwitch,
@@ -707,6 +767,15 @@ func (p *apmPrograms) Close() error {
 		p.SchedWaking,
 		p.SockRecvLength,
 		p.SockSendLength,
+		p.SslFree,
+		p.SslOther,
+		p.SslRead,
+		p.SslReadDone,
+		p.SslReadEx,
+		p.SslWrite,
+		p.SslWriteDone,
+		p.SslWriteEx,
+		p.SslWriteEx2,
 		p.SysExit,
 		p.TaskInit,
 		p.TaskStep,

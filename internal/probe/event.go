@@ -26,12 +26,18 @@ const (
 	KindThread    = Kind(apmEventKindEVENT_THREAD)   // Stack: starts the thread in Args[0]
 	KindHandoff   = Kind(apmEventKindEVENT_HANDOFF)  // Stack: wakes the thread in Args[0], which waited on a futex
 	KindCode      = Kind(apmEventKindEVENT_CODE)     // Code: what a code object of a later stack says of itself
+	KindTLS       = Kind(apmEventKindEVENT_TLS)      // Thread: TLS on a connection that is served; the peer is TLSFirst or TLSUnseen
 
 	KindGoSample    = Kind(apmEventKindEVENT_GO_SAMPLE)     // Go: a goroutine is on a CPU
 	KindGoSwitchOut = Kind(apmEventKindEVENT_GO_SWITCH_OUT) // Go: a goroutine that serves requests leaves its CPU with its thread
 	KindSlow        = Kind(apmEventKindEVENT_SLOW)          // a request of a Go process has been open for 1 to 2 ms
 	KindServe       = Kind(apmEventKindEVENT_SERVE)         // Serve: a goroutine begins to serve a stream of an HTTP/2 connection
-	KindServed      = Kind(apmEventKindEVENT_SERVED)        // Serve: it has done so; only the goroutine is told
+)
+
+// What a TLS event tells, from bpf/event.h.
+const (
+	TLSFirst  = uint32(apmTlsSightTLS_FIRST)  // the process had not been seen to serve TLS before
+	TLSUnseen = uint32(apmTlsSightTLS_UNSEEN) // much was read, and nothing of it was seen in clear
 )
 
 // Flags of an IO or Conn event, from bpf/event.h.
@@ -108,7 +114,7 @@ func (e *Event) minSize() int {
 		return int(unsafe.Offsetof(StackEvent{}.Frames))
 	case KindGoSample, KindGoSwitchOut:
 		return int(unsafe.Offsetof(GoEvent{}.Pcs))
-	case KindServe, KindServed:
+	case KindServe:
 		return int(unsafe.Sizeof(ServeEvent{}))
 	case KindCode:
 		return int(unsafe.Sizeof(CodeEvent{}))
@@ -132,7 +138,7 @@ func (e *Event) Stack() *StackEvent { return (*StackEvent)(unsafe.Pointer(&e.raw
 // Go is the view of a GoSample or GoSwitchOut.
 func (e *Event) Go() *GoEvent { return (*GoEvent)(unsafe.Pointer(&e.raw[0])) }
 
-// Serve is the view of a Serve or Served.
+// Serve is the view of a Serve.
 func (e *Event) Serve() *ServeEvent { return (*ServeEvent)(unsafe.Pointer(&e.raw[0])) }
 
 // PCs are the program counters of a GoSample or GoSwitchOut, leaf first.

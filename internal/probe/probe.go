@@ -129,8 +129,16 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.GreenletInit = c.DetachProgram("greenlet_init")
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
 	p.objects.GoRunHandler = c.DetachProgram("go_run_handler")
-	p.objects.GoHandlerDone = c.DetachProgram("go_handler_done")
 	p.objects.CodeDealloc = c.DetachProgram("code_dealloc")
+	p.objects.SslRead = c.DetachProgram("ssl_read")
+	p.objects.SslReadEx = c.DetachProgram("ssl_read_ex")
+	p.objects.SslReadDone = c.DetachProgram("ssl_read_done")
+	p.objects.SslWrite = c.DetachProgram("ssl_write")
+	p.objects.SslWriteEx = c.DetachProgram("ssl_write_ex")
+	p.objects.SslWriteEx2 = c.DetachProgram("ssl_write_ex2")
+	p.objects.SslWriteDone = c.DetachProgram("ssl_write_done")
+	p.objects.SslOther = c.DetachProgram("ssl_other")
+	p.objects.SslFree = c.DetachProgram("ssl_free")
 }
 
 // Close detaches everything.
@@ -192,6 +200,9 @@ func (p *Probe) Idle() bool { return p.idle }
 func (p *Probe) Poll(wait time.Duration, arrived, handle func(*Event)) error {
 	return p.reader.poll(wait, false, arrived, handle)
 }
+
+// Holds tells whether events have arrived that are handed out only when they are older.
+func (p *Probe) Holds() bool { return len(p.reader.batch) > 0 }
 
 // Drain hands out every event that has arrived.
 func (p *Probe) Drain(handle func(*Event)) error {

@@ -143,7 +143,8 @@ func (im *image) code(addr uint64) (uint64, bool) {
 	return 0, false
 }
 
-// landings are instructions that mark where indirect calls may land and do nothing else that a probe could notice.
+// landings are instructions that mark where indirect calls may land and do nothing else that a probe could notice, but
+// for the last, which also signs the return address.
 var landings = [][]byte{
 	{0xf3, 0x0f, 0x1e, 0xfa}, // endbr64
 	{0x5f, 0x24, 0x03, 0xd5}, // bti c
@@ -155,7 +156,13 @@ var landings = [][]byte{
 // takes twenty times as long (Linux arch/x86/kernel/uprobes.c, push_setup_xol_ops). So does endbr64, hence the
 // instruction behind it: all calls pass there, nothing jumps there, and arguments and stack are as at the entry. The
 // same goes for arm64, which steps nearly everything and refuses some of the hints (arch/arm64/kernel/probes/decode-insn.c).
-func (im *image) entry(addr uint64) (uint64, bool) {
+func (im *image) entry(addr uint64) (uint64, bool) { return im.behind(addr, landings) }
+
+// returning gives the same for a function that is to be probed as it returns, which replaces the return address.
+func (im *image) returning(addr uint64) (uint64, bool) { return im.behind(addr, landings[:2]) }
+
+// behind gives the offset in the file of an address, or of the instruction behind it if one of the marks is there.
+func (im *image) behind(addr uint64, marks [][]byte) (uint64, bool) {
 	offset, ok := im.code(addr)
 	if !ok {
 		return 0, false
@@ -164,7 +171,7 @@ func (im *image) entry(addr uint64) (uint64, bool) {
 	if _, err := im.at.ReadAt(first[:], int64(addr)); err != nil && err != io.EOF {
 		return 0, false
 	}
-	if slices.ContainsFunc(landings, func(l []byte) bool { return bytes.Equal(l, first[:]) }) {
+	if slices.ContainsFunc(marks, func(l []byte) bool { return bytes.Equal(l, first[:]) }) {
 		if behind, ok := im.code(addr + uint64(len(first))); ok {
 			return behind, true
 		}
