@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -32,12 +33,27 @@ type Answer struct {
 func dial(t testing.TB, address string) *Client {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
+	return newClient(t, conn, err, address)
+}
+
+func newClient(t testing.TB, conn net.Conn, err error, address string) *Client {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.SetDeadline(time.Now().Add(patience))
 	t.Cleanup(func() { conn.Close() })
 	return &Client{Conn: conn, reader: bufio.NewReader(conn), host: address}
+}
+
+// dial connects to a service as it wants it.
+func (s *Service) dial(t testing.TB) *Client {
+	t.Helper()
+	if !s.tls {
+		return dial(t, s.Address)
+	}
+	conn, err := tls.Dial("tcp", s.Address, &tls.Config{InsecureSkipVerify: true})
+	return newClient(t, conn, err, s.Address)
 }
 
 // head is a request head with a trace ID of its own and more headers, which end with \r\n.
@@ -87,7 +103,7 @@ func (c *Client) do(t testing.TB, method, target, headers, body string) *Answer 
 // get asks for a target on a connection of its own.
 func (s *Service) get(t testing.TB, target string) *Answer {
 	t.Helper()
-	c := dial(t, s.Address)
+	c := s.dial(t)
 	defer c.Close()
 	return c.do(t, "GET", target, "Connection: close\r\n", "")
 }

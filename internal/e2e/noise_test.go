@@ -13,27 +13,34 @@ import (
 // TestOutgoingRequests has the service be a client of another one.
 func TestOutgoingRequests(t *testing.T) {
 	onEachWorker(t, func(t *testing.T, w worker) {
-		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			io.Copy(io.Discard, r.Body)
-			io.WriteString(w, "from upstream")
-		}))
+		upstream := httptest.NewServer(http.HandlerFunc(fromUpstream))
 		defer upstream.Close()
-		s := gunicorn(t, anyPython(t), "app", w.flags...)
-		a := attach(t, s.PID)
-		const n = 5
-		for range n {
-			if answer := s.get(t, "/fetch?url="+url.QueryEscape(upstream.URL+"/inner")); answer.Text != "fetched 13 bytes" {
-				t.Fatal(answer.Text)
-			}
-		}
-		records := a.exactly(t, n)
-		checkSums(t, records...)
-		for _, r := range records {
-			if r.Endpoint != "/fetch" || r.Request.Status != 200 {
-				t.Errorf("%s", r)
-			}
-		}
+		haveItFetch(t, gunicorn(t, anyPython(t), "app", w.flags...), upstream.URL)
 	})
+}
+
+func fromUpstream(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	io.WriteString(w, "from upstream")
+}
+
+// haveItFetch has the service ask another one, and looks for records of its own requests only.
+func haveItFetch(t *testing.T, s *Service, upstream string) {
+	t.Helper()
+	a := attach(t, s.PID)
+	const n = 5
+	for range n {
+		if answer := s.get(t, "/fetch?url="+url.QueryEscape(upstream+"/inner")); answer.Text != "fetched 13 bytes" {
+			t.Fatal(answer.Text)
+		}
+	}
+	records := a.exactly(t, n)
+	checkSums(t, records...)
+	for _, r := range records {
+		if r.Endpoint != "/fetch" || r.Request.Status != 200 {
+			t.Errorf("%s", r)
+		}
+	}
 }
 
 // TestWhatOnlyLooksLikeHTTP has the service read and write heads in files, pipes, socket pairs and databases.

@@ -62,31 +62,35 @@ var exchanges = []exchange{
 // on one.
 func TestEveryRequestHasOneRecord(t *testing.T) {
 	onEachWorker(t, func(t *testing.T, w worker) {
-		s := gunicorn(t, anyPython(t), "app", w.flags...)
-		a := attach(t, s.PID)
-		sent := map[string]exchange{}
+		askForEverything(t, gunicorn(t, anyPython(t), "app", w.flags...), w.keepAlive)
+	})
+}
+
+func askForEverything(t *testing.T, s *Service, keepAlive bool) {
+	t.Helper()
+	a := attach(t, s.PID)
+	sent := map[string]exchange{}
+	for _, x := range exchanges {
+		c := s.dial(t)
+		sent[c.do(t, x.method, x.target, "Connection: close\r\n"+x.headers, x.body).ID] = x
+		c.Close()
+	}
+	if keepAlive {
+		c := s.dial(t)
 		for _, x := range exchanges {
-			c := dial(t, s.Address)
-			sent[c.do(t, x.method, x.target, "Connection: close\r\n"+x.headers, x.body).ID] = x
-			c.Close()
-		}
-		if w.keepAlive {
-			c := dial(t, s.Address)
-			for _, x := range exchanges {
-				answer := c.do(t, x.method, x.target, x.headers, x.body)
-				sent[answer.ID] = x
-				if answer.Close || x.cut {
-					c = dial(t, s.Address)
-				}
+			answer := c.do(t, x.method, x.target, x.headers, x.body)
+			sent[answer.ID] = x
+			if answer.Close || x.cut {
+				c = s.dial(t)
 			}
 		}
-		records := a.exactly(t, len(sent))
-		checkSums(t, records...)
-		found := byID(t, records)
-		for id, x := range sent {
-			checkExchange(t, s, x, found[id])
-		}
-	})
+	}
+	records := a.exactly(t, len(sent))
+	checkSums(t, records...)
+	found := byID(t, records)
+	for id, x := range sent {
+		checkExchange(t, s, x, found[id])
+	}
 }
 
 func checkExchange(t *testing.T, s *Service, x exchange, r *Record) {

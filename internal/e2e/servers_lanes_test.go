@@ -173,7 +173,12 @@ func TestServers(t *testing.T) {
 		t.Skip("installs two dozen servers: set APM_EBPF_SERVERS=1, or make test-servers")
 	}
 	prepared(t)
-	for _, v := range servers {
+	all := slices.Clone(servers)
+	for _, v := range tlsServers {
+		v.name, v.tls = v.name+" TLS", true
+		all = append(all, v)
+	}
+	for _, v := range all {
 		t.Run(v.name, func(t *testing.T) {
 			python := venv(t, v.interpreter(t))
 			install(t, python, v.pip)

@@ -21,6 +21,7 @@ type server struct {
 	minor  int    // oldest Python 3 on which it runs
 	closes bool   // it closes connections without saying so
 	leaves bool   // which lane served a request need not be told
+	tls    bool   // CERT and KEY are files to serve HTTPS with
 }
 
 // interpreter gives the python3 on the PATH if it is new enough, else one of pyenv's.
@@ -84,7 +85,12 @@ func install(t *testing.T, python, packages string) {
 func (v *server) start(t *testing.T, python string) *Service {
 	t.Helper()
 	port := freePort(t)
-	args := strings.Fields(strings.NewReplacer("PORT", port, "VENV", filepath.Dir(filepath.Dir(python))).Replace(v.args))
+	words := []string{"PORT", port, "VENV", filepath.Dir(filepath.Dir(python))}
+	if v.tls {
+		cert, key := certificate(t)
+		words = append(words, "CERT", cert, "KEY", key)
+	}
+	args := strings.Fields(strings.NewReplacer(words...).Replace(v.args))
 	path := python
 	if strings.HasPrefix(args[0], "BIN/") {
 		path, args = filepath.Join(filepath.Dir(python), args[0][len("BIN/"):]), args[1:]
@@ -92,7 +98,7 @@ func (v *server) start(t *testing.T, python string) *Service {
 	command := exec.Command(path, args...)
 	command.Dir = filepath.Join(testdata(t), "servers")
 	command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+command.Dir, "DJANGO_SETTINGS_MODULE=")
-	s := &Service{Process: startProcess(t, command), Address: "127.0.0.1:" + port}
+	s := &Service{Process: startProcess(t, command), Address: "127.0.0.1:" + port, tls: v.tls}
 	s.PID = s.Process.Process.Pid
 	eventually(t, v.name+" to listen", func() bool {
 		if !s.running() {
@@ -155,13 +161,13 @@ func (v *server) ask(t *testing.T, s *Service, path string) (all []asked) {
 // keepAsking asks twice, on one connection if the server keeps it.
 func keepAsking(t *testing.T, s *Service, target string) (answers []*Answer) {
 	t.Helper()
-	c := dial(t, s.Address)
+	c := s.dial(t)
 	defer func() { c.Close() }()
 	for len(answers) < 2 {
 		a := c.do(t, "GET", target, "", "")
 		if answers = append(answers, a); a.Close && len(answers) < 2 {
 			c.Close()
-			c = dial(t, s.Address)
+			c = s.dial(t)
 		}
 	}
 	return answers

@@ -14,6 +14,7 @@ type Service struct {
 	Address string // host:port
 	PID     int
 	python  Python
+	tls     bool
 }
 
 // gunicorn starts an application of testdata, the attribute app of a module.
@@ -21,8 +22,17 @@ func gunicorn(t testing.TB, python Python, module string, flags ...string) *Serv
 	t.Helper()
 	args := append([]string{"-m", "gunicorn", "-b", "127.0.0.1:0", "--graceful-timeout", "1", module + ":app"}, flags...)
 	s := startService(t, python, args...)
-	s.Address = s.Log.wait(t, `Listening at: http://(\S+)`, 1)[0]
+	s.Address = s.Log.wait(t, `Listening at: https?://(\S+)`, 1)[0]
 	s.workers(t, 1)
+	return s
+}
+
+// gunicornTLS does so with HTTPS.
+func gunicornTLS(t testing.TB, module string, flags ...string) *Service {
+	t.Helper()
+	cert, key := certificate(t)
+	s := gunicorn(t, anyPython(t), module, append(flags, "--certfile", cert, "--keyfile", key)...)
+	s.tls = true
 	return s
 }
 

@@ -18,7 +18,6 @@ const (
 // Request is a request that has ended.
 type Request struct {
 	*http1.Request
-	Connection    uint64
 	PID, TID      uint32         // that wrote the answer; without one, that read the head
 	Local, Remote netip.AddrPort // not valid on a Unix socket
 	Sampled       bool
@@ -37,8 +36,8 @@ type Request struct {
 
 func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
 	r := &Request{
-		Request: h, Connection: c.id,
-		PID: x.PID, TID: x.TID,
+		Request: h,
+		PID:     x.PID, TID: x.TID,
 		Local: c.local, Remote: c.remote,
 		Sampled: c.sampled && (first || t.sampleEvery <= 1),
 		lostAt:  c.lost,

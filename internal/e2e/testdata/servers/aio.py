@@ -1,5 +1,6 @@
-"""aiohttp's own server; the port is the argument."""
+"""aiohttp's own server; the port is the first argument, a certificate and its key may follow."""
 import asyncio
+import ssl
 import sys
 
 import work
@@ -17,4 +18,8 @@ if __name__ == '__main__':
     loop = asyncio.new_event_loop()
     if hasattr(asyncio, 'eager_task_factory') and 'eager' in sys.argv:
         loop.set_task_factory(asyncio.eager_task_factory)
-    web.run_app(app, host='127.0.0.1', port=int(sys.argv[1]), loop=loop, print=None)
+    context = None
+    if len(sys.argv) > 3:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*sys.argv[2:4])
+    web.run_app(app, host='127.0.0.1', port=int(sys.argv[1]), loop=loop, print=None, ssl_context=context)

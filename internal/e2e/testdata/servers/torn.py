@@ -1,4 +1,4 @@
-"""tornado's own server; the port is the argument."""
+"""tornado's own server; the port is the first argument, a certificate and its key may follow."""
 import asyncio
 import sys
 
@@ -12,7 +12,8 @@ class View(tornado.web.RequestHandler):
 
 
 async def main():
-    tornado.web.Application([('.*', View)]).listen(int(sys.argv[1]), '127.0.0.1')
+    tls = dict(zip(('certfile', 'keyfile'), sys.argv[2:])) or None
+    tornado.web.Application([('.*', View)]).listen(int(sys.argv[1]), '127.0.0.1', ssl_options=tls)
     await asyncio.Event().wait()
 
 
