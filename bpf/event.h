@@ -40,7 +40,7 @@ enum tls_sight {
 /* Why something was lost; indexes the losses map. */
 enum loss {
 	LOSS_RING_STACK, /* ring buffer full: samples and switches; steps of lanes that met on a CPU */
-	LOSS_RING_IO,	 /* ring buffer full: bytes of connections */
+	LOSS_RING_IO,	 /* ring buffer full: bytes of connections; bytes in clear that met on a CPU */
 	LOSS_RING_OTHER, /* ring buffer full: wake-ups, forks, exits */
 	LOSS_CONNS,	 /* more connections than the map holds */
 	LOSS_REQUESTS,	 /* more open requests than the map holds */

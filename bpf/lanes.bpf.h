@@ -65,38 +65,20 @@ static __always_inline struct target *lanes_target(u32 kind)
 	return gate_open(pid) ? t : NULL;
 }
 
-/* Whether a program for uprobes is filling its scratch on this CPU. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} uprobe_busy SEC(".maps");
-
-/*
- * Takes the scratch of uprobes; what is returned becomes 0 with its use. Since 6.0 a kernel that is built for
- * it preempts such a program, and another thread's would go on in the same scratch: that one's event is lost.
- */
-static __always_inline volatile u32 *claim_uprobe(struct target *t)
+/* Takes the scratch of uprobes for an event of a lane. */
+static __always_inline volatile u32 *claim_uprobe_stack(struct target *t)
 {
-	u32 zero = 0;
-	volatile u32 *busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
+	volatile u32 *busy = claim_uprobe(LOSS_RING_STACK);
 
 	if (!busy)
-		return NULL;
-	if (*busy) {
-		count_loss(LOSS_RING_STACK);
 		__sync_fetch_and_add(&t->lost, 1);
-		return NULL;
-	}
-	*busy = 1;
 	return busy;
 }
 
 static __always_inline void send_lane_event(u32 kind, struct target *t, u64 object)
 {
 	u64 id = bpf_get_current_pid_tgid();
-	volatile u32 *busy = claim_uprobe(t);
+	volatile u32 *busy = claim_uprobe_stack(t);
 	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, kind, id >> 32, id) : NULL;
 
 	if (!w)
@@ -311,7 +293,7 @@ static __always_inline void begin_step(struct target *t, u64 task)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	u64 *last = bpf_map_lookup_elem(&py_steps, &id);
-	volatile u32 *busy = claim_uprobe(t);
+	volatile u32 *busy = claim_uprobe_stack(t);
 	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, EVENT_STEP, id >> 32, id) : NULL;
 
 	if (!w)

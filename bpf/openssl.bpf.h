@@ -55,6 +55,16 @@ static __always_inline struct conn *ssl_leave(struct tls_thread *thread, s32 res
 	return tls_connection(object, connection);
 }
 
+/* Takes the scratch of uprobes for bytes of a connection. */
+static __always_inline volatile u32 *claim_uprobe_io(struct conn *c)
+{
+	volatile u32 *busy = claim_uprobe(LOSS_RING_IO);
+
+	if (!busy)
+		c->missed = 1;
+	return busy;
+}
+
 static __always_inline struct tls_thread *ssl_thread(void)
 {
 	u64 id = bpf_get_current_pid_tgid();
@@ -99,7 +109,12 @@ int ssl_read_done(struct pt_regs *ctx)
 		c->framed = is_preface(&b);
 		send_open((struct sock *)connection, connection);
 	}
+	volatile u32 *busy = claim_uprobe_io(c);
+
+	if (!busy)
+		return 0;
 	take_received(connection, c, t, &b, length, fresh, SCRATCH_UPROBE);
+	*busy = 0;
 	return 0;
 }
 
@@ -135,8 +150,14 @@ int ssl_write_done(struct pt_regs *ctx)
 	struct conn *c = ssl_leave(thread, UPROBE_RETURN(ctx), &length, &connection);
 	struct buffers b = {.base = thread->buffer};
 
-	if (c && c->request)
-		take_sent(connection, c, find_target(c->pid), &b, length, SCRATCH_UPROBE);
+	if (!c || !c->request)
+		return 0;
+	volatile u32 *busy = claim_uprobe_io(c);
+
+	if (!busy)
+		return 0;
+	take_sent(connection, c, find_target(c->pid), &b, length, SCRATCH_UPROBE);
+	*busy = 0;
 	return 0;
 }
 

@@ -172,6 +172,34 @@ static __always_inline void count_loss(u32 cause)
 		(*n)++;
 }
 
+/* Whether a program for uprobes is filling its scratch on this CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} uprobe_busy SEC(".maps");
+
+/*
+ * Takes the scratch of uprobes; what is returned becomes 0 with its use. Since 6.0 a kernel that is built for
+ * it preempts such a program, and another thread's would go on in the same scratch: what that one has to tell
+ * is lost, and counted under cause.
+ */
+static __always_inline volatile u32 *claim_uprobe(u32 cause)
+{
+	u32 zero = 0;
+	volatile u32 *busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
+
+	if (!busy)
+		return NULL;
+	if (*busy) {
+		count_loss(cause);
+		return NULL;
+	}
+	*busy = 1;
+	return busy;
+}
+
 static __always_inline bool gate_open(u32 pid)
 {
 	return gates[pid % GATES] != 0;
