@@ -13,12 +13,7 @@
 #define CHAIN_MAX 128	     /* links of a suspended chain */
 #define LOCALS_MAX 32	     /* locals searched for a Context */
 #define SHORT_WAIT_NS 500000 /* a wait shorter than this is not worth its chain */
-#define TUPLE_SIZE 16	     /* PyVarObject.ob_size */
-#define WRAPPED_TASK 16	     /* TaskStepMethWrapper.sw_task, TaskWakeupMethWrapper.ww_task */
-#define WRAPPED 16	     /* what asend, athrow, wrapper and anext objects drive */
-#define GREENLET_IMPL                                                                                        \
-	32 /* PyGreenlet.pimpl: the Greenlet that its methods see (greenlet.h, 2.0 and later)                \
-	    */
+#define GREENLET_IMPL 24     /* PyGreenlet.pimpl, from ob_type on (greenlet.h, 2.0 and later) */
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
 #define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
@@ -86,6 +81,12 @@ static __always_inline void send_lane_event(u32 kind, struct target *t, u64 obje
 	w->event.object = object;
 	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), SCRATCH_UPROBE);
 	*busy = 0;
+}
+
+/* The first field of an object behind its head. */
+static __always_inline u64 own_field(struct target *t, u64 object)
+{
+	return read_user(object + t->py.object_type + 8);
 }
 
 #define HEAD_FIELD(head, offset) (*(u64 *)((head) + ((offset)&0xff)))
@@ -186,18 +187,18 @@ __noinline int py_link(u32 slot)
 	u8 *head = w->chunk;
 
 	if (bpf_probe_read_user(head, OBJECT_HEAD, (void *)object)) {
-		HEAD_FIELD(head, 8) = 0; /* a small object at the end of its page */
-		bpf_probe_read_user(head, 24, (void *)object);
-		if (HEAD_FIELD(head, 8) == t->py_types.coroutine)
+		HEAD_FIELD(head, t->py.object_type) = 0; /* a small object at the end of its page */
+		bpf_probe_read_user(head, (t->py.object_type + 16) & 63, (void *)object);
+		if (HEAD_FIELD(head, t->py.object_type) == t->py_types.coroutine)
 			return 0;
 	}
-	u64 type = HEAD_FIELD(head, 8);
+	u64 type = HEAD_FIELD(head, t->py.object_type);
 
 	if (!type)
 		return 0;
 	if (type == t->py_types.asend || type == t->py_types.athrow || type == t->py_types.wrapper ||
 	    type == t->py_types.anext) {
-		w->frame = HEAD_FIELD(head, WRAPPED);
+		w->frame = HEAD_FIELD(head, t->py.object_type + 8); /* which it drives */
 		return w->frame != 0;
 	}
 	if (type != t->py_types.coroutine && type != t->py_types.generator &&
@@ -249,11 +250,11 @@ __noinline int py_find_work(u32 slot)
 		if (i >= locals)
 			break;
 		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
-		u64 type = value ? read_user(value + 8) : 0;
+		u64 type = value ? read_user(value + t->py.object_type) : 0;
 
 		if (type && type == t->py_types.cell) {
-			value = read_user(value + 16);
-			type = value ? read_user(value + 8) : 0;
+			value = own_field(t, value);
+			type = value ? read_user(value + t->py.object_type) : 0;
 		}
 		if (type && type == t->py_types.context) {
 			w->event.work = value;
@@ -347,7 +348,7 @@ int task_init(struct pt_regs *ctx)
 	struct target *t = lanes_target(LANES_TASKS);
 	u64 args = UPROBE_ARG1(ctx);
 
-	if (!t || (s64)read_user(args + TUPLE_SIZE) < 1)
+	if (!t || (s64)own_field(t, args) < 1)
 		return 0;
 	struct coroutine_key key = {
 	    .coroutine = read_user(args + t->py.tuple_items),
@@ -365,7 +366,7 @@ int task_step(struct pt_regs *ctx)
 	struct target *t = lanes_target(LANES_TASKS);
 
 	if (t)
-		begin_step(t, read_user(UPROBE_ARG0(ctx) + WRAPPED_TASK));
+		begin_step(t, own_field(t, UPROBE_ARG0(ctx)));
 	return 0;
 }
 
@@ -377,7 +378,7 @@ int task_wakeup(struct pt_regs *ctx)
 	u64 task = UPROBE_ARG0(ctx);
 
 	if (t)
-		begin_step(t, t->py.wakeup_is_wrapper ? read_user(task + WRAPPED_TASK) : task);
+		begin_step(t, t->py.wakeup_is_wrapper ? own_field(t, task) : task);
 	return 0;
 }
 
@@ -387,8 +388,11 @@ int greenlet_init(struct pt_regs *ctx)
 {
 	struct target *t = lanes_target(LANES_GREENLETS);
 
-	if (t)
-		send_lane_event(EVENT_SPAWN, t, read_user(UPROBE_ARG0(ctx) + GREENLET_IMPL));
+	if (!t)
+		return 0;
+	u64 impl = read_user(UPROBE_ARG0(ctx) + t->py.object_type + GREENLET_IMPL);
+
+	send_lane_event(EVENT_SPAWN, t, impl);
 	return 0;
 }
 

@@ -45,6 +45,7 @@ struct py_layout {
 	u32 gen_state;
 	u32 task_coro;
 	u32 tuple_items;
+	u32 object_type;       /* objects; what a kind of object has of its own follows 8 bytes later */
 	u32 await_told_by;     /* enum await_told_by */
 	u32 wakeup_is_wrapper; /* up to 3.9 */
 };

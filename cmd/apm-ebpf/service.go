@@ -214,6 +214,7 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		GenState:        l.GenState,
 		TaskCoro:        l.TaskCoro,
 		TupleItems:      l.TupleItems,
+		ObjectType:      l.ObjectType,
 		AwaitToldBy:     probe.AwaitByState,
 	}
 	if l.CodeQualname == symbol.NoOffset {

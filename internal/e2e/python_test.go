@@ -11,16 +11,25 @@ import (
 	"testing"
 )
 
-// minors are the versions of CPython 3 that the agent knows.
-var minors = []int{8, 9, 10, 11, 12, 13, 14, 15}
+// versions are those of CPython that the agent knows and is tested on: free-threaded ones end in t.
+var versions = []string{"3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13t", "3.13", "3.14t", "3.14", "3.15t", "3.15"}
 
 // Python is an interpreter with gunicorn.
 type Python struct {
-	Path  string
-	Minor int
+	Path    string
+	Version string
+	Minor   int
 }
 
-func (p Python) String() string { return fmt.Sprintf("python3.%d", p.Minor) }
+func newPython(dir, version string) Python {
+	minor, err := strconv.Atoi(strings.Trim(strings.TrimPrefix(version, "3."), "t"))
+	if err != nil {
+		panic(err)
+	}
+	return Python{filepath.Join(dir, version, "bin", "python"), version, minor}
+}
+
+func (p Python) String() string { return "python" + p.Version }
 
 // has tells whether a module can be imported.
 func (p Python) has(module string) bool {
@@ -35,14 +44,13 @@ func findPythons() (pythons []Python, err error) {
 			return nil, err
 		}
 	}
-	for _, minor := range minors {
-		p := Python{filepath.Join(dir, fmt.Sprintf("3.%d", minor), "bin", "python"), minor}
-		if p.has("gunicorn") {
+	for _, version := range versions {
+		if p := newPython(dir, version); p.has("gunicorn") {
 			pythons = append(pythons, p)
 		}
 	}
 	for _, version := range strings.Fields(os.Getenv("APM_EBPF_REQUIRE_PYTHONS")) {
-		if !slices.ContainsFunc(pythons, func(p Python) bool { return fmt.Sprint("3.", p.Minor) == version }) {
+		if !slices.ContainsFunc(pythons, func(p Python) bool { return p.Version == version }) {
 			return nil, fmt.Errorf("no Python %s with gunicorn in %s, which APM_EBPF_REQUIRE_PYTHONS asks for", version, dir)
 		}
 	}
@@ -59,16 +67,12 @@ func makeVenv() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(cache, "apm-ebpf", "e2e")
-	out, err := exec.Command("python3", "-c", "import sys; print(sys.version_info[1])").Output()
+	out, err := exec.Command("python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2] + 't' * ('t' in sys.abiflags))").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask python3 for its version: %w", err)
 	}
-	minor, err := strconv.Atoi(strings.TrimSpace(string(out)))
-	if err != nil {
-		return "", fmt.Errorf("version of python3: %w", err)
-	}
-	venv := filepath.Join(dir, fmt.Sprintf("3.%d", minor))
-	python := Python{filepath.Join(venv, "bin", "python"), minor}
+	venv := filepath.Join(dir, strings.TrimSpace(string(out)))
+	python := newPython(dir, filepath.Base(venv))
 	if python.has("gunicorn") {
 		return dir, nil
 	}
@@ -86,9 +90,9 @@ func makeVenv() (string, error) {
 // onEachPython runs a test on every interpreter and names the versions that are missing.
 func onEachPython(t *testing.T, test func(t *testing.T, python Python)) {
 	pythons := prepared(t).pythons
-	for _, minor := range minors {
-		i := slices.IndexFunc(pythons, func(p Python) bool { return p.Minor == minor })
-		t.Run(fmt.Sprintf("python3.%d", minor), func(t *testing.T) {
+	for _, version := range versions {
+		i := slices.IndexFunc(pythons, func(p Python) bool { return p.Version == version })
+		t.Run("python"+version, func(t *testing.T) {
 			if i < 0 {
 				t.Skip("no such interpreter with gunicorn here")
 			}

@@ -263,6 +263,7 @@ type apmPyLayout struct {
 	GenState        uint32
 	TaskCoro        uint32
 	TupleItems      uint32
+	ObjectType      uint32
 	AwaitToldBy     uint32
 	WakeupIsWrapper uint32
 }
@@ -339,7 +340,6 @@ type apmTarget struct {
 	PyRuntime    uint64
 	PyRuntimeEnd uint64
 	Py           apmPyLayout
-	_            [4]byte
 	PyTypes      apmPyTypes
 	Go           apmGoLayout
 	Lanes        uint32

@@ -27,6 +27,9 @@ const (
 // reference count, which is 0 then or part of a pointer to the next free block.
 func (p *Python) alive(object []byte) bool {
 	const mostReferences = 1<<32 - 1 // of an immortal object, 3.12 and later (CPython Include/object.h)
+	if p.layout.FreeThreaded {       // ob_ref_local, and ob_ref_shared above 2 bits of flags
+		return int32At(object, p.layout.ObjectType-12) > 0 || int64(word(object, p.layout.ObjectType-8)) >= 1<<2
+	}
 	count := word(object, p.layout.ObjectType-8)
 	if p.layout.Minor >= 14 { // flags are in the upper half
 		count &= mostReferences

@@ -27,7 +27,7 @@ var debugFields = map[int]string{
 		- - interp.next threads.head - - - - - - - - - - - -
 		- - thread.next thread.interp current_frame thread_id native_thread_id - -
 		- previous executable instr_ptr localsplus owner stackpointer -
-		- filename name qualname linetable firstlineno - - - adaptive -
+		- filename name qualname linetable firstlineno - - - adaptive copies
 		- ob_type
 		- - - -  - tuple.items -  - - -  - - - -  - - -  - -  - - -
 		- bytes.size bytes.data
@@ -40,7 +40,7 @@ var debugFields = map[int]string{
 		- - thread.next thread.interp current_frame - - - thread_id native_thread_id - - - - - -
 		-
 		- previous executable instr_ptr localsplus owner stackpointer -
-		- filename name qualname linetable firstlineno - - - adaptive -
+		- filename name qualname linetable firstlineno - - - adaptive copies
 		- ob_type
 		- - - - - -  - -  - tuple.items -  - - -  - - - -  - - -  - -  - - -
 		- bytes.size bytes.data
@@ -75,6 +75,7 @@ func (l *Layout) fields() map[string]*uint32 {
 		"linetable":         &l.CodeLineTable,
 		"firstlineno":       &l.CodeFirstLine,
 		"adaptive":          &l.CodeInstrs,
+		"copies":            &l.CodeCopies,
 		"ob_type":           &l.ObjectType,
 		"tuple.items":       &l.TupleItems,
 		"bytes.size":        &l.BytesSize,
@@ -124,10 +125,14 @@ func (l *Layout) apply(names []string, words []uint64, minor int) error {
 			}
 			continue
 		case "free-threaded":
-			if word != 0 {
-				return fmt.Errorf("free-threaded builds are not supported: run the ordinary build of CPython 3.%d", minor)
+			if (word != 0) != l.FreeThreaded {
+				return fmt.Errorf("decode _Py_DebugOffsets: they are of another build of 3.%d: free-threaded %d", minor, word)
 			}
 			continue
+		case "copies":
+			if !l.FreeThreaded {
+				continue
+			}
 		}
 		if word >= maxOffset {
 			return fmt.Errorf("decode _Py_DebugOffsets: %#x is too large for an offset", word)

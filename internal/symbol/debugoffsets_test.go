@@ -18,6 +18,10 @@ func offsetsOf(row *Layout) (names []string, words []uint64) {
 			word = debugCookie
 		case "version":
 			word = 0x030000f0 | uint64(row.Minor)<<16
+		case "free-threaded":
+			if row.FreeThreaded {
+				word = 1
+			}
 		default:
 			if field := fields[name]; field != nil {
 				word = uint64(*field)
@@ -47,17 +51,21 @@ func TestDebugOffsetsRefused(t *testing.T) {
 		if debugFields[row.Minor] == "" {
 			continue
 		}
+		other := uint64(1)
+		if row.FreeThreaded {
+			other = 0
+		}
 		for want, spoil := range map[string]struct {
 			field string
 			word  uint64
 		}{
 			"cookie":        {"cookie", 1},
 			"they are of":   {"version", 0x030100f0},
-			"free-threaded": {"free-threaded", 1},
+			"free-threaded": {"free-threaded", other},
 			"too large":     {"thread.next", 1 << 40},
 			"outside":       {"name", 1 << 16},
 		} {
-			t.Run(fmt.Sprint(row.Minor, " ", want), func(t *testing.T) {
+			t.Run(fmt.Sprint(row.Minor, " ", row.FreeThreaded, " ", want), func(t *testing.T) {
 				names, words := offsetsOf(&row)
 				right := row
 				if err := right.apply(names, words, row.Minor); err != nil {

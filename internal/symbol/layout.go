@@ -12,8 +12,9 @@ const NoOffset = ^uint32(0)
 // Layout tells where one version of CPython keeps what the kernel programs and the symbolizer read. Every offset is in
 // bytes from the start of the structure named; NoOffset where the version has no such field.
 type Layout struct {
-	Minor  int    // of Python 3
-	Source string // what the offsets were read from
+	Minor        int    // of Python 3
+	FreeThreaded bool   // built without the interpreter lock: objects have another head
+	Source       string // what the offsets were read from
 
 	// FrameIsObject: frames are PyFrameObject (3.10 and older), and FrameInstr is an int, f_lasti: -1 before the first
 	// instruction, in bytes, in 3.10 in units of 2 bytes. Later frames are _PyInterpreterFrame and FrameInstr is an
@@ -56,6 +57,7 @@ type Layout struct {
 	CodeInstrs    uint32 // co_code_adaptive, embedded; co_code, a bytes object, where FrameIsObject
 	CodeNLocals   uint32 // int co_nlocalsplus, co_nlocals
 	CodeLineTable uint32 // co_linetable, co_lnotab: a bytes object
+	CodeCopies    uint32 // co_tlbc, the instructions again for each thread that specialises them; free-threaded, 3.14 and later
 
 	ObjectType uint32 // PyObject.ob_type
 	StrLength  uint32 // PyASCIIObject.length, in characters
@@ -73,7 +75,7 @@ type Layout struct {
 func layoutOf(py *target.Python, mem target.Memory) (*Layout, error) {
 	last := layouts[len(layouts)-1]
 	for _, row := range layouts {
-		if py.Major != 3 || row.Minor != min(py.Minor, last.Minor) {
+		if py.Major != 3 || row.Minor != min(py.Minor, last.Minor) || row.FreeThreaded != py.FreeThreaded {
 			continue
 		}
 		if row.InterpHead == NoOffset {

@@ -42,8 +42,46 @@ func (p *Python) offset(c *code, instr uint64) (int64, bool) {
 		}
 		return last, last >= -2
 	}
-	offset := int64(instr - c.addr - uint64(l.CodeInstrs))
+	if offset, ok := c.offset(instr, c.addr+uint64(l.CodeInstrs)); ok || l.CodeCopies == NoOffset {
+		return offset, ok
+	}
+	for _, copied := range p.copies(c) {
+		if offset, ok := c.offset(instr, copied); ok {
+			return offset, true
+		}
+	}
+	return 0, false
+}
+
+// offset gives the place of an instruction among those that begin at start, in bytes.
+func (c *code) offset(instr, start uint64) (int64, bool) {
+	offset := int64(instr - start)
 	return offset, offset >= -2 && uint64(max(0, offset)) < 2*c.units
+}
+
+// maxThreadCopies bounds the copies of a code object's instructions: one for each thread that ran it.
+const maxThreadCopies = 1 << 12
+
+// copies gives where the copies of a code object's instructions begin (_PyCodeArray in CPython Include/cpython/code.h).
+// Threads that run the code for the first time add to them; few threads of a few functions are asked for at all.
+func (p *Python) copies(c *code) []uint64 {
+	array, err := p.pointer(c.addr + uint64(p.layout.CodeCopies))
+	if err != nil {
+		return nil
+	}
+	size, err := p.pointer(array)
+	if err != nil {
+		return nil
+	}
+	raw := make([]byte, 8*min(size, maxThreadCopies))
+	if p.mem.Read(raw, array+8) != nil {
+		return nil
+	}
+	out := make([]uint64, len(raw)/8)
+	for i := range out {
+		out[i] = word(raw, uint32(8*i))
+	}
+	return out
 }
 
 // readLines reads and decodes the line table, and keeps it while there is room.

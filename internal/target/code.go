@@ -12,7 +12,7 @@ type CodeEnd struct {
 // CodeEnd finds the destructor of code objects, which the caller must close.
 func (p *Process) CodeEnd() (*CodeEnd, error) {
 	py := p.Python
-	address, err := Memory(p.PID).word(py.CodeType + typeDealloc)
+	address, err := Memory(p.PID).word(py.CodeType + py.header() + typeName + typeDealloc)
 	if err != nil {
 		return nil, fmt.Errorf("find where code objects end in process %d: %w", p.PID, err)
 	}

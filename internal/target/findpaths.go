@@ -26,6 +26,9 @@ func (p *Process) findPaths(env map[string]string) *Paths {
 		return f.out
 	}
 	f.folder = fmt.Sprintf("python%d.%d", p.Python.Major, p.Python.Minor)
+	if p.Python.FreeThreaded {
+		f.folder += "t"
+	}
 	f.findLib()
 	f.findSite()
 	f.findSearch()

@@ -29,9 +29,9 @@ func (f *ProbeFile) Close() error { return f.file.Close() }
 type Asyncio struct {
 	ProbeFile
 	TaskInit uint64 // tp_init of Task(self, args, kwargs): the coroutine is kwargs["coro"] or the first of args
-	TaskStep uint64 // tp_call of TaskStepMethWrapper(self, args, kwargs): the task is at self+16
+	TaskStep uint64 // tp_call of TaskStepMethWrapper(self, args, kwargs): the task follows self's head
 	// TaskWakeup is task_wakeup(task, future), or where WakeupWraps is set (3.9 and older) the tp_call of
-	// TaskWakeupMethWrapper(self, args, kwargs), whose task is at self+16.
+	// TaskWakeupMethWrapper(self, args, kwargs), whose task is there too.
 	TaskWakeup  uint64
 	WakeupWraps bool
 }

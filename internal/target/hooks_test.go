@@ -109,21 +109,23 @@ func checkAsyncio(t *testing.T, p *Process, a *Asyncio, truth asyncioTruth) {
 	if a.WakeupWraps != truth.Wraps {
 		t.Fatalf("WakeupWraps %v, want %v", a.WakeupWraps, truth.Wraps)
 	}
-	wakeup := word(t, p, truth.WakeupType+128)
+	header := p.Python.header()
+	name := header + typeName
+	wakeup := word(t, p, truth.WakeupType+name+tpCall.offset)
 	if !truth.Wraps {
-		wakeup = word(t, p, word(t, p, truth.Wakeup+16)+8) // PyCFunctionObject.m_ml, PyMethodDef.ml_meth
-	} else if word(t, p, truth.Wakeup+16) != truth.Task {
-		t.Error("the task of the wake-up wrapper is not at +16")
+		wakeup = word(t, p, word(t, p, truth.Wakeup+header)+8) // PyCFunctionObject.m_ml, PyMethodDef.ml_meth
+	} else if word(t, p, truth.Wakeup+header) != truth.Task {
+		t.Error("the task of the wake-up wrapper does not follow its head")
 	}
-	if word(t, p, truth.Step+16) != truth.Task {
-		t.Error("the task of the step wrapper is not at +16")
+	if word(t, p, truth.Step+header) != truth.Task {
+		t.Error("the task of the step wrapper does not follow its head")
 	}
 	for _, hook := range []struct {
 		name       string
 		found, has uint64
 	}{
-		{"TaskInit", a.TaskInit, word(t, p, truth.TaskType+296)},
-		{"TaskStep", a.TaskStep, word(t, p, truth.StepType+128)},
+		{"TaskInit", a.TaskInit, word(t, p, truth.TaskType+name+tpInit.offset)},
+		{"TaskStep", a.TaskStep, word(t, p, truth.StepType+name+tpCall.offset)},
 		{"TaskWakeup", a.TaskWakeup, wakeup},
 	} {
 		if !samePlace(t, p, a.ProbeFile, hook.found, hook.has) {

@@ -9,21 +9,21 @@ import (
 )
 
 // slot is a function of a type: its number in a PyType_Spec (CPython Include/typeslots.h) and its offset in a
-// PyTypeObject (Include/cpython/object.h).
+// PyTypeObject from tp_name on (Include/cpython/object.h).
 type slot struct {
 	number uint32
 	offset uint64
 }
 
 var (
-	tpCall = slot{50, 128}
-	tpInit = slot{60, 296}
+	tpCall = slot{50, 104}
+	tpInit = slot{60, 272}
 )
 
 const (
-	typeName    = 24 // PyTypeObject.tp_name
-	typeSize    = 32 // .tp_basicsize
-	typeDealloc = 48 // .tp_dealloc
+	typeName    = 8  // PyTypeObject.tp_name, from the end of the object's head: ob_size comes first
+	typeSize    = 8  // .tp_basicsize, from tp_name on
+	typeDealloc = 24 // .tp_dealloc, likewise
 	specSlots   = 24 // PyType_Spec.slots, .name being at 0
 	methMeth    = 8  // PyMethodDef.ml_meth, .ml_name being at 0
 	methFlags   = 16 // .ml_flags
@@ -33,8 +33,8 @@ const (
 
 var errNoTask = errors.New("no type _asyncio.Task")
 
-// findAsyncio finds the functions by the names of their types: a static type begins 24 bytes before the pointer to its
-// name, up to 3.11, and a PyType_Spec at it, from 3.12 on. It gives nil where there is no _asyncio.Task.
+// findAsyncio finds the functions by the names of their types: the pointer to its name is in a static type,
+// up to 3.11, and begins a PyType_Spec, from 3.12 on. It gives nil where there is no _asyncio.Task.
 func findAsyncio(im *image) (*Asyncio, error) {
 	p, err := im.pointers()
 	if err != nil {
@@ -68,8 +68,8 @@ func (p *pointers) functions(refs []uint64, s slot) []uint64 {
 	var out []uint64
 	for _, ref := range refs {
 		at := p.specSlot(ref, s.number)
-		if p.isType(ref - typeName) {
-			at = ref - typeName + s.offset
+		if p.isType(ref) {
+			at = ref + s.offset
 		}
 		if at != 0 {
 			out = p.addEntry(out, at)
@@ -94,12 +94,13 @@ func (p *pointers) specSlot(spec uint64, number uint32) uint64 {
 	return 0
 }
 
-// isType tells a static type from other structures with a name: it has a destructor and a size.
-func (p *pointers) isType(at uint64) bool {
-	dealloc, _ := p.load(at + typeDealloc)
+// isType tells a static type, given where its tp_name is, from other structures with a name: it has a destructor and a
+// size.
+func (p *pointers) isType(name uint64) bool {
+	dealloc, _ := p.load(name + typeDealloc)
 	_, isCode := p.im.code(dealloc)
 	var size uint64
-	err := readStruct(p.im.at, int64(at+typeSize), &size)
+	err := readStruct(p.im.at, int64(name+typeSize), &size)
 	return isCode && err == nil && size >= 16 && size < 4096
 }
 

@@ -49,7 +49,8 @@ func (f *moduleFile) point(at, value uint64) {
 // addType lays out a type with one function, static or as a specification.
 func (f *moduleFile) addType(at uint64, name string, s slot, function uint64) {
 	if !f.spec {
-		f.point(at+typeName, nameAt(name))
+		at += (&Python{}).header() + typeName
+		f.point(at, nameAt(name))
 		binary.LittleEndian.PutUint64(f.data[at+typeSize-fakeData:], 64)
 		f.point(at+typeDealloc, fakeDel)
 		f.point(at+s.offset, function)
@@ -149,13 +150,14 @@ func TestFindAsyncio(t *testing.T) {
 // What is found twice, or in part, is not guessed.
 func TestFindAsyncioDoubtful(t *testing.T) {
 	f := &moduleFile{typ: elf.ET_DYN, entry: push}
+	init := (&Python{}).header() + typeName + tpInit.offset
 	for name, change := range map[string]func(data []byte){
 		"two types": func(data []byte) {
 			copy(data[0x500:], data[:0x180])
-			binary.LittleEndian.PutUint64(data[0x500+tpInit.offset:], fakeStep)
+			binary.LittleEndian.PutUint64(data[0x500+init:], fakeStep)
 		},
 		"no step":      func(data []byte) { clear(data[0x180:0x300]) },
-		"data as code": func(data []byte) { binary.LittleEndian.PutUint64(data[tpInit.offset:], fakeData) },
+		"data as code": func(data []byte) { binary.LittleEndian.PutUint64(data[init:], fakeData) },
 		"no method":    func(data []byte) { data[0x480+methFlags] = 1 },
 	} {
 		text := f.build()
@@ -218,6 +220,6 @@ func FuzzHooks(f *testing.F) {
 				}
 			}
 		}
-		im.types([]string{"_asyncio.Task", "anext_awaitable"})
+		im.types((&Python{}).header(), []string{"_asyncio.Task", "anext_awaitable"})
 	})
 }

@@ -4,8 +4,8 @@ import "fmt"
 
 // PythonTypes are the addresses in a process of the types that the chain of what a suspended task awaits is made of,
 // and of those that say for whom a thread of a pool works; 0 where a type cannot be told or the version has none.
-// An async generator's ASend and AThrow, CoroWrapper and AnextAwaitable hold what they go on with at +16 (CPython
-// Objects/genobject.c, Objects/iterobject.c).
+// An async generator's ASend and AThrow, CoroWrapper and AnextAwaitable hold what they go on with right behind their head
+// (CPython Objects/genobject.c, Objects/iterobject.c).
 type PythonTypes struct {
 	Coroutine, Generator, AsyncGenerator       uint64
 	ASend, AThrow, CoroWrapper, AnextAwaitable uint64 // of agen.asend(), agen.athrow(), coroutine.__await__(), anext(it, default)
@@ -49,7 +49,7 @@ func (p *Process) PythonTypes() (PythonTypes, error) {
 			names = append(names, w.name)
 		}
 	}
-	named, err := im.types(names)
+	named, err := im.types(p.Python.header(), names)
 	if err != nil {
 		return PythonTypes{}, fmt.Errorf("find types in %s of process %d: %w", p.Python.Image, p.PID, err)
 	}
@@ -64,8 +64,9 @@ func (p *Process) PythonTypes() (PythonTypes, error) {
 	return t, nil
 }
 
-// types gives the addresses of the static types with those names. A name that two types have tells neither.
-func (im *image) types(names []string) (map[string]uint64, error) {
+// types gives the addresses of the static types with those names, given the size of an object's head. A name that two
+// types have tells neither.
+func (im *image) types(header uint64, names []string) (map[string]uint64, error) {
 	out := map[string]uint64{}
 	if len(names) == 0 {
 		return out, nil
@@ -77,8 +78,8 @@ func (im *image) types(names []string) (map[string]uint64, error) {
 	for name, refs := range p.toNames(names...) {
 		var types []uint64
 		for _, ref := range refs {
-			if p.isType(ref - typeName) {
-				types = append(types, ref-typeName)
+			if p.isType(ref) {
+				types = append(types, ref-header-typeName)
 			}
 		}
 		if at, ok := only(types); ok {

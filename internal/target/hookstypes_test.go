@@ -64,7 +64,7 @@ func TestTypesByName(t *testing.T) {
 		}
 		exported := file.lookup(symbols...)
 		for where, im := range map[string]*image{"file": file, "memory": memory} {
-			types, err := im.types(names)
+			types, err := im.types(p.Python.header(), names)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,6 +19,7 @@ type Python struct {
 	Runtime, RuntimeEnd uint64 // extent of _PyRuntime in the process, in 3.6 of the variables of Image
 	CodeType, StrType   uint64 // addresses of PyCode_Type and PyUnicode_Type; 0 where Image does not tell them
 	Interpreters        uint64 // address of _PyRuntime.interpreters.head, in 3.6 of interp_head
+	FreeThreaded        bool   // built without the interpreter lock (--disable-gil), 3.13 and later
 
 	mapping Mapping
 }
@@ -32,6 +33,14 @@ const (
 
 // Version is as Python writes it: "3.11.2".
 func (py *Python) Version() string { return fmt.Sprintf("%d.%d.%d", py.Major, py.Minor, py.Micro) }
+
+// header gives the size of an object's head, PyObject (CPython Include/object.h).
+func (py *Python) header() uint64 {
+	if py.FreeThreaded {
+		return 32
+	}
+	return 16
+}
 
 // Mapping is the first mapping of Image, for Process.OpenMapping.
 func (py *Python) Mapping() Mapping { return py.mapping }
@@ -195,7 +204,7 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 }
 
 // interpreters gives the address of _PyRuntime.interpreters.head (CPython Include/internal/pycore_runtime.h). From 3.13
-// on the process tells where: it is word 5 of _Py_DebugOffsets.
+// on the process tells where: it is word 5 of _Py_DebugOffsets, and word 2 tells whether the build is free-threaded.
 func (p *Process) interpreters(py *Python) (uint64, error) {
 	switch {
 	case py.Minor == 7:
@@ -218,6 +227,7 @@ func (p *Process) interpreters(py *Python) (uint64, error) {
 	if offset == 0 || offset >= py.RuntimeEnd-py.Runtime {
 		return 0, fmt.Errorf("inspect process %d: interpreters.head at %d is outside of _PyRuntime", p.PID, offset)
 	}
+	py.FreeThreaded = binary.LittleEndian.Uint64(raw[2*8:]) != 0
 	return py.Runtime + offset, nil
 }
 

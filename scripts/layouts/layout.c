@@ -1,5 +1,6 @@
 // Prints the offsets of one CPython version as fields of symbol.Layout, one "Name value" a line.
 // Compiled by scripts/gen-layouts against the headers of the version that the row is for.
+// Defining Py_GIL_DISABLED gives those of the free-threaded build, whose headers are the same.
 #define Py_BUILD_CORE 1
 #include <Python.h>
 #include <stddef.h>
@@ -131,6 +132,11 @@ static void codes(void)
 	ABSENT(CodeQualname);
 	FIELD(CodeInstrs, PyCodeObject, co_code);
 	FIELD(CodeNLocals, PyCodeObject, co_nlocals);
+#endif
+#if PY_VERSION_HEX >= 0x030e0000 && defined(Py_GIL_DISABLED)
+	FIELD(CodeCopies, PyCodeObject, co_tlbc);
+#else
+	ABSENT(CodeCopies);
 #endif
 #if PY_VERSION_HEX >= 0x030a0000
 	FIELD(CodeLineTable, PyCodeObject, co_linetable);

@@ -27,7 +27,7 @@ type Interpreter struct {
 // String names an interpreter as a subtest: its path without slashes.
 func (i Interpreter) String() string { return strings.ReplaceAll(strings.Trim(i.Path, "/"), "/", "_") }
 
-var executable = regexp.MustCompile(`/python3\.([0-9]+)$`)
+var executable = regexp.MustCompile(`/python3\.([0-9]+)t?$`)
 
 // Interpreters gives those of pyenv ($PYENV_ROOT, else ~/.pyenv) and of PATH, and logs the versions that are missing. The
 // test fails where there is none at all.
