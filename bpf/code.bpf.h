@@ -69,6 +69,24 @@ static __always_inline void read_text(struct target *t, struct text *text, u64 a
 		text->size = size;
 }
 
+/* The 8 bytes of a C string, as one load brings them. */
+#define EIGHT(text) (*(const u64 *)(text))
+
+/*
+ * Is it concurrent.futures' _WorkItem.run, whose first local is a job? Up to 3.10 a code object's name is
+ * plain. 3.14 has another run in this file.
+ */
+static __always_inline bool runs_jobs(struct target *t, struct code_event *e)
+{
+	u64 end = e->file.address + t->py.str_ascii + e->file.length; /* of .../futures/thread.py */
+	u64 name = *(u64 *)e->name.data;
+	bool run = e->name.length == 3 && (name & 0xffffff) == ('r' | 'u' << 8 | 'n' << 16);
+	bool method = e->name.length == 13 && name == EIGHT("_WorkIte");
+
+	return (run || method) && read_user(end - 17) == EIGHT("futures/") &&
+	       read_user(end - 9) == EIGHT("thread.p");
+}
+
 /*
  * Tells a code object, ahead of the event of that time whose stack it is in. Scalar arguments, because
  * 5.10 knows no others for global functions.
@@ -99,6 +117,8 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 		count_loss(LOSS_RING_STACK);
 		return 0;
 	}
+	if (t->lanes & LANES_JOBS && runs_jobs(t, e))
+		t->runner = code;
 	s->code = code;
 	s->process = (u64)pid << 32 | t->life;
 	s->then = freed;

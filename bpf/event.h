@@ -20,6 +20,7 @@ enum event_kind {
 	EVENT_EXIT,	  /* thread_event: the last thread of a process is gone */
 	EVENT_TASK,	  /* stack_event: creates an asyncio task around the coroutine object */
 	EVENT_STEP,  /* stack_event: begins a step of the task around object; frames: its suspended chain */
+	EVENT_JOB,   /* stack_event: puts the object into a queue.SimpleQueue */
 	EVENT_SPAWN, /* stack_event: creates the greenlet object */
 	EVENT_GREENLET,	     /* stack_event: a greenlet leaves the thread */
 	EVENT_THREAD,	     /* stack_event: starts the thread in args[0] */
@@ -103,6 +104,7 @@ struct stack_event {
 	u64 object; /* EVENT_WRITE: connection whose answer begins; EVENT_TASK, EVENT_STEP: coroutine;
 		       EVENT_SPAWN: the greenlet; EVENT_GREENLET: the one that comes */
 	u64 work;   /* contextvars.Context of the thread; EVENT_STEP: one that the chain's last frame holds */
+	u64 item;   /* _WorkItem of an executor that the thread runs, 0: none */
 	u64 args[2]; /* EVENT_SWITCH_OUT: first two arguments of the system call;
 			EVENT_STEP: coroutine of the step before, its frame state */
 	s32 syscall; /* -1: not in one */

@@ -16,7 +16,6 @@
 #define GREENLET_IMPL 24     /* PyGreenlet.pimpl, from ob_type on (greenlet.h, 2.0 and later) */
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
-#define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
 
 /* The object of a method that returns a struct: on x86_64 the place for that is passed first. */
 #if defined(__TARGET_ARCH_x86)
@@ -379,6 +378,17 @@ int task_wakeup(struct pt_regs *ctx)
 
 	if (t)
 		begin_step(t, t->py.wakeup_is_wrapper ? own_field(t, task) : task);
+	return 0;
+}
+
+/* _queue.SimpleQueue.put(self, args, nargs, kwnames), by which executors hand work to their threads. */
+SEC("uprobe")
+int queue_put(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_JOBS);
+
+	if (t)
+		send_lane_event(EVENT_JOB, t, read_user(UPROBE_ARG1(ctx)));
 	return 0;
 }
 

@@ -16,6 +16,8 @@
 #define THREADS_A_CALL 16
 #define FIND_CALLS 128
 
+#define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
+
 #define FRAME_OWNED_BY_GENERATOR 1
 #define FRAME_OWNED_BY_CSTACK 3 /* and above: entry shims without a function, 3.12+ (pycore_frame.h) */
 
@@ -178,6 +180,8 @@ __noinline int py_walk_some(u32 slot)
 		f->address = address;
 		u64 code = FIELD(bytes, t->py.frame_code) & CODE_ADDRESS;
 
+		if (code == t->runner) /* of nested ones the outermost counts */
+			w->event.item = read_user(callee + t->py.frame_locals) & ~REFERENCE_TAGS;
 		f->code = seen_code(t, &w->event.event, code, slot);
 		f->instr = (instr & 0xffffffffffffffULL) | owner << 56;
 	}

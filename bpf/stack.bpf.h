@@ -21,6 +21,7 @@ static __always_inline struct walk *begin_stack(u32 slot, u32 kind, u32 pid, u32
 	stamp(&w->event.event, kind, pid, tid);
 	w->event.object = 0;
 	w->event.work = 0;
+	w->event.item = 0;
 	w->event.args[0] = 0;
 	w->event.args[1] = 0;
 	w->event.syscall = -1;

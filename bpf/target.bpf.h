@@ -89,6 +89,7 @@ struct go_layout {
 enum lanes {
 	LANES_TASKS = 1 << 0,
 	LANES_GREENLETS = 1 << 1,
+	LANES_JOBS = 1 << 2,
 };
 
 /*
@@ -124,6 +125,7 @@ struct target {
 	u32 unseen;	  /* reads from such, since the last whose clear bytes were seen */
 	u64 requests;	  /* begun so far */
 	u64 lost;	  /* stack events that were lost */
+	u64 runner; /* code object of concurrent.futures' _WorkItem.run; 0: not seen, or queues are not */
 };
 
 /* Process -> target. Written by the agent, and here on fork; deleted on exit. */

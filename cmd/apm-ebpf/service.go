@@ -25,9 +25,9 @@ type service struct {
 	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
 	slots     map[uint32][2]uint64    // the last two code objects of each slot of theirs
 
-	asyncio, greenlet bool      // no more to look for
-	blind             bool      // it has tasks or greenlets that cannot be told apart
-	looked            time.Time // when they were last looked for
+	asyncio, greenlet, queue bool      // no more to look for
+	blind                    bool      // it has tasks or greenlets that cannot be told apart
+	looked                   time.Time // when they were last looked for
 
 	openSSL   map[uint64]bool // inodes of the files whose copies are seen
 	toldBlind bool            // that HTTPS requests are missing
@@ -56,7 +56,7 @@ func newService(pid int, o *options) (*service, error) {
 // stackOf names the frames of an event. The result is reused by the next call.
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()
-	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Broken: event.Status == probe.StackUnreadable}
+	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item, Broken: event.Status == probe.StackUnreadable}
 	if s.stack.Broken {
 		return &s.stack
 	}

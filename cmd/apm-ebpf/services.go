@@ -169,18 +169,22 @@ func (ss *services) nextVisit(now time.Time) time.Duration {
 
 // findLanes has the kernel programs see the tasks and greenlets of a service, as soon as it has any.
 func (ss *services) findLanes(s *service, now time.Time) {
-	if s.asyncio && s.greenlet || now.Sub(s.looked) < lanesEvery {
+	if s.asyncio && s.greenlet && s.queue || now.Sub(s.looked) < lanesEvery {
 		return
 	}
-	asyncio, greenlet, err := target.LaneModules(s.process.PID)
+	loaded, err := target.LaneModules(s.process.PID)
 	if err != nil {
 		return // it has ended, which an event will tell
 	}
-	if first := s.looked.IsZero(); !s.asyncio && (asyncio || first) { // it may be built into the interpreter
-		s.asyncio = ss.lanesFound("asyncio", s, asyncio, ss.attachAsyncio(s))
+	first := s.looked.IsZero() // what is built into the interpreter is there
+	if !s.asyncio && (loaded.Asyncio || first) {
+		s.asyncio = ss.lanesFound("asyncio", s, loaded.Asyncio, ss.attachAsyncio(s))
 	}
-	if !s.greenlet && greenlet {
-		s.greenlet = ss.lanesFound("greenlet", s, greenlet, ss.attachGreenlet(s))
+	if !s.greenlet && loaded.Greenlet {
+		s.greenlet = ss.lanesFound("greenlet", s, loaded.Greenlet, ss.attachGreenlet(s))
+	}
+	if !s.queue && (loaded.Queue || first) {
+		s.queue = ss.attachQueue(s)
 	}
 	s.looked = now
 }
@@ -201,6 +205,22 @@ func (ss *services) attachGreenlet(s *service) error {
 	}
 	defer g.Close()
 	return ss.probe.AttachGreenlet(s.process.PID, g.Path, g.Init, g.Switch)
+}
+
+// attachQueue tells whether there is no more to look for.
+func (ss *services) attachQueue(s *service) bool {
+	q, err := s.process.Queue()
+	if q == nil && err == nil {
+		return false
+	}
+	if err == nil {
+		err = ss.probe.AttachQueue(s.process.PID, q.Path, q.Put)
+		q.Close()
+	}
+	if err != nil {
+		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("what threads of a pool do may be told for no request")
+	}
+	return true
 }
 
 // lanesEvery is how often a service at work is looked at for modules that it imported meanwhile.

@@ -17,12 +17,12 @@ var servers = []server{
 	{
 		name: "gunicorn sync", pip: "gunicorn",
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT wsgi:app",
-		paths: "/work /pool~ /thread",
+		paths: "/work /pool /thread",
 	},
 	{
 		name: "gunicorn gthread", pip: "gunicorn",
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gthread --threads 32 wsgi:app",
-		paths: "/work /pool~ /thread",
+		paths: "/work /pool /thread",
 	},
 	{
 		name: "gunicorn gevent", pip: "gunicorn gevent",
@@ -32,7 +32,7 @@ var servers = []server{
 	{
 		name: "gunicorn asgi", pip: "gunicorn>=25",
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k asgi asgi:app",
-		paths: "/await /gather /work /executor~ /tothread",
+		paths: "/await /gather /work /executor /tothread",
 	},
 	{
 		name: "gunicorn uvicorn", pip: "gunicorn uvicorn-worker httptools uvloop",
@@ -52,17 +52,17 @@ var servers = []server{
 	{
 		name: "uvicorn h11", pip: "uvicorn h11",
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning asgi:app",
-		paths: "/await /gather /group /created /executor~ /tothread /work",
+		paths: "/await /gather /group /created /many /leave /executor /tothread /work",
 	},
 	{
 		name: "uvicorn httptools", pip: "uvicorn httptools",
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http httptools --log-level warning asgi:app",
-		paths: "/await /gather /executor~ /tothread",
+		paths: "/await /gather /executor /tothread",
 	},
 	{
 		name: "uvicorn uvloop", pip: "uvicorn uvloop httptools",
 		args:  "BIN/uvicorn --port PORT --loop uvloop --http httptools --log-level warning asgi:app",
-		paths: "/await /gather /group /created /executor~ /tothread /work",
+		paths: "/await /gather /group /created /executor /tothread /work",
 	},
 	{
 		name: "hypercorn", pip: "hypercorn",
@@ -82,42 +82,42 @@ var servers = []server{
 	{
 		name: "aiohttp", pip: "aiohttp",
 		args:  "aio.py PORT",
-		paths: "/await /gather /group /tothread /executor~",
+		paths: "/await /gather /group /tothread /executor",
 	},
 	{
 		name: "aiohttp eager", pip: "aiohttp",
 		args:  "aio.py PORT eager",
-		paths: "/await /gather /created /tothread", minor: 12,
+		paths: "/await /gather /group /created /many /leave /tothread", minor: 12,
 	},
 	{
 		name: "tornado", pip: "tornado",
 		args:  "torn.py PORT",
-		paths: "/await /gather /tothread /executor~",
+		paths: "/await /gather /tothread /executor",
 	},
 	{
 		name: "waitress", pip: "waitress",
 		args:  "serve.py waitress PORT",
-		paths: "/work /pool~",
+		paths: "/work /pool",
 	},
 	{
 		name: "Werkzeug", pip: "werkzeug",
 		args:  "serve.py werkzeug PORT",
-		paths: "/work /pool~",
+		paths: "/work /pool",
 	},
 	{
 		name: "runserver", pip: "django",
 		args:  "dj.py runserver --noreload 127.0.0.1:PORT",
-		paths: "/work /pool~",
+		paths: "/work /pool",
 	},
 	{
 		name: "cheroot", pip: "cheroot",
 		args:  "serve.py cheroot PORT",
-		paths: "/work /pool~",
+		paths: "/work /pool",
 	},
 	{
 		name: "wsgiref", pip: "",
 		args:  "serve.py wsgiref PORT",
-		paths: "/work /pool~",
+		paths: "/work /pool",
 	},
 	{
 		name: "bjoern", pip: "bjoern",
@@ -143,7 +143,7 @@ var servers = []server{
 	{
 		name: "FastAPI", pip: "fastapi uvicorn h11",
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning fast:app",
-		paths: "/async/await /async/gather /def/work /def/pool~ /stream/await /stream-def/work /background/gather /async/tothread /async/executor~",
+		paths: "/async/await /async/gather /def/work /def/pool /stream/await /stream-def/work /background/gather /async/tothread /async/executor",
 	},
 	{
 		name: "FastAPI uvloop", pip: "fastapi uvicorn uvloop httptools",
@@ -164,6 +164,16 @@ var servers = []server{
 		name: "Flask async", pip: "flask[async] gunicorn",
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gthread --threads 32 wsgi:async_views",
 		paths: "/await /gather /work",
+	},
+	{
+		name: "a2wsgi", pip: "a2wsgi uvicorn h11",
+		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning --lifespan off asgi:bridge",
+		paths: "/work /pool",
+	},
+	{
+		name: "uWSGI --http", pip: "uwsgi",
+		args:  "BIN/uwsgi --http 127.0.0.1:PORT --wsgi-file wsgi.py --callable app --enable-threads --threads 8 --disable-logging --need-app --die-on-term --virtualenv VENV",
+		paths: "/work", closes: true,
 	},
 }
 

@@ -111,16 +111,17 @@ const (
 	apmEventKindEVENT_EXIT          apmEventKind = 12
 	apmEventKindEVENT_TASK          apmEventKind = 13
 	apmEventKindEVENT_STEP          apmEventKind = 14
-	apmEventKindEVENT_SPAWN         apmEventKind = 15
-	apmEventKindEVENT_GREENLET      apmEventKind = 16
-	apmEventKindEVENT_THREAD        apmEventKind = 17
-	apmEventKindEVENT_HANDOFF       apmEventKind = 18
-	apmEventKindEVENT_CODE          apmEventKind = 19
-	apmEventKindEVENT_TLS           apmEventKind = 20
-	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 21
-	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 22
-	apmEventKindEVENT_SLOW          apmEventKind = 23
-	apmEventKindEVENT_SERVE         apmEventKind = 24
+	apmEventKindEVENT_JOB           apmEventKind = 15
+	apmEventKindEVENT_SPAWN         apmEventKind = 16
+	apmEventKindEVENT_GREENLET      apmEventKind = 17
+	apmEventKindEVENT_THREAD        apmEventKind = 18
+	apmEventKindEVENT_HANDOFF       apmEventKind = 19
+	apmEventKindEVENT_CODE          apmEventKind = 20
+	apmEventKindEVENT_TLS           apmEventKind = 21
+	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 22
+	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 23
+	apmEventKindEVENT_SLOW          apmEventKind = 24
+	apmEventKindEVENT_SERVE         apmEventKind = 25
 )
 
 type apmFrame struct {
@@ -316,6 +317,7 @@ type apmStackEvent struct {
 	Event   apmEvent
 	Object  uint64
 	Work    uint64
+	Item    uint64
 	Args    [2]uint64
 	Syscall int32
 	State   uint32
@@ -350,6 +352,7 @@ type apmTarget struct {
 	Unseen       uint32
 	Requests     uint64
 	Lost         uint64
+	Runner       uint64
 }
 
 type apmText struct {
@@ -446,6 +449,7 @@ const (
 	apmProgGreenletInit     = "greenlet_init"
 	apmProgGreenletSwitch   = "greenlet_switch"
 	apmProgInetSockSetState = "inet_sock_set_state"
+	apmProgQueuePut         = "queue_put"
 	apmProgReadClock        = "read_clock"
 	apmProgSample           = "sample"
 	apmProgSchedProcessExec = "sched_process_exec"
@@ -540,6 +544,7 @@ type apmProgramSpecs struct {
 	GreenletInit     *ebpf.ProgramSpec `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
+	QueuePut         *ebpf.ProgramSpec `ebpf:"queue_put"`
 	ReadClock        *ebpf.ProgramSpec `ebpf:"read_clock"`
 	Sample           *ebpf.ProgramSpec `ebpf:"sample"`
 	SchedProcessExec *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
@@ -725,6 +730,7 @@ type apmPrograms struct {
 	GreenletInit     *ebpf.Program `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.Program `ebpf:"inet_sock_set_state"`
+	QueuePut         *ebpf.Program `ebpf:"queue_put"`
 	ReadClock        *ebpf.Program `ebpf:"read_clock"`
 	Sample           *ebpf.Program `ebpf:"sample"`
 	SchedProcessExec *ebpf.Program `ebpf:"sched_process_exec"`
@@ -758,6 +764,7 @@ func (p *apmPrograms) Close() error {
 		p.GreenletInit,
 		p.GreenletSwitch,
 		p.InetSockSetState,
+		p.QueuePut,
 		p.ReadClock,
 		p.Sample,
 		p.SchedProcessExec,

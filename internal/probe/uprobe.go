@@ -27,6 +27,12 @@ func (p *Probe) AttachGreenlet(pid int, file string, create, leave uint64) error
 	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GreenletInit, offset: create}, {program: p.objects.GreenletSwitch, offset: leave}})
 }
 
+// AttachQueue has the kernel programs see what a process puts into queues, given the file of its _queue module and
+// the offset in it of the place where it does.
+func (p *Probe) AttachQueue(pid int, file string, put uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.QueuePut, offset: put}})
+}
+
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
 // interpreter and the offset in it of their destructor.
 func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {

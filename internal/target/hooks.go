@@ -49,20 +49,25 @@ type Greenlet struct {
 const (
 	asyncioModule  = "_asyncio"
 	greenletModule = "_greenlet"
+	queueModule    = "_queue"
 	greenletType   = "greenlet.greenlet"
 	switchStack    = "_ZN8greenlet8Greenlet13g_switchstackEv"
 )
 
 // extension names the shared objects of a module: name.cpython-311-x86_64-linux-gnu.so, name.abi3.so, name.so.
-var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `)(\..+)?\.so$`)
+var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + queueModule + `)(\..+)?\.so$`)
 
-// LaneModules tells from the mappings alone whether the shared objects of asyncio and greenlet are loaded. An _asyncio
-// that is built into the interpreter is not seen here: it is there from the start. Errors: those of Mappings.
-func LaneModules(pid int) (asyncio, greenlet bool, err error) {
+// Modules are those of a Python process in which lanes begin and switch.
+type Modules struct{ Asyncio, Greenlet, Queue bool }
+
+// LaneModules tells from the mappings alone which of the modules' shared objects are loaded. An _asyncio or _queue that is
+// built into the interpreter is not seen here: it is there from the start. Errors: those of Mappings.
+func LaneModules(pid int) (loaded Modules, err error) {
 	maps, err := (&Process{PID: pid, fs: proc}).Mappings()
-	_, asyncio = module(maps, asyncioModule)
-	_, greenlet = module(maps, greenletModule)
-	return asyncio, greenlet, err
+	_, loaded.Asyncio = module(maps, asyncioModule)
+	_, loaded.Greenlet = module(maps, greenletModule)
+	_, loaded.Queue = module(maps, queueModule)
+	return loaded, err
 }
 
 // module gives the mapping of the code of a module's shared object.

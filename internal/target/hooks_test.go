@@ -160,14 +160,14 @@ func TestAsyncio(t *testing.T) {
 			if err != nil || (a != nil) != builtin {
 				t.Fatalf("before the import: %+v, %v", a, err)
 			}
-			if asyncio, _, err := LaneModules(p.PID); asyncio || err != nil {
-				t.Errorf("LaneModules before the import: %v, %v", asyncio, err)
+			if loaded, err := LaneModules(p.PID); loaded.Asyncio || err != nil {
+				t.Errorf("LaneModules before the import: %+v, %v", loaded, err)
 			}
 			child.Say("import")
 			var truth asyncioTruth
 			answer(t, child, &truth)
-			if asyncio, greenlet, err := LaneModules(p.PID); asyncio == builtin || greenlet || err != nil {
-				t.Errorf("LaneModules after the import: %v, %v, %v", asyncio, greenlet, err)
+			if loaded, err := LaneModules(p.PID); loaded.Asyncio == builtin || loaded.Greenlet || err != nil {
+				t.Errorf("LaneModules after the import: %+v, %v", loaded, err)
 			}
 			if a, err = p.Asyncio(); err != nil || a == nil {
 				t.Fatalf("after the import: %+v, %v", a, err)
@@ -264,8 +264,8 @@ func TestGreenlet(t *testing.T) {
 			var class uint64
 			answer(t, child, &class)
 			p := inspect(t, child.Process.Pid)
-			if asyncio, greenlet, err := LaneModules(p.PID); asyncio || !greenlet || err != nil {
-				t.Errorf("LaneModules: %v, %v, %v", asyncio, greenlet, err)
+			if loaded, err := LaneModules(p.PID); loaded.Asyncio || !loaded.Greenlet || err != nil {
+				t.Errorf("LaneModules: %+v, %v", loaded, err)
 			}
 			g, err := p.Greenlet()
 			if err != nil || g == nil {

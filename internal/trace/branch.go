@@ -36,23 +36,32 @@ func (l *lane) trunk(start uint64) *lane {
 // branchesOf gives the lanes that a lane started or gave work to within its window, but those that are in
 // the tree already: whoever wakes a lane of the request does not start it.
 func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found []branch) {
-	hang := func(l *lane, stack *Context, from, to, work uint64) {
-		from, to = max(from, br.from), min(to, br.to)
-		if to > from && (work != 0 || !seen[l]) {
-			seen[l] = true
-			at := b.callee(b.node(br.at, stack), l.kind.branch())
-			found = append(found, branch{lane: l, at: at, from: from, to: to, work: work})
+	hang := func(stack *Context, next branch) {
+		next.from, next.to = max(next.from, br.from), min(next.to, br.to)
+		if next.to > next.from && (next.work != 0 || next.item != 0 || !seen[next.lane]) {
+			seen[next.lane] = true
+			next.at = b.callee(b.node(br.at, stack), next.lane.kind.branch())
+			found = append(found, next)
 		}
 	}
 	for _, l := range br.lane.kids {
-		if l.born >= br.from && l.born <= br.to {
-			hang(l, l.started, l.born, br.to, 0)
+		if l.born >= br.from && l.born <= br.to && (br.item == 0 || l.item == br.item) {
+			hang(l.started, branch{lane: l, from: l.born, to: br.to})
+		}
+	}
+	for _, j := range br.lane.jobs {
+		if j.by != nil && j.from >= br.from && br.has(j.work, j.outer) {
+			to := br.to
+			if j.to != 0 {
+				to = j.to
+			}
+			hang(j.stack, branch{lane: j.by, from: j.from, to: to, item: j.item, taken: j.taken})
 		}
 	}
 	for _, w := range br.lane.works {
 		for _, t := range p.threads {
 			if t != br.lane.on && t.home.worked(w.context, max(w.from, br.from), min(w.to, br.to)) {
-				hang(&t.home, w.stack, w.from, w.to, w.context)
+				hang(w.stack, branch{lane: &t.home, from: w.from, to: w.to, work: w.context})
 			}
 		}
 	}
@@ -62,23 +71,24 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	for _, t := range p.threads {
 		for _, g := range t.home.grants {
 			own := t.home.answered > g.from // it worked for a request of its own
-			if g.giver == br.lane && !g.doubtful && !own && (br.work == 0 || g.work == br.work) && g.from >= br.from && g.from <= br.to {
+			told := p.seesJobs && g.stack.submits()
+			if g.giver == br.lane && !g.doubtful && !own && !told && br.has(g.work, g.item) && g.from >= br.from && g.from <= br.to {
 				to := g.to
 				if to == 0 {
 					to = br.to
 				}
-				hang(&t.home, g.stack, g.from, to, 0)
+				hang(g.stack, branch{lane: &t.home, from: g.from, to: to})
 			}
 		}
 	}
 	return found
 }
 
-// worked tells whether the thread began to run in a Context. What it was doing before ran in one that had the address
-// before.
+// worked tells whether the thread began to run in a Context, for no executor. What it was doing before ran in one that
+// had the address before.
 func (l *lane) worked(context, from, to uint64) bool {
 	for i := range l.slices {
-		if s := &l.slices[i]; s.work == context && s.from >= from && s.within(from, to) > 0 {
+		if s := &l.slices[i]; s.work == context && s.item == 0 && s.from >= from && s.within(from, to) > 0 {
 			return true
 		}
 	}

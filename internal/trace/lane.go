@@ -8,6 +8,7 @@ type slice struct {
 	time     uint64 // to - from; less where several slices were folded into one
 	stack    *Context
 	work     uint64 // contextvars.Context in force
+	item     uint64 // job of an executor that ran
 	stacks   int32  // that were taken in it
 	why      Reason
 }
@@ -33,12 +34,14 @@ type lane struct {
 	parent  *lane    // that started it
 	started *Context // the parent's stack then
 	born    uint64   // when; 0: before anything was seen of it
+	item    uint64   // job that the parent ran then
 	begun   bool     // it has run since
 	ended   bool
 	claimed bool     // its request has been handed out, and no other can be its own
 	below   *Context // task: the event loop's frames under its own
 	kids    []*lane  // that it started
 	works   []work   // that it handed to threads
+	jobs    []*job   // that it handed to executors
 	grants  []grant  // thread: work that it was given
 
 	stack     *Context // last one seen
@@ -60,6 +63,7 @@ type grant struct {
 	from, to uint64 // to is 0 while it does
 	giver    *lane
 	work     uint64 // Context of the giver
+	item     uint64 // job that it ran
 	stack    *Context
 	started  bool   // the thread was started for it
 	taken    uint64 // executor's: when the job was seen, 0: not yet
@@ -89,7 +93,7 @@ func (l *lane) starts(kid *lane) {
 }
 
 // drop forgets all that a lane did, which no request asks for any more.
-func (l *lane) drop() { l.slices, l.kids, l.works, l.parent = nil, nil, nil, nil }
+func (l *lane) drop() { l.slices, l.kids, l.works, l.jobs, l.parent = nil, nil, nil, nil, nil }
 
 // add appends a slice, joined to the last one where they are alike.
 func (l *lane) add(s slice) {
@@ -99,7 +103,7 @@ func (l *lane) add(s slice) {
 	s.time = s.to - s.from
 	if n := len(l.slices); n > 0 {
 		last := &l.slices[n-1]
-		if last.to == s.from && last.stack == s.stack && last.why == s.why && last.work == s.work {
+		if last.to == s.from && last.stack == s.stack && last.why == s.why && last.work == s.work && last.item == s.item {
 			last.to = s.to
 			last.time += s.time
 			last.stacks += s.stacks
@@ -142,6 +146,7 @@ func (l *lane) trim(points []uint64) {
 func (l *lane) forget(before uint64) {
 	l.slices = slices.Delete(l.slices, 0, ended(l.slices, func(s slice) bool { return s.to <= before }))
 	l.works = slices.Delete(l.works, 0, ended(l.works, func(w work) bool { return w.to <= before }))
+	l.jobs = slices.Delete(l.jobs, 0, ended(l.jobs, func(j *job) bool { return j.from <= before }))
 	l.grants = slices.Delete(l.grants, 0, ended(l.grants, func(g grant) bool { return g.to != 0 && g.to <= before }))
 	l.kids = slices.Delete(l.kids, 0, ended(l.kids, func(k *lane) bool { return k.born <= before }))
 }
@@ -161,6 +166,7 @@ func (l *lane) fold(points []uint64) {
 		stack *Context
 		why   Reason
 		work  uint64
+		item  uint64
 	}
 	var folded []slice
 	at := map[key]int{}
@@ -175,7 +181,7 @@ func (l *lane) fold(points []uint64) {
 			clear(at)
 			continue
 		}
-		k := key{s.stack, s.why, s.work}
+		k := key{s.stack, s.why, s.work, s.item}
 		if i, ok := at[k]; ok {
 			folded[i].time += s.time
 			folded[i].stacks += s.stacks

@@ -12,6 +12,8 @@ type process struct {
 	tasks     map[uint64]*lane // by coroutine; the newest where an address was reused
 	greenlets map[uint64]*lane // by outermost frame; the newest where an address was reused
 	objects   map[uint64]*lane // greenlets by object, where that was told
+	jobs      map[uint64]*job  // of executors, by address; the newest where one was reused
+	seesJobs  bool             // threads' stacks tell which they run
 	open      map[*conn]struct{}
 	epoch     uint64 // raised when the first of the open connections opens: what was known of lanes is old
 	since     uint64 // when that was
@@ -23,6 +25,7 @@ func newProcess() *process {
 		tasks:     map[uint64]*lane{},
 		greenlets: map[uint64]*lane{},
 		objects:   map[uint64]*lane{},
+		jobs:      map[uint64]*job{},
 		open:      map[*conn]struct{}{},
 	}
 }
@@ -63,6 +66,7 @@ func (p *process) opened(c *conn) {
 		clear(p.tasks)
 		clear(p.greenlets)
 		clear(p.objects)
+		clear(p.jobs)
 	}
 	p.open[c] = struct{}{}
 }

@@ -17,6 +17,13 @@ type branch struct {
 	at       int32 // node of the tree
 	from, to uint64
 	work     uint64 // only slices with this Context; 0: all
+	item     uint64 // only slices with this job; 0: all
+	taken    uint64 // when the job was taken: until then it waited
+}
+
+// has tells whether what was done with a Context and a job in force is the branch's.
+func (br *branch) has(work, item uint64) bool {
+	return (br.work == 0 || work == br.work && item == 0) && (br.item == 0 || item == br.item)
 }
 
 // branchLimit bounds the lanes that are joined to one request.
@@ -83,16 +90,21 @@ func (l *lane) handedOut(r *Request) {
 
 // slices tells the lane's slices in the branch's window, and what it waits for at its end.
 func (br *branch) slices(yield func(*slice, int64)) {
+	part := br.work != 0 || br.item != 0
 	for i := range br.lane.slices {
 		s := &br.lane.slices[i]
-		if br.work != 0 && (s.work != br.work || s.from < br.from) {
+		if part && (!br.has(s.work, s.item) || s.from < br.from) {
 			continue
 		}
 		if time := int64(s.within(br.from, br.to)); time > 0 {
 			yield(s, time)
 		}
 	}
-	if br.work != 0 {
+	if br.taken > br.from {
+		wait := slice{from: br.from, to: br.taken, time: br.taken - br.from, why: RunQueue}
+		yield(&wait, int64(wait.within(br.from, br.to)))
+	}
+	if part {
 		return
 	}
 	l := br.lane

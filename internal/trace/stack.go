@@ -14,6 +14,7 @@ type Stack struct {
 	Frames []Frame // outermost first; may be reused after the call
 	Root   uint64  // address of the outermost frame: it names a greenlet
 	Work   uint64  // contextvars.Context in force, 0 where not read
+	Item   uint64  // job of an executor that runs, 0: none
 	Broken bool    // it could not be read
 }
 

@@ -25,6 +25,7 @@ type thread struct {
 	why    Reason   // waiting: for what
 	stack  *Context // last one seen of the lane
 	work   uint64   // Context in force then
+	item   uint64   // job of an executor that it ran then
 	since  uint64   // running: up to where slices were told; waiting: since when
 	seen   uint64   // running: when the last sample of this stretch was taken, 0: none yet
 	woken  uint64   // waiting: when it could have gone on, 0: not yet
@@ -61,6 +62,7 @@ func (t *thread) sample(now uint64, s *Stack) {
 		t.ran(t.seen+(now-t.seen)/2, t.stack)
 	}
 	t.seen, t.stack, t.work, t.broken = now, stack, s.Work, s.Broken
+	t.runs(s.Item)
 	t.jobSeen(now)
 }
 
@@ -69,7 +71,7 @@ func (t *thread) ran(now uint64, stack *Context) {
 	if t.lane == nil {
 		return // the next stack will tell whose it is
 	}
-	s := slice{from: t.since, to: now, stack: stack, work: t.work}
+	s := slice{from: t.since, to: now, stack: stack, work: t.work, item: t.item}
 	if t.seen != 0 {
 		s.stacks = 1
 		if t.broken {
@@ -106,6 +108,9 @@ func (t *thread) cut(now uint64, s *Stack) {
 	} else {
 		t.runTo(now, stack)
 	}
+	if s != nil {
+		t.runs(s.Item)
+	}
 	t.state, t.seen = running, 0
 	if stack != nil {
 		t.stack = stack
@@ -124,6 +129,7 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	}
 	t.state, t.since, t.seen, t.woken = waiting, now, 0, 0
 	t.stack, t.work, t.why, t.broken = stack, s.Work, why, false
+	t.runs(s.Item)
 	t.onFutex = why == Lock
 	t.jobSeen(now)
 }
@@ -149,8 +155,8 @@ func (t *thread) waited(now uint64) {
 		woken = min(max(t.woken, t.since), now)
 	}
 	if t.lane != nil {
-		t.lane.add(slice{from: t.since, to: woken, stack: t.stack, work: t.work, why: t.why, stacks: 1})
-		t.lane.add(slice{from: woken, to: now, stack: t.stack, work: t.work, why: RunQueue})
+		t.lane.add(slice{from: t.since, to: woken, stack: t.stack, work: t.work, item: t.item, why: t.why, stacks: 1})
+		t.lane.add(slice{from: woken, to: now, stack: t.stack, work: t.work, item: t.item, why: RunQueue})
 	}
 }
 

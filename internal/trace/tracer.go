@@ -102,7 +102,7 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine uint64) {
 	}
 	p.sweep()
 	parent, stack := th.creates(now, s)
-	l := &lane{kind: taskLane, limit: foldAt, born: now, parent: parent, started: stack}
+	l := &lane{kind: taskLane, limit: foldAt, born: now, parent: parent, started: stack, item: s.Item}
 	p.tasks[coroutine] = l
 	if parent != nil {
 		parent.starts(l)
@@ -117,6 +117,17 @@ func (t *Tracer) Step(pid, tid uint32, now uint64, step Step) {
 	}
 }
 
+// Job takes that a thread puts an object into a queue, from which another may take it to run it.
+func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	if giver, stack := th.creates(now, s); giver != nil && stack.submits() {
+		p.puts(giver, &job{item: object, from: now, stack: stack, work: s.Work, outer: s.Item})
+	}
+}
+
 // Spawn takes the creation of a greenlet.
 func (t *Tracer) Spawn(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	p, th := t.watch(pid, tid)
@@ -126,7 +137,7 @@ func (t *Tracer) Spawn(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	p.sweep()
 	th.runsGreenlets(s)
 	parent, stack := th.creates(now, s)
-	l := &lane{kind: greenletLane, limit: foldAt, object: object, born: now, parent: parent, started: stack}
+	l := &lane{kind: greenletLane, limit: foldAt, object: object, born: now, parent: parent, started: stack, item: s.Item}
 	p.objects[object] = l
 	if parent != nil {
 		parent.starts(l)
@@ -150,7 +161,7 @@ func (t *Tracer) Thread(pid, tid uint32, now uint64, s *Stack, started uint32) {
 	delete(p.threads, started) // what had the number before
 	if giver, stack := th.creates(now, s); giver != nil {
 		w := p.thread(started)
-		w.home.grants = bounded(append(w.home.grants, grant{from: now, giver: giver, work: s.Work, stack: stack, started: true}))
+		w.home.grants = bounded(append(w.home.grants, grant{from: now, giver: giver, work: s.Work, item: s.Item, stack: stack, started: true}))
 	}
 }
 
@@ -166,7 +177,7 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	case giver == &th.home && endsJob(stack.jobOf()):
 		th.answersJob(now, w)
 	case woken != pid && !p.serves(woken): // a process's first thread gives work
-		w.given(grant{from: now, giver: giver, work: s.Work, stack: stack})
+		w.given(grant{from: now, giver: giver, work: s.Work, item: s.Item, stack: stack})
 	}
 }
 

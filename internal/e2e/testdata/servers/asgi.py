@@ -11,6 +11,14 @@ async def app(scope, receive, send):
     await send({'type': 'http.response.body', 'body': body})
 
 
+try:
+    import a2wsgi
+    import wsgi
+    bridge = a2wsgi.WSGIMiddleware(wsgi.app, workers=8)
+except ImportError:
+    bridge = None
+
+
 async def lifespan(receive, send):
     while True:
         message = await receive()

@@ -7,6 +7,7 @@ import threading
 import time
 
 now = time.perf_counter
+left = set()
 pool = concurrent.futures.ThreadPoolExecutor(4)
 
 
@@ -92,6 +93,23 @@ async def group_K(truth):
         async with asyncio.TaskGroup() as g:
             g.create_task(child_K(truth))
             g.create_task(nested_K(truth))
+
+async def many_K(truth):
+    with timed(truth, 'many_K'):
+        await asyncio.gather(*(wait_K(truth) for _ in range(20)))
+
+async def wait_K(truth):
+    with timed(truth, 'wait_K'):
+        await asyncio.sleep(0.01)
+
+async def leave_K(truth):
+    with timed(truth, 'leave_K'):
+        left.add(task := asyncio.create_task(stay_K()))
+        task.add_done_callback(left.discard)
+        await asyncio.sleep(0.01)
+
+async def stay_K():
+    await asyncio.sleep(0.1)
 
 async def created_K(truth):
     with timed(truth, 'created_K'):
