@@ -1,5 +1,7 @@
 package trace
 
+import "slices"
+
 // justBegun is how long after the beginning of a step the task's own frame may not be there yet, ns.
 const justBegun = 100_000
 
@@ -8,35 +10,45 @@ func (t *thread) beginning(now uint64, s *Stack) bool {
 	if t.step == nil || t.lane != t.step || t.seen != 0 || now-t.step.stepped >= justBegun {
 		return false
 	}
-	l, _, _, _ := t.resolve(s)
+	l, _, _ := t.resolve(s)
 	return l.kind != taskLane
 }
 
 // see tells which lane shows the stack, and settles with the one that was on the thread before. It gives
 // the lane's own part of the stack.
 func (t *thread) see(now uint64, s *Stack) (stack *Context) {
-	l, stack, outer, outerStack := t.resolve(s)
+	l, stack, below := t.resolve(s)
 	switch {
 	case t.lane == nil:
 		t.take(l, max(t.since, t.switched))
 	case t.lane != l:
-		t.move(now, l, outer)
+		t.move(now, l, below)
 	}
-	if outer != nil { // its creator stands below it all the while
-		from := max(l.born, outer.told())
-		outer.add(slice{from: from, to: now, stack: outerStack})
-		outer.stack = outerStack
+	for _, u := range below { // its creators stand below it all the while
+		u.lane.add(slice{from: max(u.kid.born, u.lane.told()), to: now, stack: u.stack})
+		u.lane.stack, u.lane.begun = u.stack, true
 	}
-	t.outer = outer
+	t.under, t.spare = below, t.under
 	l.stack, l.begun = stack, true
 	return stack
+}
+
+// under is a task on whose stack a kid of it runs, with the part of the stack that is its own.
+type under struct {
+	lane, kid *lane
+	stack     *Context
+}
+
+func isUnder(below []under, l *lane) bool {
+	return slices.ContainsFunc(below, func(u under) bool { return u.lane == l })
 }
 
 // resolve tells the lane of a stack: the outermost coroutine's task, else the greenlet, else the thread. A
 // task that runs on the stack of the one that creates it (eager, 3.12 and later) is the lane, until it is
 // suspended for the first time.
-func (t *thread) resolve(s *Stack) (l *lane, stack *Context, outer *lane, outerStack *Context) {
+func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 	p := t.process
+	below = t.spare[:0]
 	t.python = t.python || len(s.Frames) > 0
 	t.other = t.other || len(s.Frames) == 0 && !s.Broken
 	from := 0
@@ -54,7 +66,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, outer *lane, outerS
 		}
 		x := p.tasks[key]
 		if x != nil && x != l && x.parent == l && x.stepped == 0 && x.born >= l.stepped && !x.ended {
-			outer, outerStack = l, p.contexts.path(s.Frames[from:i])
+			below = append(below, under{lane: l, kid: x, stack: p.contexts.path(s.Frames[from:i])})
 			l, from = x, i
 		}
 	}
@@ -64,7 +76,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, outer *lane, outerS
 			l = t.greenletOf(s.Root, p.contexts.path(s.Frames))
 		}
 	}
-	return l, p.contexts.path(s.Frames[from:]), outer, outerStack
+	return l, p.contexts.path(s.Frames[from:]), below
 }
 
 // take puts a lane on the thread. It has run since from.
@@ -81,15 +93,17 @@ func (t *thread) take(l *lane, from uint64) {
 }
 
 // move takes a change of lanes that nothing told: it was half-way between what was seen last and now.
-func (t *thread) move(now uint64, l, outer *lane) {
+func (t *thread) move(now uint64, l *lane, below []under) {
 	at := max(t.since, t.seen)
 	at += (now - min(at, now)) / 2
-	if outer == t.lane && !l.begun {
+	if creates := isUnder(below, t.lane); creates && !l.begun {
 		at = max(l.born, t.since)
 	}
 	t.runTo(at, nil)
-	if t.lane.kind != threadLane && t.lane != outer {
-		t.lane.suspend(at, at)
+	for _, u := range append(t.under, under{lane: t.lane}) {
+		if u.lane.kind != threadLane && u.lane != l && !isUnder(below, u.lane) {
+			u.lane.suspend(at, at)
+		}
 	}
 	t.take(l, at)
 }
@@ -139,10 +153,12 @@ func (t *thread) stepBegins(now uint64, s Step) {
 func (t *thread) stepEnds(now uint64, done bool) {
 	l := t.step
 	t.step = nil
-	if l != nil && t.outer == l && t.lane != nil && t.lane != l { // an eager child was on top when last seen
+	if l != nil && isUnder(t.under, l) && t.lane != nil && t.lane != l { // an eager child was on top when last seen
 		t.pause(now, t.lane)
-		l.add(slice{from: l.told(), to: now, stack: l.stack})
-		l.suspend(now, now)
+		for _, u := range t.under {
+			u.lane.add(slice{from: u.lane.told(), to: now, stack: u.stack})
+			u.lane.suspend(now, now)
+		}
 	} else if l != nil && t.lane == l {
 		t.pause(now, l)
 	} else if l != nil && l.suspended == 0 {
@@ -160,7 +176,7 @@ func (t *thread) stepEnds(now uint64, done bool) {
 	if t.lane != nil && t.lane.kind != taskLane {
 		t.runTo(now, nil)
 	}
-	t.lane, t.outer, t.since, t.seen = nil, nil, now, 0
+	t.lane, t.under, t.since, t.seen = nil, t.under[:0], now, 0
 }
 
 // pause suspends the lane on the thread: its last sample holds until half-way to now.

@@ -190,3 +190,34 @@ func reachable(p *process) int {
 	}
 	return len(seen)
 }
+
+// TestEagerTasks has an eager task start another, which is on top when all of them are suspended.
+func TestEagerTasks(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(11, server, "loop *view", "child")
+	p.task(12, server, "loop *view *child", "grandchild")
+	p.sample(13, server, "loop *view *child *grandchild work")
+	p.step(14, server, "*other", false)
+	p.step(16, server, "*grandchild rest", false)
+	p.step(17, server, "*child rest", true)
+	p.step(18, server, "*view rest", true)
+	p.write(20, 1, server, "loop *view")
+	p.wants("/", `
+loop 10
+  view 10
+    [task] 7
+      child 7
+        [task] 5
+          grandchild 5
+            rest 3.5
+              [await] 2
+            work 1.5
+        rest 4
+          [await] 3
+    rest 4
+      [await] 4`)
+}

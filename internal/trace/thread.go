@@ -19,8 +19,9 @@ type thread struct {
 	home    lane // of the thread itself
 	epoch   uint64
 
-	lane   *lane // that runs or waits on it; nil between lanes
-	outer  *lane // a task on whose stack the lane was created and runs (an eager task)
+	lane   *lane   // that runs or waits on it; nil between lanes
+	under  []under // tasks on whose stacks the lane was created and runs (an eager task), outermost first
+	spare  []under // for the next stack
 	state  threadState
 	why    Reason   // waiting: for what
 	stack  *Context // last one seen of the lane
