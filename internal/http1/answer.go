@@ -155,7 +155,7 @@ func (a *answer) fields(p []byte) (n int, head bool) {
 func (c *Conn) endHead(q *Request, ts uint64) {
 	a := &c.out
 	switch ex := a.framing.extent(); {
-	case a.code == 101 && q.h2c && c.in.req != q:
+	case a.code == 101 && q.h2c && c.in.state == readBetween:
 		c.handOver(ts)
 	case q.upgrades(a.code):
 		c.upgrade(ts)

@@ -150,7 +150,7 @@ func (c *Conn) forget() {
 // greet takes the client's preface off a read.
 func (c *Conn) greet(ts uint64, ch http1.Chunk) http1.Chunk {
 	n := min(len(ch.Head), len(preface)-c.greeted)
-	if string(ch.Head[:n]) != preface[c.greeted:c.greeted+n] || n < ch.Len && c.greeted+n < len(preface) {
+	if string(ch.Head[:n]) != preface[c.greeted:c.greeted+n] {
 		c.greeted = len(preface)
 		c.lose(&c.in, ts)
 		return ch

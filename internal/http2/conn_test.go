@@ -176,6 +176,7 @@ func TestLost(t *testing.T) {
 	late := func(ts uint64, e step) step {
 		return func(c *Conn, _ uint64) (opened, ended []*http1.Request) { return e(c, ts) }
 	}
+	parts := made(frameHeaders, 0, 3, "\x88") + made(frameContinuation, flagEndHeaders, 3, "")
 	two := answer(1, 0, "200") + data(1, 0, long) + data(1, 0, long)
 	table{
 		{"gap in a body", []step{read(hello), readChunk(cut(post+data(1, 0, long), 100, 32)), read(get(3, "/b")), wrote(answer(1, 0, "200")), wroteChunk(cut(data(1, flagEndStream, long), 64, 32))},
@@ -203,6 +204,12 @@ func TestLost(t *testing.T) {
 		{"garbage", []step{read(hello), read("\x00\x00\x04\x03\x00\x00\x00\x00\x00oops"), read(get(1, "/a")), wrote("some garbage"), wrote(answer(1, flagEndStream, "200"))},
 			[]string{"GET /a 200 3,3,5,5@5"}},
 		{"no preface", []step{read("GET / HTTP/1.1\r\n\r\n"), read(get(1, "/a")), wrote(answer(1, flagEndStream, "200"))}, []string{"GET /a 200 2,2,3,3@3"}},
+		{"gap in the preface", []step{readChunk(cut(preface, 10, 5)), read(settings, get(1, "/a"))}, []string{"GET /a 0 2,2,0,0@0"}},
+		{"head goes on in the next call", []step{read(hello, ab), wroteChunk(cut(two+parts+data(3, flagEndStream, ""), 100, 20))},
+			[]string{"GET /a 200 1,1,2,0@0", "GET /b 0 1,1,2,2@2"}},
+		{"answer begins after a gap", []step{read(hello, ab), wroteChunk(cut(two, 100, 32)), late(silentAnswer, wrote(answer(3, 0, "404"))), late(2*silentAnswer+2, wrote(data(3, flagEndStream, "")))},
+			[]string{"GET /a 200 1,1,2,2@4", "GET /b 404 1,1,1000000000,2000000002@4"}},
+		{"missed within a head", []step{read(hello, made(frameHeaders, 0, 5, "")), missed, read(again)}, []string{"GET  0 3,3,0,0@0 truncated"}},
 		{"head that another frame breaks", []step{read(hello, made(frameHeaders, 0, 1, ""), settings), read(get(3, "/a"))}, []string{"GET /a 0 2,2,0,0@0"}},
 		{"padding longer than the frame", []step{read(hello, made(frameHeaders, flagPadded|flagEndHeaders, 1, "\x09ab")), read(get(3, "/a"))}, []string{"GET /a 0 2,2,0,0@0"}},
 		{"bad compression", []step{read(hello, made(frameHeaders, flagEndHeaders, 1, "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), get(3, "/b"))},
@@ -226,6 +233,23 @@ func TestMidway(t *testing.T) {
 	}
 	if !slices.Equal(got, want) || c.LostReads+c.LostWrites > 0 {
 		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+// TestMidwayLargeTable shows references to more entries than a table of the usual size has.
+func TestMidwayLargeTable(t *testing.T) {
+	p := newPeer()
+	p.enc.SetMaxDynamicTableSizeLimit(maxTable)
+	p.enc.SetMaxDynamicTableSize(maxTable)
+	p.block("x-old=1")
+	for i := range 500 {
+		p.block(fmt.Sprintf("x-%d=1", i))
+	}
+	got := play(Midway(), read(p.headers(1, 0, ":method=GET", "x-old=1", ":path=/a")), read(p.headers(3, 0, ":method=GET", "x-old=1", ":path=/b")),
+		read(p.headers(5, 0, ":method=GET", ":path=/b")))
+	want := []string{"GET  0 1,1,0,0@0 truncated", "GET /b 0 2,2,0,0@0 truncated", "GET /b 0 3,3,0,0@0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 

@@ -117,7 +117,12 @@ func TestUpgrade(t *testing.T) {
 	for _, apart := range []bool{false, true} {
 		var l log
 		client, server := newSide(), newSide()
-		l.read("POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\nhi")
+		body := ""
+		if apart {
+			body = "hi"
+		}
+		l.read(fmt.Sprintf("POST /up HTTP/1.1\r\nContent-Length: %d\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"+
+			"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n%s", len(body), body))
 		switching, answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", server.answer(1, "201")
 		if apart {
 			l.wrote(switching[:20])
