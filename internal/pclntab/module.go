@@ -65,8 +65,8 @@ type Module struct {
 
 // Bounds of what is believed. The largest programs have some 500,000 functions and tables of 300 MiB.
 const (
-	maxFunctions = 8 << 20
-	maxTable     = 1 << 31
+	maxFunctions = 2 << 20
+	maxTable     = 512 << 20
 )
 
 // IsHeader tells whether a table begins with those bytes.

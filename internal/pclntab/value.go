@@ -1,5 +1,8 @@
 package pclntab
 
+// maxValues bounds a table. The longest functions, made of data, have some 100,000 values.
+const maxValues = 1 << 20
+
 // value gives what a table says for an address, -1 where it says nothing. A table is a run of pairs: by how much the value
 // changes, zigzag, and for how much code the new one holds; a change of 0 ends it (runtime.pcvalue).
 func (t *Table) value(off uint32, f *Func, pc uint64) int32 {
@@ -8,13 +11,13 @@ func (t *Table) value(off uint32, f *Func, pc uint64) int32 {
 	}
 	c := cursor{t: t, in: t.pcs, at: uint64(off)}
 	value, from := int32(-1), f.Entry
-	for from < f.End {
+	for range maxValues {
 		change, ok := c.varint()
 		if !ok || change == 0 && from > f.Entry {
 			return -1
 		}
 		length, ok := c.varint()
-		if !ok {
+		if !ok || length == 0 || from >= f.End {
 			return -1
 		}
 		value += int32(change>>1) ^ -int32(change&1)

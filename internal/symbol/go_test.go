@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -61,11 +60,10 @@ type toldFrame struct {
 
 func eachGo(t *testing.T, test func(t *testing.T, s *goService)) {
 	for _, toolchain := range targettest.Toolchains(t) {
-		for _, build := range targettest.Builds {
-			if slices.Contains(build.Env, "GOARCH=arm64") {
-				continue
+		for _, build := range toolchain.Builds() {
+			if build.Runs() {
+				t.Run(toolchain.Version+"_"+build.Name, func(t *testing.T) { test(t, startGo(t, toolchain, build)) })
 			}
-			t.Run(toolchain.Version+"_"+build.Name, func(t *testing.T) { test(t, startGo(t, toolchain, build)) })
 		}
 	}
 }

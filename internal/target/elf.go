@@ -13,6 +13,7 @@ import (
 // and every address checked by the reader behind it. It knows 64-bit little-endian files only.
 type image struct {
 	typ   elf.Type
+	arm64 bool // else x86_64
 	progs []elf.Prog64
 	at    io.ReaderAt // by virtual address
 	file  io.ReaderAt // nil when read from memory
@@ -75,6 +76,7 @@ func (im *image) readHeaders(r io.ReaderAt) error {
 		return fmt.Errorf("%d program and %d section headers: more than %d", h.Phnum, h.Shnum, maxHeaders)
 	}
 	im.typ, im.shoff, im.shnum = elf.Type(h.Type), h.Shoff, int(h.Shnum)
+	im.arm64 = elf.Machine(h.Machine) == elf.EM_AARCH64
 	im.progs = make([]elf.Prog64, h.Phnum)
 	if err := readStruct(r, int64(h.Phoff), im.progs); err != nil {
 		return fmt.Errorf("read program headers: %w", err)

@@ -17,6 +17,9 @@ type Go struct {
 	Build         *debug.BuildInfo
 	Bias          uint64 // load bias of the executable
 	Text, TextEnd uint64 // extent of Go's code in the process
+	TLSOffset     int64  // of g from a thread's TLS base on x86_64; arm64 keeps g in x28
+	AllGs         uint64 // address of runtime.allgs in the process; 0 where NoAllGs says why it is not known
+	NoAllGs       error
 
 	mapping Mapping
 	module  pclntab.Module
@@ -64,20 +67,57 @@ func (p *Process) findGo(maps []Mapping) (*Go, error) {
 	if !mapped {
 		return nil, p.notReady("its executable is not mapped")
 	}
+	if err := p.describeGo(g, im); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// describeGo fills in what the executable tells of itself.
+func (p *Process) describeGo(g *Go, im *image) (err error) {
 	if g.module, err = im.goModule(); err != nil {
-		return nil, fmt.Errorf("read %s of process %d (%s): %w", p.Exe, p.PID, g.Version, err)
+		return p.goError(g, err)
 	}
 	table, err := pclntab.Open(im.at, g.module, g.Minor)
 	if err != nil {
-		return nil, fmt.Errorf("read %s of process %d (%s): %w", p.Exe, p.PID, g.Version, err)
+		return p.goError(g, err)
 	}
 	if len(table.Names(serving...)) == 0 {
-		return nil, &Unsupported{PID: p.PID, What: fmt.Sprintf("a Go program without an HTTP server in it (%s)", p.Exe),
+		return &Unsupported{PID: p.PID, What: fmt.Sprintf("a Go program without an HTTP server in it (%s)", p.Exe),
 			Why: "it has none of net/http's, fasthttp's, golang.org/x/net/http2's and gRPC's"}
 	}
-	g.Bias = im.biasAt(m.Start)
+	g.Bias = im.biasAt(g.mapping.Start)
 	g.Text, g.TextEnd = g.module.Text+g.Bias, g.module.TextEnd+g.Bias
-	return g, nil
+	if err := p.findGlobals(g, im, table); err != nil {
+		return p.goError(g, err)
+	}
+	return nil
+}
+
+// goError tells what could not be read, and that a version may be too new.
+func (p *Process) goError(g *Go, err error) error {
+	if g.Minor > LastGoMinor {
+		err = fmt.Errorf("newer than Go 1.%d, the last that is known: %w", LastGoMinor, err)
+	}
+	return fmt.Errorf("read %s of process %d (%s): %w", p.Exe, p.PID, g.Version, err)
+}
+
+// findGlobals tells where the runtime keeps its goroutines.
+func (p *Process) findGlobals(g *Go, im *image, table *pclntab.Table) (err error) {
+	const add, call = "runtime.allgadd", "runtime.mcall"
+	functions := table.Lookup(add, call)
+	if g.AllGs, g.NoAllGs = im.findAllGs(functions[add]); g.NoAllGs == nil {
+		g.AllGs += g.Bias
+		if g.NoAllGs = checkSlice(Memory(p.PID), g.AllGs); g.NoAllGs != nil {
+			g.AllGs = 0
+		}
+	}
+	if im.arm64 {
+		return nil
+	}
+	word := func(addr uint64) (uint64, error) { return Memory(p.PID).word(addr + g.Bias) }
+	g.TLSOffset, err = im.findG(functions[call], word)
+	return err
 }
 
 // executable gives the first mapping of the executable.

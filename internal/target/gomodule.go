@@ -13,17 +13,22 @@ import (
 
 var errNoTable = errors.New("it has no table of functions as Go 1.20 and later make it: the executable is packed or obfuscated")
 
+// maxCandidates bounds how many places are tried that look like a table or like what leads to it.
+const maxCandidates = 16
+
 // goModule finds the table of functions by its magic, and moduledata by its first word, which leads there. The names of
 // sections would tell neither where they are stripped.
 func (im *image) goModule() (m pclntab.Module, err error) {
 	err = errNoTable
+	left := maxCandidates
 	header := make([]byte, pclntab.HeaderSize)
 	accept := func(addr uint64) bool {
 		if _, readErr := im.at.ReadAt(header, int64(addr)); readErr != nil || !pclntab.IsHeader(header) {
 			return false
 		}
 		m, err = im.moduledata(addr, header)
-		return err == nil
+		left--
+		return err == nil || left == 0
 	}
 	for _, kind := range []func(elf.ProgFlag) bool{readOnly, writable, anySegment} {
 		if im.search(pclntab.Magic, 8, kind, accept) {
@@ -36,18 +41,20 @@ func (im *image) goModule() (m pclntab.Module, err error) {
 // moduledata finds what leads to a table of functions.
 func (im *image) moduledata(table uint64, header []byte) (m pclntab.Module, err error) {
 	err = errors.New("nothing leads to its table of functions")
+	left := maxCandidates
 	accept := func(addr uint64) bool {
 		raw, readErr := im.relocated(addr, pclntab.ModuleSize)
 		if readErr != nil || binary.LittleEndian.Uint64(raw) != table+im.bias {
 			return false
 		}
 		m, err = pclntab.ParseModule(raw, header, im.bias)
-		return err == nil
+		left--
+		return err == nil || left == 0
 	}
 	if relErr := im.relatives(func(at, to uint64) bool { return to == table && accept(at) }); relErr != nil {
 		return m, relErr
 	}
-	if err != nil {
+	if err != nil && left > 0 {
 		word := binary.LittleEndian.AppendUint64(nil, table+im.bias)
 		im.search(word, 8, writable, accept)
 	}
