@@ -129,7 +129,7 @@ func (r *Reader) findStarted() error {
 			if parent == nil {
 				return false
 			}
-			if r.watched[s.id] == nil && (r.Skip == nil || !r.Skip(s.startPC)) {
+			if r.watched[s.id] == nil && (r.Skip == nil || !r.Skip(s.goPC)) {
 				r.add(&watched{
 					account: account{id: s.id}, g: s.g, root: parent.root, parent: s.parent,
 					goPC: s.goPC, startPC: s.startPC, seen: before,

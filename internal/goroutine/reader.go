@@ -21,8 +21,8 @@ const (
 // Reader reads those goroutines of one process that are watched, and those that they start. It is not safe for
 // concurrent use.
 type Reader struct {
-	// Skip tells by the entry of its function that a goroutine is not worth following. It may be nil.
-	Skip func(startPC uint64) bool
+	// Skip tells by the go statement that started it that a goroutine is not worth following. It may be nil.
+	Skip func(goPC uint64) bool
 	// SPDelta tells how far below its return address the stack pointer is at a program counter, negative where that is
 	// not known. Stacks in system calls need it on amd64 before Go 1.23. It may be nil.
 	SPDelta func(pc uint64) int32
@@ -246,12 +246,12 @@ func (r *Reader) lookAgain() error {
 func (r *Reader) tell(c *change, now uint64, yield func(*Sight)) {
 	w, s := c.w, &r.sight
 	*s = Sight{
-		GoID: w.id, G: w.g, Root: w.root.id, Parent: w.parent,
+		GoID: w.id, G: w.g, Root: w.root.id,
 		Time: now, After: w.seen, State: c.state, Left: c.seq - w.seq,
 		GoPC: w.goPC, StartPC: w.startPC,
 	}
 	if !w.told && w.parent != 0 {
-		s.Left = NotKnown
+		s.Parent, s.Left = w.parent, NotKnown
 	}
 	if c.state == Waiting {
 		s.Why = r.layout.reason(c.why)

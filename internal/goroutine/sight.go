@@ -20,7 +20,7 @@ func (s State) String() string {
 type Sight struct {
 	GoID, G uint64
 	Root    uint64 // number of the watched goroutine that this is or descends from
-	Parent  uint64 // number of the one that started it, 0: this is the root
+	Parent  uint64 // number of the one that started it, told at first sight of it; else 0
 
 	Time  uint64 // CLOCK_MONOTONIC, ns
 	After uint64 // when it was last seen as it was told before, or was not there yet; 0: never looked
