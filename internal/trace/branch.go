@@ -4,13 +4,14 @@ import "apm-ebpf/internal/symbol"
 
 // Frames that stand for a lane beside the one that started it.
 var (
-	taskBranch     = &symbol.Func{Name: "[task]"}
-	threadBranch   = &symbol.Func{Name: "[thread]"}
-	greenletBranch = &symbol.Func{Name: "[greenlet]"}
+	taskBranch      = &symbol.Func{Name: "[task]"}
+	threadBranch    = &symbol.Func{Name: "[thread]"}
+	greenletBranch  = &symbol.Func{Name: "[greenlet]"}
+	goroutineBranch = &symbol.Func{Name: "[goroutine]"}
 )
 
 func isBranch(fn *symbol.Func) bool {
-	return fn == taskBranch || fn == threadBranch || fn == greenletBranch
+	return fn == taskBranch || fn == threadBranch || fn == greenletBranch || fn == goroutineBranch
 }
 
 func (k laneKind) branch() *symbol.Func {
@@ -19,6 +20,8 @@ func (k laneKind) branch() *symbol.Func {
 		return taskBranch
 	case greenletLane:
 		return greenletBranch
+	case goroutineLane:
+		return goroutineBranch
 	}
 	return threadBranch
 }

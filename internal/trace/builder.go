@@ -45,7 +45,7 @@ func (b *builder) reset() {
 // add adds a slice's time to the path of its stack below a node.
 func (b *builder) add(s *slice, at int32, time int64) {
 	node := b.node(at, s.stack)
-	if leaf := leaves[s.why]; leaf != nil {
+	if leaf := s.why.leaf(); leaf != nil {
 		node = b.callee(node, leaf)
 	}
 	b.calls[node].time += time

@@ -42,8 +42,9 @@ type Transfer struct {
 	Begins     bool   // a window begins with it
 	Sampled    bool
 	PID, TID   uint32
-	Time       uint64 // CLOCK_MONOTONIC, ns
-	Lost       uint64 // stack events of the process that were lost, so far
-	Missed     bool   // a transfer on the connection was lost before this one
+	Time       uint64    // CLOCK_MONOTONIC, ns
+	Lost       uint64    // stack events of the process that were lost, so far
+	Missed     bool      // a transfer on the connection was lost before this one
+	Goroutine  Goroutine // that read or wrote
 	Chunk      http1.Chunk
 }

@@ -19,6 +19,7 @@ const (
 	threadLane laneKind = iota
 	greenletLane
 	taskLane
+	goroutineLane
 )
 
 // lane is one sequence of execution, which has one stack at a time: what it did since the oldest open
@@ -30,6 +31,7 @@ type lane struct {
 	limit  int // slices at which it is worth folding
 
 	on      *thread  // that it ran on last
+	of      *goLane  // goroutine: its own
 	object  uint64   // greenlet: that it is, 0: not told
 	parent  *lane    // that started it
 	started *Context // the parent's stack then
@@ -73,6 +75,16 @@ type grant struct {
 // foldAt is how many slices a lane may have before those between two points at which a request can
 // begin or end are folded; a lane doubles from there, so that folding stays cheap.
 const foldAt = 4096
+
+// goFoldAt is that of goroutines, of which there are many.
+const goFoldAt = 256
+
+func (k laneKind) foldAt() int {
+	if k == goroutineLane {
+		return goFoldAt
+	}
+	return foldAt
+}
 
 // listMax bounds what a lane started, gave and was given: of more, the older half is dropped.
 const listMax = 1024
@@ -139,7 +151,7 @@ func (l *lane) trim(points []uint64) {
 	if len(l.slices) >= l.limit {
 		l.fold(points)
 	}
-	l.limit = max(foldAt, 2*len(l.slices))
+	l.limit = max(l.kind.foldAt(), 2*len(l.slices))
 }
 
 // forget drops what ended before a point in time.

@@ -15,18 +15,20 @@ type process struct {
 	jobs      map[uint64]*job  // of executors, by address; the newest where one was reused
 	seesJobs  bool             // threads' stacks tell which they run
 	open      map[*conn]struct{}
-	epoch     uint64 // raised when the first of the open connections opens: what was known of lanes is old
-	since     uint64 // when that was
+	goroutines
+	epoch uint64 // raised when the first of the open connections opens: what was known of lanes is old
+	since uint64 // when that was
 }
 
 func newProcess() *process {
 	return &process{
-		threads:   map[uint32]*thread{},
-		tasks:     map[uint64]*lane{},
-		greenlets: map[uint64]*lane{},
-		objects:   map[uint64]*lane{},
-		jobs:      map[uint64]*job{},
-		open:      map[*conn]struct{}{},
+		threads:    map[uint32]*thread{},
+		tasks:      map[uint64]*lane{},
+		greenlets:  map[uint64]*lane{},
+		objects:    map[uint64]*lane{},
+		jobs:       map[uint64]*job{},
+		open:       map[*conn]struct{}{},
+		goroutines: newGoroutines(),
 	}
 }
 

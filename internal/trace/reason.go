@@ -23,11 +23,13 @@ const (
 	Await
 	RunQueue
 	Blocked
-	reasons
+	Chan // only as a general reason
+	firstGo
+	reasons = firstGo + Reason(len(goWaits))
 )
 
-// leaves are the frames in square brackets that stand for a reason; OnCPU has none.
-var leaves = [reasons]*symbol.Func{
+// leaves are the frames in square brackets that stand for a reason; OnCPU has none, and goWaits have their own.
+var leaves = [firstGo]*symbol.Func{
 	NotSampled:    {Name: "[not sampled]"},
 	Unknown:       {Name: "[unknown]"},
 	Sleep:         {Name: "[sleep]"},

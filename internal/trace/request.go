@@ -25,6 +25,7 @@ type Request struct {
 	Cut           Cut
 
 	Undecided bool // which lane served it could not be decided
+	Imprecise bool // its goroutines were looked at too rarely for precise times
 
 	lostAt  uint64
 	conn    *conn
@@ -32,6 +33,11 @@ type Request struct {
 	shared  bool    // its reader read others' heads too before it answered any
 	process *process
 	lane    *lane // that makes the first write of the answer
+
+	goroutine *goLane   // that is at work for it, nil: none is known
+	by        Goroutine // its name
+	byHandler bool      // it is known to run the handler
+	watched   bool      // it is looked at for this request
 }
 
 func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
@@ -43,9 +49,13 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
 		lostAt:  c.lost,
 		conn:    c,
 	}
-	if r.Sampled {
+	switch {
+	case !r.Sampled:
+	case x.Goroutine.ID == 0:
 		r.reader = c.process.thread(x.TID)
 		r.reader.reads(r)
+	case !r.isStream():
+		r.serve(x.Goroutine, x.Time)
 	}
 	h.Owner = r
 	c.requests = append(c.requests, r)
@@ -74,12 +84,16 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	if r.reader != nil {
 		delete(r.reader.heads, r)
 	}
+	r.unserve()
 	r.process, r.lane, r.conn, r.reader = nil, nil, nil, nil
 }
 
 // settle has everything told of the request's lane up to its end.
 func (t *Tracer) settle(r *Request, now uint64) {
 	r.process = t.process(r.PID)
+	if r.settleGo() {
+		return
+	}
 	th := r.process.thread(r.TID)
 	if r.lane == nil && !r.Undecided {
 		r.lane = th.answers(r)

@@ -75,14 +75,27 @@ func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 
 // SwitchIn takes a thread's return to a CPU.
 func (t *Tracer) SwitchIn(pid, tid uint32, now uint64) {
-	if _, th := t.watch(pid, tid); th != nil {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	if g := p.offCPU[tid]; g != nil {
+		delete(p.offCPU, tid)
+		g.resume(now)
+	} else {
 		th.resume(now)
 	}
 }
 
 // Wake takes the moment from which a thread may run again.
 func (t *Tracer) Wake(pid, tid uint32, now uint64) {
-	if _, th := t.watch(pid, tid); th != nil {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	if g := p.offCPU[tid]; g != nil {
+		g.wake(now)
+	} else {
 		th.wake(now)
 	}
 }

@@ -31,7 +31,7 @@ func (t *Tracer) Received(x *Transfer) {
 		}
 	}
 	if c.sampled {
-		c.process.thread(x.TID).cut(x.Time, nil)
+		c.process.cut(x)
 	}
 	if x.Missed {
 		c.http.Missed()
@@ -59,7 +59,7 @@ func (t *Tracer) Sent(x *Transfer) {
 	}
 	c.lost = x.Lost
 	if c.sampled && len(c.requests) > 0 {
-		t.process(x.PID).thread(x.TID).cut(x.Time, nil)
+		t.process(x.PID).cut(x)
 	}
 	c.wrote = x.Time
 	if x.Missed {
@@ -70,7 +70,7 @@ func (t *Tracer) Sent(x *Transfer) {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
 			if r.Sampled {
-				r.lane = t.process(x.PID).thread(x.TID).answers(r)
+				r.lane = t.process(x.PID).answers(r, x)
 				r.Undecided = r.lane == nil
 			}
 		}

@@ -1,0 +1,188 @@
+package trace
+
+import "apm-ebpf/internal/goroutine"
+
+// Goroutine names a goroutine of a Go process.
+type Goroutine struct {
+	ID      uint64 // 0: not Go
+	Address uint64 // of its runtime.g
+	Left    uint8  // g.trackingSeq: one more each time it leaves off running, modulo 256
+}
+
+// goLane turns what is seen of a goroutine into slices of its lane. On a CPU it is seen by samples, which share a
+// stretch half-way; elsewhere from outside, every millisecond or so. Between a sample and a sight that it is parked it
+// ran for half a period of the samples, unless the sight was sooner than that.
+type goLane struct {
+	lane
+	process *process
+	epoch   uint64
+	id      uint64
+
+	state threadState
+	stack *Context // last one seen
+	why   Reason   // waiting: for what
+	since uint64   // up to where slices were told
+	seen  uint64   // when it was last seen in this state
+	told  bool     // running: the stack is that of a sample since then
+	fresh uint64   // running: nothing was seen of it since it read or wrote at this time; 0: something was
+	exact bool     // waiting: its thread does, in a system call, and its return will be told
+	woken uint64   // exact: when the thread could have gone on, 0: not yet
+
+	ahead   []goSight // of times that events have yet to reach, in order
+	open    int       // requests that it serves
+	watched int       // those of them for which it is looked at
+	served  uint64    // when it began to serve the last of them
+	family  int       // goroutines that were started for them
+}
+
+// goSight is a goroutine.Sight with its stack.
+type goSight struct {
+	time, after uint64
+	state       goroutine.State
+	why         Reason
+	left        uint8
+	stack       *Context // nil: as before
+}
+
+// edge is the most that a goroutine is taken to have run before or after a sample when next it is seen parked: half a
+// period of the samples, ns.
+const edge = 500_000
+
+// aheadMax bounds the sights that wait for events. Those are late by a tenth of a second at most.
+const aheadMax = 256
+
+// forgetAll has the goroutine be as one that was never seen, but for what is yet to come.
+func (g *goLane) forgetAll() {
+	g.lane.slices, g.lane.kids = g.lane.slices[:0], nil
+	g.state, g.stack, g.since, g.seen, g.told, g.fresh, g.exact, g.woken = unseen, nil, 0, 0, false, 0, false, 0
+}
+
+// run tells what it did up to a point: on a CPU with the stack of the last sample, or with what the stacks at both ends
+// have in common.
+func (g *goLane) run(to uint64, stack *Context) {
+	s := slice{from: g.since, to: to, stack: common(g.stack, stack)}
+	if g.told {
+		s.stack, s.stacks = g.stack, 1
+	}
+	g.lane.add(s)
+	g.since = max(g.since, to)
+}
+
+// wait tells that it waited up to a point.
+func (g *goLane) wait(to uint64) {
+	woken := to
+	if g.woken != 0 {
+		woken = min(max(g.woken, g.since), to)
+	}
+	g.lane.add(slice{from: g.since, to: woken, stack: g.stack, why: g.why, stacks: 1})
+	g.lane.add(slice{from: woken, to: to, stack: g.stack, why: RunQueue})
+	g.since = max(g.since, to)
+	g.woken = 0
+}
+
+// goesOn tells the wait that was over when the goroutine was seen to run.
+func (g *goLane) goesOn(now uint64) {
+	if !g.exact {
+		now -= min((now-g.held(now))/2, edge)
+	}
+	g.wait(now)
+	g.exact = false
+}
+
+// held is up to when a wait is known to have lasted that was over at a point: the last look before.
+func (g *goLane) held(now uint64) uint64 {
+	looked := g.process.looked
+	if len(g.ahead) > 0 {
+		looked = g.ahead[0].after
+	}
+	return min(max(g.seen, looked), now)
+}
+
+// begins takes that the goroutine is seen for the first time, or again after it was forgotten.
+func (g *goLane) begins(now uint64) {
+	if g.state == unseen && g.since == 0 {
+		g.since = now
+	}
+}
+
+// sample takes a stack with which the goroutine is on a CPU.
+func (g *goLane) sample(now uint64, stack *Context) {
+	g.catchUp(now)
+	g.begins(now)
+	switch {
+	case g.state == waiting:
+		g.goesOn(now)
+	case g.told:
+		g.run(g.seen+(now-min(g.seen, now))/2, nil)
+	}
+	g.state, g.stack, g.seen, g.told, g.fresh = running, stack, now, true, 0
+	g.trim()
+}
+
+// cut takes that the goroutine reads or writes: it runs.
+func (g *goLane) cut(now uint64) {
+	g.catchUp(now)
+	g.begins(now)
+	if g.state == waiting {
+		g.goesOn(now)
+		g.told = false
+	}
+	g.run(now, nil)
+	g.state, g.seen, g.told, g.fresh = running, now, false, now
+}
+
+// leave takes that the goroutine's thread leaves its CPU in a system call.
+func (g *goLane) leave(now uint64, stack *Context, why Reason) {
+	g.catchUp(now)
+	g.begins(now)
+	if g.state == waiting {
+		g.goesOn(now)
+		g.told = false
+	}
+	g.run(now, stack)
+	g.state, g.stack, g.why, g.seen, g.fresh = waiting, stack, why, now, 0
+	g.exact, g.woken = true, 0
+	g.trim()
+}
+
+// wake takes the moment from which its thread may run again.
+func (g *goLane) wake(now uint64) {
+	if g.exact && g.woken == 0 {
+		g.woken = now
+	}
+}
+
+// resume takes that its thread is on a CPU again.
+func (g *goLane) resume(now uint64) {
+	g.catchUp(now)
+	if g.exact {
+		g.goesOn(now)
+		g.state, g.seen, g.told = running, now, false
+	}
+}
+
+// settle tells everything up to now, for a request that ends there.
+func (g *goLane) settle(now uint64) {
+	g.catchUp(now)
+	switch {
+	case now <= g.since || g.ended:
+	case g.state == running:
+		g.run(now, nil)
+	case g.state == waiting:
+		woken := g.woken
+		g.wait(now)
+		g.woken = woken
+	}
+	for _, kid := range g.kids {
+		if kid.of != nil && !kid.claimed {
+			kid.of.settle(now)
+		}
+	}
+}
+
+// trim bounds the lane.
+func (g *goLane) trim() {
+	if len(g.lane.slices) >= g.limit {
+		g.lane.trim(g.process.points())
+	}
+}

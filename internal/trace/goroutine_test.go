@@ -1,0 +1,315 @@
+package trace
+
+import (
+	"fmt"
+	"testing"
+
+	"apm-ebpf/internal/goroutine"
+	"apm-ebpf/internal/http1"
+)
+
+const handler = uint64(7) // goroutine that serves a connection
+
+// goRead has a goroutine read a request's head.
+func (p *play) goRead(at, conn, goid uint64, path string) {
+	head := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path)
+	p.tracer.Received(&Transfer{
+		Connection: conn, Begun: at * ms, Begins: true, Sampled: true, PID: server, TID: server, Time: at * ms,
+		Goroutine: Goroutine{ID: goid, Address: goid << 8},
+		Chunk:     http1.Chunk{Head: []byte(head), Len: len(head)},
+	})
+}
+
+// goWrite has a goroutine write a whole answer.
+func (p *play) goWrite(at, conn, goid uint64) {
+	text := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	p.tracer.Sent(&Transfer{
+		Connection: conn, PID: server, TID: server, Time: at * ms, Goroutine: Goroutine{ID: goid, Address: goid << 8},
+		Chunk: http1.Chunk{Head: []byte(text), Len: len(text)},
+	})
+}
+
+func (p *play) goSample(at, goid uint64, stack string) {
+	p.tracer.GoSample(server, goid, at*ms, p.stack(stack))
+}
+
+// parked has a goroutine seen that waits; it was as told before at after, and has left off running since so often.
+func (p *play) parked(after, at, goid uint64, stack, why string, left uint8) {
+	p.sight(goroutine.Sight{After: after, Time: at, GoID: goid, State: goroutine.Waiting, Why: why, Left: left}, stack)
+}
+
+func (p *play) seen(after, at, goid uint64, state goroutine.State, left uint8) {
+	p.sight(goroutine.Sight{After: after, Time: at, GoID: goid, State: state, Left: left}, "")
+}
+
+// starts has a goroutine seen that waits since another started it in a function.
+func (p *play) starts(after, at, parent, goid uint64, function, stack, why string) {
+	s := goroutine.Sight{After: after, Time: at, GoID: goid, Root: handler, Parent: parent, Left: goroutine.NotKnown}
+	s.State, s.Why = goroutine.Waiting, why
+	if stack == "" {
+		s.State = goroutine.Runnable
+	}
+	p.sight(s, stack, Frame{Func: p.fn(function)})
+}
+
+// sight gives the tracer a sight with times in milliseconds.
+func (p *play) sight(s goroutine.Sight, text string, started ...Frame) {
+	s.After *= ms
+	s.Time *= ms
+	var stack *Stack
+	if text != "" {
+		stack = p.stack(text)
+	}
+	p.tracer.GoSight(server, &s, stack, started)
+}
+
+func (p *play) looked(at uint64) { p.tracer.GoLooked(server, at*ms, false) }
+
+func TestGoroutineLane(t *testing.T) {
+	tests := []struct {
+		name string
+		play func(p *play)
+		want string
+	}{
+		{"samples share a stretch half-way", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goSample(12, handler, "serve a")
+			p.goSample(16, handler, "serve b")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 6
+  a 4`},
+		{"parked since the head was read", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 14, handler, "serve a", "sleep", 1)
+			p.looked(19)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 9.5
+    [sleep] 9.5`},
+		{"parked more than once before it was looked at", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 14, handler, "serve a", "sleep", 2)
+			p.looked(20)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 8
+    [sleep] 8
+  [not sampled] 2`},
+		{"half a millisecond between a sample and a park", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goSample(12, handler, "serve a")
+			p.parked(0, 16, handler, "serve b", "chan receive", 1)
+			p.looked(17)
+			p.goSample(19, handler, "serve a")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 6
+    [chan receive] 6
+  a 4`},
+		{"one park after another", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 11, handler, "serve a", "sync.Mutex.Lock", 1)
+			p.parked(14, 16, handler, "serve b", "select", 1)
+			p.looked(20)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 5
+    [select] 5
+  a 5
+    [sync.Mutex.Lock] 5`},
+		{"a park that has ended before the next sight of it", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 11, handler, "serve a", "IO wait", 1)
+			p.seen(13, 15, handler, goroutine.Running, 0) // ahead of the events
+			p.parked(15, 19, handler, "serve b", "sleep", 1)
+			p.goSample(16, handler, "serve c")
+			p.looked(20)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 3.5
+    [sleep] 3.5
+  c 2.5
+  a 4
+    [IO wait] 4`},
+		{"ready, without a thread", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 11, handler, "serve a", "semacquire", 1)
+			p.seen(14, 16, handler, goroutine.Runnable, 0)
+			p.looked(18)
+			p.goSample(18, handler, "serve a")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 10
+    [runqueue] 3
+    [semacquire] 5`},
+		{"in a system call", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.tracer.GoSwitchOut(server, 5, handler, 12*ms, p.stack("serve a"), Disk)
+			p.seen(11, 14, handler, goroutine.Syscall, 0)
+			p.wake(16, 5)
+			p.resume(17, 5)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 5
+    [runqueue] 1
+    [disk] 4`},
+		{"nothing seen", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goWrite(20, 1, handler)
+		}, `
+[request] 10`},
+		{"no answer", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 12, handler, "serve a", "sleep", 1)
+			p.tracer.Close(1, http1.PeerGone, 20*ms)
+		}, `
+serve 10
+  a 10
+    [sleep] 10`},
+		{"answered by a goroutine that the handler started", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 12, handler, "serve a", "sleep", 1)
+			p.starts(10, 12, handler, 8, "a", "copy", "IO wait")
+			p.looked(20)
+			p.goWrite(20, 1, 8)
+		}, `
+serve 10
+  a 10
+    [goroutine] 10
+      copy 10
+        [IO wait] 10
+    [sleep] 10`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			test.play(p)
+			p.wants("/", test.want)
+		})
+	}
+}
+
+// TestStartedGoroutines hangs what a handler started, to any depth, under the function of the go statement.
+func TestStartedGoroutines(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.goRead(10, 1, handler, "/")
+	p.parked(0, 12, handler, "serve view fan wait", "sync.WaitGroup.Wait", 1)
+	p.starts(0, 12, handler, 20, "fan", "child", "chan receive")
+	p.starts(0, 12, handler, 21, "errgroup.Go", "", "")
+	p.starts(12, 14, 20, 22, "child", "grandchild", "sleep")
+	p.seen(15, 17, 20, goroutine.Dead, 0)
+	p.looked(20)
+	p.goWrite(20, 1, handler)
+	p.wants("/", `
+serve 10
+  [goroutine] 10
+    [runqueue] 10
+  view 10
+    fan 10
+      [goroutine] 6
+        child 6
+          [goroutine] 8
+            grandchild 8
+              [sleep] 8
+          [chan receive] 6
+      wait 10
+        [sync.WaitGroup.Wait] 10`)
+	if n := p.told["/"].Waits[goReason("sync.WaitGroup.Wait")]; n != int64(10*ms) {
+		t.Errorf("waited %d ns", n)
+	}
+}
+
+// TestGoroutineOutlivesItsRequest keeps what one request started out of the next on the same connection.
+func TestGoroutineOutlivesItsRequest(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.goRead(10, 1, handler, "/a")
+	p.parked(0, 11, handler, "serve a", "sleep", 1)
+	p.starts(0, 11, handler, 20, "a", "child", "chan receive")
+	p.looked(14)
+	p.goWrite(15, 1, handler)
+	p.goRead(16, 1, handler, "/b")
+	p.parked(16, 18, 20, "child", "sleep", 1)
+	p.goSample(19, 20, "child")
+	p.goWrite(20, 1, handler)
+	p.wants("/b", `[request] 4`)
+	if n := len(p.told["/a"].Frames); n != 6 {
+		t.Errorf("told as\n%s", draw(p.told["/a"].Frames))
+	}
+}
+
+// TestWatchedGoroutines tells which goroutines are to be looked at.
+func TestWatchedGoroutines(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	var watched, unwatched []uint64
+	ask := func(before uint64) string {
+		watched, unwatched = nil, nil
+		p.tracer.Goroutines(server, before*ms,
+			func(g Goroutine) { watched = append(watched, g.ID, g.Address>>8) },
+			func(goid uint64) { unwatched = append(unwatched, goid) })
+		return fmt.Sprint(watched, unwatched)
+	}
+	p.goRead(10, 1, 7, "/a")
+	p.goRead(12, 2, 8, "/b")
+	for i, want := range []string{"[] []", "[7 7] []", "[8 8] []", "[] []"} {
+		if got := ask(9 + 2*uint64(i)); got != want {
+			t.Errorf("%s, not %s", got, want)
+		}
+	}
+	p.goWrite(20, 1, 7)
+	p.goRead(21, 1, 7, "/c")
+	p.goWrite(22, 1, 7)
+	p.goRead(23, 1, 7, "/d")
+	if got := ask(30); got != "[7 7] [7]" {
+		t.Errorf("%s", got)
+	}
+	p.tracer.Exit(server, 40*ms)
+	if got := ask(50); got != "[] []" {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestManyGoroutines has one request open for long beside many, which must not pile up.
+func TestManyGoroutines(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.goRead(1, 1, handler, "/stays-open")
+	const requests = 100_000
+	for i := range uint64(requests) {
+		at := 2 + 4*i
+		p.goRead(at, 2, 1000+i, "/")
+		p.parked(0, at+1, 1000+i, "serve a", "sleep", 1)
+		p.starts(at, at+1, handler, 1<<32+i, "a", "child", "sleep")
+		p.goSample(at+2, 1<<33+i, "gc")
+		p.goWrite(at+3, 2, 1000+i)
+		if i%2 == 0 {
+			p.seen(at+1, at+3, 1<<32+i, goroutine.Dead, 0)
+		}
+	}
+	proc := p.tracer.processes[server]
+	if n := len(proc.byID); n > 3*goroutinesMax {
+		t.Errorf("%d goroutines are kept of %d", n, 3*requests)
+	}
+}
+
+func TestGoReasons(t *testing.T) {
+	for i, want := range map[string]Reason{"IO wait": SocketRecv, "select": Chan, "sync.Mutex.Lock": Lock, "GC assist wait": Blocked, "?": Blocked} {
+		if got := goReason(i).General(); got != want {
+			t.Errorf("%s is a kind of %d", i, got)
+		}
+	}
+}

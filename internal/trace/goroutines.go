@@ -1,0 +1,56 @@
+package trace
+
+// goroutines are those of a Go process that were seen, and which of them are to be looked at.
+type goroutines struct {
+	byID    map[uint64]*goLane
+	offCPU  map[uint32]*goLane // by thread that left its CPU with it
+	sweepAt int                // how many there may be before they are swept
+
+	young   []*Request // that goroutines serve and are not looked at for yet, in order
+	unwatch []uint64   // that need not be looked at any more
+	looked  uint64     // when they were looked at last
+	lowered uint64     // when that was last done too rarely
+}
+
+func newGoroutines() goroutines {
+	return goroutines{byID: map[uint64]*goLane{}, offCPU: map[uint32]*goLane{}, sweepAt: goroutinesMax}
+}
+
+// goroutine gives the lane of a goroutine, fresh if nothing was seen of it since the first request was read.
+func (p *process) goroutine(id uint64) *goLane {
+	g := p.byID[id]
+	if g == nil {
+		p.sweepGoroutines()
+		g = &goLane{id: id, process: p, epoch: p.epoch, lane: lane{kind: goroutineLane, limit: goFoldAt, begun: true}}
+		g.lane.of = g
+		p.byID[id] = g
+	}
+	if g.epoch != p.epoch {
+		g.forgetAll()
+		g.epoch = p.epoch
+	}
+	return g
+}
+
+// goroutinesMax is how many goroutines a process may have before those that are of no request are dropped.
+const goroutinesMax = 4096
+
+// sweepGoroutines drops the goroutines that are not at work for an open request.
+func (p *process) sweepGoroutines() {
+	if len(p.byID) < p.sweepAt {
+		return
+	}
+	for id, g := range p.byID {
+		top := g
+		for range generations {
+			if top.open > 0 || top.parent == nil {
+				break
+			}
+			top = top.parent.of
+		}
+		if top.open == 0 {
+			delete(p.byID, id)
+		}
+	}
+	p.sweepAt = max(goroutinesMax, 2*len(p.byID))
+}

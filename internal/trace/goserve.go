@@ -1,0 +1,103 @@
+package trace
+
+import (
+	"slices"
+	"strings"
+)
+
+// youngMax is how many requests may be kept to be watched before those that have ended are dropped.
+const youngMax = 4096
+
+// Serve takes that a goroutine begins to serve a request: of a stream, or of HTTP/1 where that is 0.
+func (t *Tracer) Serve(connection uint64, stream uint32, by Goroutine, now uint64) {
+	c := t.conns[connection]
+	if c == nil {
+		return
+	}
+	for _, r := range c.requests {
+		if r.FirstWrite == 0 && (stream == 0 || r.Request == c.http.Stream(stream)) {
+			r.serve(by, now)
+			r.byHandler = true
+			return
+		}
+	}
+}
+
+// serve takes that a goroutine is at work for the request since now.
+func (r *Request) serve(by Goroutine, now uint64) {
+	p := r.conn.process
+	if by.ID == 0 || !r.Sampled || r.goroutine != nil && r.goroutine.id == by.ID {
+		return
+	}
+	r.unserve()
+	g := p.goroutine(by.ID)
+	g.cut(now)
+	g.open++
+	g.served = now
+	r.goroutine, r.by = g, by
+	if len(p.young) >= youngMax {
+		p.young = slices.DeleteFunc(p.young, func(r *Request) bool { return r.goroutine == nil })
+	}
+	p.young = append(p.young, r)
+}
+
+// unserve takes that its goroutine is no longer at work for the request.
+func (r *Request) unserve() {
+	g := r.goroutine
+	if g == nil {
+		return
+	}
+	r.goroutine = nil
+	g.open--
+	if r.watched {
+		r.watched = false
+		if g.watched--; g.watched == 0 {
+			g.process.unwatch = append(g.process.unwatch, g.id)
+		}
+	}
+	if g.open == 0 {
+		g.disown()
+		g.lane.forget(r.End)
+	}
+}
+
+// isStream tells a request of HTTP/2: the goroutine that reads and writes for all streams is not at work for it.
+func (r *Request) isStream() bool { return strings.HasPrefix(r.Proto, "HTTP/2") }
+
+// cut takes that a thread reads or writes, or a goroutine of Go.
+func (p *process) cut(x *Transfer) {
+	if x.Goroutine.ID != 0 {
+		p.goroutine(x.Goroutine.ID).cut(x.Time)
+	} else {
+		p.thread(x.TID).cut(x.Time, nil)
+	}
+}
+
+// answers gives the lane that begins to answer a request; nil where that can't be told.
+func (p *process) answers(r *Request, x *Transfer) *lane {
+	switch {
+	case x.Goroutine.ID == 0:
+		return p.thread(x.TID).answers(r)
+	case r.isStream() && !r.byHandler:
+		return nil
+	}
+	g := p.goroutine(x.Goroutine.ID)
+	if r.goroutine != nil && (r.byHandler || r.goroutine.isAbove(g)) { // it may have had another write
+		g = r.goroutine
+	}
+	return &g.lane
+}
+
+// settleGo has everything told of a request that goroutines serve, up to its end. False: threads do.
+func (r *Request) settleGo() bool {
+	switch {
+	case r.lane == nil && r.goroutine != nil && (r.byHandler || !r.isStream()):
+		r.lane = &r.goroutine.lane
+	case r.lane == nil || r.lane.of == nil:
+		return false
+	}
+	g := r.lane.of
+	g.settle(r.End)
+	r.Imprecise = g.watched > 0 && g.process.lowered >= r.Start
+	return true
+}
