@@ -64,7 +64,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 	a.tracer = trace.New(uint32(o.sampleRate), a.finished)
 	a.services = &services{probe: a.probe, options: o, log: log, known: map[int]*service{}, young: map[int]*visit{}}
 	for _, pid := range o.pids {
-		if err := a.services.addRoot(pid); err != nil {
+		if err := a.services.addRoot(ctx, pid); err != nil {
 			return err
 		}
 	}

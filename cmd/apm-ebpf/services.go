@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,22 +29,50 @@ type visit struct {
 }
 
 const (
-	firstVisit = 20 * time.Millisecond // a child that is about to call exec has done so, mostly
-	youth      = 2 * time.Second       // while a server may start and get its first request, which must not be missed
-	lastVisit  = 30 * time.Second      // a Python that takes longer to start is none
-	tlsVisit   = 200 * time.Millisecond
+	firstVisit   = 20 * time.Millisecond // a child that is about to call exec has done so, mostly
+	youth        = 2 * time.Second       // while a server may start and get its first request, which must not be missed
+	lastVisit    = 30 * time.Second      // a Python that takes longer to start is none
+	rootPatience = 10 * time.Second      // for a process that was named, before anything is profiled
+	tlsVisit     = 200 * time.Millisecond
 )
 
-// addRoot makes a process and its descendants targets. Unlike a descendant, it must be one that can be.
-func (ss *services) addRoot(pid int) error {
-	if err := ss.add(pid); err != nil {
+// addRoot makes a process and its descendants targets. Unlike a descendant, it must be one that can be, or have one.
+func (ss *services) addRoot(ctx context.Context, pid int) error {
+	err := ss.add(pid)
+	if errors.Is(err, target.ErrNotReady) {
+		err = ss.awaitRoot(ctx, pid, err)
+	}
+	if err != nil {
 		if errors.Is(err, target.ErrGone) {
 			return fmt.Errorf("process %d: %w", pid, err)
 		}
 		return fmt.Errorf("process %d cannot be profiled: %w", pid, err)
 	}
-	ss.expectTLS(ss.known[pid], time.Now())
+	if s := ss.known[pid]; s != nil {
+		ss.expectTLS(s, time.Now())
+	}
 	return ss.addChildren(pid)
+}
+
+// awaitRoot waits until an interpreter has started, in the process or in a descendant: Apache's master has none, its
+// workers have. The error is why it is not ready.
+func (ss *services) awaitRoot(ctx context.Context, pid int, err error) error {
+	for patience := time.Now().Add(rootPatience); errors.Is(err, target.ErrNotReady) && time.Now().Before(patience); {
+		if err := ss.probe.Follow(pid); err != nil {
+			return err
+		}
+		others := len(ss.known)
+		if err := ss.addChildren(pid); err != nil || len(ss.known) > others {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(firstVisit):
+		}
+		err = ss.add(pid)
+	}
+	return err
 }
 
 func (ss *services) add(pid int) error {

@@ -135,6 +135,16 @@ func TestAttachUnderLoad(t *testing.T) {
 	clients.Wait()
 }
 
+// TestAttachAtOnce names a process that has just been executed and has no interpreter yet.
+func TestAttachAtOnce(t *testing.T) {
+	s := startService(t, anyPython(t), "-m", "gunicorn", "-b", "127.0.0.1:0", "app:app")
+	a := attach(t, s.PID)
+	s.Address = s.Log.wait(t, `Listening at: https?://(\S+)`, 1)[0]
+	s.workers(t, 1)
+	s.get(t, "/")
+	checkSums(t, a.exactly(t, 1)...)
+}
+
 // TestStop ends agents while a request is open.
 func TestStop(t *testing.T) {
 	s := gunicorn(t, anyPython(t), "app")
