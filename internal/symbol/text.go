@@ -73,13 +73,13 @@ func (p *Python) text(part target.Part) (t textObject, ok bool) {
 		}
 	}
 	t.raw = raw[data:][:size]
-	t.text = decode(t.raw, kind)
-	return t, true
+	t.text, ok = decode(t.raw, kind)
+	return t, ok
 }
 
 // decode reads characters of kind bytes each. What is not a Unicode character, such as half of a surrogate pair, becomes
-// U+FFFD.
-func decode(raw []byte, kind int) string {
+// U+FFFD. No name or path has a NUL, which stands at the end of every str: its length is wrong then.
+func decode(raw []byte, kind int) (text string, ok bool) {
 	var out strings.Builder
 	out.Grow(len(raw))
 	for ; len(raw) >= kind; raw = raw[kind:] {
@@ -92,5 +92,5 @@ func decode(raw []byte, kind int) string {
 			out.WriteRune(rune(binary.LittleEndian.Uint32(raw)))
 		}
 	}
-	return out.String()
+	return out.String(), strings.IndexByte(out.String(), 0) < 0
 }

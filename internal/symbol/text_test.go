@@ -1,6 +1,7 @@
 package symbol
 
 import (
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -11,6 +12,7 @@ func TestDecode(t *testing.T) {
 		kind int
 		want string
 	}{
+		{"caf\xe9\n", 1, "café\n"},
 		{"caf\xe9\x00\n", 1, "café\x00\n"},
 		{"\x3f\x04\x40\x04", 2, "пр"},
 		{"\x00\xd8a\x00\xff\xff", 2, "\ufffda\uffff"},
@@ -19,8 +21,9 @@ func TestDecode(t *testing.T) {
 		{"abc", 2, "扡"},
 		{"", 4, ""},
 	} {
-		if got := decode([]byte(test.raw), test.kind); got != test.want {
-			t.Errorf("decode(%q, %d) = %q, want %q", test.raw, test.kind, got, test.want)
+		got, ok := decode([]byte(test.raw), test.kind)
+		if got != test.want || ok == strings.Contains(got, "\x00") {
+			t.Errorf("decode(%q, %d) = %q, %t, want %q", test.raw, test.kind, got, ok, test.want)
 		}
 	}
 }
@@ -31,7 +34,7 @@ func FuzzDecode(f *testing.F) {
 		if kind != 1 && kind != 2 && kind != 4 {
 			return
 		}
-		if got := decode(raw, kind); !utf8.ValidString(got) {
+		if got, _ := decode(raw, kind); !utf8.ValidString(got) {
 			t.Errorf("%q", got)
 		}
 	})

@@ -36,7 +36,7 @@ func (p *Python) Name(t *Told) *Func {
 func (p *Python) toldText(t *Text) (string, bool) {
 	kind, _, ok := p.layout.textKind(t.State)
 	if len(t.Head) > 0 && ok && t.Length <= uint64(len(t.Head)/kind) {
-		return decode(t.Head[:int(t.Length)*kind], kind), true
+		return decode(t.Head[:int(t.Length)*kind], kind)
 	}
 	now, ok := p.readText(t.Addr)
 	if !ok || len(t.Head) > 0 && (now.length != t.Length || !bytes.HasPrefix(now.raw, t.Head)) {
