@@ -7,7 +7,7 @@ import (
 	"apm-ebpf/internal/trace"
 )
 
-// blockedBy tells under which key of the record's blocked each reason is counted.
+// blockedBy tells under which key of the record's blocked each general reason is counted.
 var blockedBy = map[trace.Reason]emit.Reason{
 	trace.Sleep:         emit.Sleep,
 	trace.SocketRecv:    emit.Socket,
@@ -22,6 +22,7 @@ var blockedBy = map[trace.Reason]emit.Reason{
 	trace.Child:         emit.Child,
 	trace.RunQueue:      emit.RunQueue,
 	trace.Await:         emit.Await,
+	trace.Chan:          emit.Chan,
 	trace.Blocked:       emit.Other,
 }
 
@@ -93,7 +94,7 @@ func (a *agent) profile(record *emit.Record, p *trace.Profile, s *service) {
 		if time == 0 {
 			continue
 		}
-		if key, ok := blockedBy[trace.Reason(why)]; ok {
+		if key, ok := blockedBy[trace.Reason(why).General()]; ok {
 			record.Blocked[key] += time
 		}
 	}
@@ -118,6 +119,7 @@ func incomplete(r *trace.Request, truncated bool) (set emit.Incomplete) {
 	}{
 		{emit.OwnerUndecided, r.Undecided},
 		{emit.StackTruncated, truncated},
+		{emit.PrecisionLowered, r.Imprecise},
 		{emit.EventsLost, r.Lost > 0},
 		{emit.NoResponse, r.NoResponse},
 		{emit.ClientClosed, r.ClientClosed},
