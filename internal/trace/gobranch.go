@@ -1,6 +1,9 @@
 package trace
 
-import "apm-ebpf/internal/goroutine"
+import (
+	"apm-ebpf/internal/goroutine"
+	"apm-ebpf/internal/symbol"
+)
 
 // generations bounds how many goroutines may have started each other in a row.
 const generations = 64
@@ -15,10 +18,11 @@ func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 		return
 	}
 	child = p.goroutine(s.GoID)
-	child.born = parent.startedBy(max(s.After, root.served), s.Time)
-	child.parent, child.lane.started = &parent.lane, parent.place(statement)
-	if child.since == 0 || child.since > child.born {
-		child.since = child.born
+	child.parent, child.absent = &parent.lane, min(max(s.After, root.served), s.Time)
+	child.born = child.absent + (s.Time-child.absent)/2
+	child.since = child.born
+	for i := len(statement) - 1; i >= 0; i-- {
+		child.statement = append(child.statement, statement[i].Func)
 	}
 	parent.lane.starts(&child.lane)
 	root.family++
@@ -38,50 +42,58 @@ func (g *goLane) isAbove(other *goLane) bool {
 	return true
 }
 
-// startedBy tells when the goroutine started another that was seen first at now, and not there yet at after: half-way, or
-// before it parked, if it has not left off that since.
-func (g *goLane) startedBy(after, now uint64) uint64 {
-	after = min(after, now)
-	at := after + (now-after)/2
-	if parked, ok := g.parkedSince(); ok {
-		at = min(at, max(after, parked))
+// place tells when the goroutine started another and where: under the function of the go statement, else under the
+// outermost. It did so before it was parked, if it was already when the other is thought to have begun.
+func (g *goLane) place(kid *goLane) {
+	if kid.placed {
+		return
 	}
-	return at
-}
-
-// parkedSince tells since when the goroutine is parked, if it is.
-func (g *goLane) parkedSince() (since uint64, ok bool) {
-	n := len(g.ahead)
-	if n == 0 {
-		return g.since, g.state == waiting
-	}
-	last := &g.ahead[n-1]
-	if last.state == goroutine.Running || last.state == goroutine.Dead {
-		return 0, false
-	}
-	if n == 1 && g.fresh != 0 && last.left <= 1 {
-		return g.fresh, true
-	}
-	return last.after + (last.time-min(last.after, last.time))/2, true
-}
-
-// place tells where in the goroutine's stack the function of a go statement is; its outermost function where that has
-// returned.
-func (g *goLane) place(statement []Frame) *Context {
-	stack := g.stack
-	for i := range g.ahead {
-		if s := g.ahead[i].stack; s != nil {
-			stack = s
+	kid.placed = true
+	for i := range g.slices {
+		s := &g.slices[i]
+		if s.from <= kid.born && kid.born < s.to && s.why != OnCPU && s.why != Unknown {
+			kid.beginsBefore(s.from)
+			break
 		}
 	}
-	for i := len(statement) - 1; i >= 0; i-- {
-		for x := stack; x != nil; x = x.parent {
-			if x.fn == statement[i].Func {
+	for i := range g.slices {
+		s := &g.slices[i]
+		if x := s.stack.holds(kid.statement); x != nil && s.to >= kid.absent {
+			kid.started = x
+			return
+		}
+		if s.stack != nil {
+			kid.started = s.stack.outermost()
+		}
+	}
+}
+
+// beginsBefore takes that the goroutine was started before a point, though not earlier than possible.
+func (g *goLane) beginsBefore(at uint64) {
+	at = max(at, g.absent)
+	if at >= g.born {
+		return
+	}
+	if len(g.slices) > 0 && g.slices[0].from == g.born {
+		g.slices[0].from = at
+		g.slices[0].time += g.born - at
+	}
+	if g.since == g.born {
+		g.since = at
+	}
+	g.born = at
+}
+
+// holds gives the path to the innermost of the functions, which come innermost first, that is on the path.
+func (c *Context) holds(functions []*symbol.Func) *Context {
+	for _, fn := range functions {
+		for x := c; x != nil; x = x.parent {
+			if x.fn == fn {
 				return x
 			}
 		}
 	}
-	return stack.outermost()
+	return nil
 }
 
 // disown forgets what the goroutine started: it was for a request that has ended.

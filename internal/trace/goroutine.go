@@ -1,6 +1,6 @@
 package trace
 
-import "apm-ebpf/internal/goroutine"
+import "apm-ebpf/internal/symbol"
 
 // Goroutine names a goroutine of a Go process.
 type Goroutine struct {
@@ -28,30 +28,19 @@ type goLane struct {
 	exact bool     // waiting: its thread does, in a system call, and its return will be told
 	woken uint64   // exact: when the thread could have gone on, 0: not yet
 
-	ahead   []goSight // of times that events have yet to reach, in order
-	open    int       // requests that it serves
-	watched int       // those of them for which it is looked at
-	served  uint64    // when it began to serve the last of them
-	family  int       // goroutines that were started for them
-}
-
-// goSight is a goroutine.Sight with its stack.
-type goSight struct {
-	time, after uint64
-	state       goroutine.State
-	why         Reason
-	left        uint8
-	stack       *Context // nil: as before
+	statement []*symbol.Func // functions of the go statement that started it, innermost first
+	absent    uint64         // when it was not there yet
+	placed    bool           // lane.started and .born were told
+	open      int            // requests that it serves
+	served    uint64         // when it began to serve the last of them
+	family    int            // goroutines that were started for them
 }
 
 // edge is the most that a goroutine is taken to have run before or after a sample when next it is seen parked: half a
 // period of the samples, ns.
 const edge = 500_000
 
-// aheadMax bounds the sights that wait for events. Those are late by a tenth of a second at most.
-const aheadMax = 256
-
-// forgetAll has the goroutine be as one that was never seen, but for what is yet to come.
+// forgetAll has the goroutine be as one that was never seen.
 func (g *goLane) forgetAll() {
 	g.lane.slices, g.lane.kids = g.lane.slices[:0], nil
 	g.state, g.stack, g.since, g.seen, g.told, g.fresh, g.exact, g.woken = unseen, nil, 0, 0, false, 0, false, 0
@@ -91,11 +80,7 @@ func (g *goLane) goesOn(now uint64) {
 
 // held is up to when a wait is known to have lasted that was over at a point: the last look before.
 func (g *goLane) held(now uint64) uint64 {
-	looked := g.process.looked
-	if len(g.ahead) > 0 {
-		looked = g.ahead[0].after
-	}
-	return min(max(g.seen, looked), now)
+	return min(max(g.seen, g.process.looked), now)
 }
 
 // begins takes that the goroutine is seen for the first time, or again after it was forgotten.
@@ -107,7 +92,6 @@ func (g *goLane) begins(now uint64) {
 
 // sample takes a stack with which the goroutine is on a CPU.
 func (g *goLane) sample(now uint64, stack *Context) {
-	g.catchUp(now)
 	g.begins(now)
 	switch {
 	case g.state == waiting:
@@ -121,7 +105,6 @@ func (g *goLane) sample(now uint64, stack *Context) {
 
 // cut takes that the goroutine reads or writes: it runs.
 func (g *goLane) cut(now uint64) {
-	g.catchUp(now)
 	g.begins(now)
 	if g.state == waiting {
 		g.goesOn(now)
@@ -133,7 +116,6 @@ func (g *goLane) cut(now uint64) {
 
 // leave takes that the goroutine's thread leaves its CPU in a system call.
 func (g *goLane) leave(now uint64, stack *Context, why Reason) {
-	g.catchUp(now)
 	g.begins(now)
 	if g.state == waiting {
 		g.goesOn(now)
@@ -154,7 +136,6 @@ func (g *goLane) wake(now uint64) {
 
 // resume takes that its thread is on a CPU again.
 func (g *goLane) resume(now uint64) {
-	g.catchUp(now)
 	if g.exact {
 		g.goesOn(now)
 		g.state, g.seen, g.told = running, now, false
@@ -163,7 +144,6 @@ func (g *goLane) resume(now uint64) {
 
 // settle tells everything up to now, for a request that ends there.
 func (g *goLane) settle(now uint64) {
-	g.catchUp(now)
 	switch {
 	case now <= g.since || g.ended:
 	case g.state == running:
@@ -175,6 +155,7 @@ func (g *goLane) settle(now uint64) {
 	}
 	for _, kid := range g.kids {
 		if kid.of != nil && !kid.claimed {
+			g.place(kid.of)
 			kid.of.settle(now)
 		}
 	}

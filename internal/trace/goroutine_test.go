@@ -123,12 +123,12 @@ serve 10
     [select] 5
   a 5
     [sync.Mutex.Lock] 5`},
-		{"a park that has ended before the next sight of it", func(p *play) {
+		{"between two parks", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.parked(0, 11, handler, "serve a", "IO wait", 1)
-			p.seen(13, 15, handler, goroutine.Running, 0) // ahead of the events
-			p.parked(15, 19, handler, "serve b", "sleep", 1)
+			p.seen(13, 15, handler, goroutine.Running, 0)
 			p.goSample(16, handler, "serve c")
+			p.parked(15, 19, handler, "serve b", "sleep", 1)
 			p.looked(20)
 			p.goWrite(20, 1, handler)
 		}, `
@@ -246,39 +246,6 @@ func TestGoroutineOutlivesItsRequest(t *testing.T) {
 	p.wants("/b", `[request] 4`)
 	if n := len(p.told["/a"].Frames); n != 6 {
 		t.Errorf("told as\n%s", draw(p.told["/a"].Frames))
-	}
-}
-
-// TestWatchedGoroutines tells which goroutines are to be looked at.
-func TestWatchedGoroutines(t *testing.T) {
-	p := newPlay(t)
-	p.open(1)
-	p.open(2)
-	var watched, unwatched []uint64
-	ask := func(before uint64) string {
-		watched, unwatched = nil, nil
-		p.tracer.Goroutines(server, before*ms,
-			func(g Goroutine) { watched = append(watched, g.ID, g.Address>>8) },
-			func(goid uint64) { unwatched = append(unwatched, goid) })
-		return fmt.Sprint(watched, unwatched)
-	}
-	p.goRead(10, 1, 7, "/a")
-	p.goRead(12, 2, 8, "/b")
-	for i, want := range []string{"[] []", "[7 7] []", "[8 8] []", "[] []"} {
-		if got := ask(9 + 2*uint64(i)); got != want {
-			t.Errorf("%s, not %s", got, want)
-		}
-	}
-	p.goWrite(20, 1, 7)
-	p.goRead(21, 1, 7, "/c")
-	p.goWrite(22, 1, 7)
-	p.goRead(23, 1, 7, "/d")
-	if got := ask(30); got != "[7 7] [7]" {
-		t.Errorf("%s", got)
-	}
-	p.tracer.Exit(server, 40*ms)
-	if got := ask(50); got != "[] []" {
-		t.Errorf("%s", got)
 	}
 }
 

@@ -1,15 +1,13 @@
 package trace
 
-// goroutines are those of a Go process that were seen, and which of them are to be looked at.
+// goroutines are those of a Go process that were seen.
 type goroutines struct {
 	byID    map[uint64]*goLane
 	offCPU  map[uint32]*goLane // by thread that left its CPU with it
 	sweepAt int                // how many there may be before they are swept
 
-	young   []*Request // that goroutines serve and are not looked at for yet, in order
-	unwatch []uint64   // that need not be looked at any more
-	looked  uint64     // when they were looked at last
-	lowered uint64     // when that was last done too rarely
+	looked  uint64 // when they were looked at last
+	lowered uint64 // when that was last done too rarely
 }
 
 func newGoroutines() goroutines {

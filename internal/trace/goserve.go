@@ -1,12 +1,6 @@
 package trace
 
-import (
-	"slices"
-	"strings"
-)
-
-// youngMax is how many requests may be kept to be watched before those that have ended are dropped.
-const youngMax = 4096
+import "strings"
 
 // Serve takes that a goroutine begins to serve a request: of a stream, or of HTTP/1 where that is 0.
 func (t *Tracer) Serve(connection uint64, stream uint32, by Goroutine, now uint64) {
@@ -34,11 +28,7 @@ func (r *Request) serve(by Goroutine, now uint64) {
 	g.cut(now)
 	g.open++
 	g.served = now
-	r.goroutine, r.by = g, by
-	if len(p.young) >= youngMax {
-		p.young = slices.DeleteFunc(p.young, func(r *Request) bool { return r.goroutine == nil })
-	}
-	p.young = append(p.young, r)
+	r.goroutine, r.Goroutine = g, by
 }
 
 // unserve takes that its goroutine is no longer at work for the request.
@@ -49,12 +39,6 @@ func (r *Request) unserve() {
 	}
 	r.goroutine = nil
 	g.open--
-	if r.watched {
-		r.watched = false
-		if g.watched--; g.watched == 0 {
-			g.process.unwatch = append(g.process.unwatch, g.id)
-		}
-	}
 	if g.open == 0 {
 		g.disown()
 		g.lane.forget(r.End)
@@ -98,6 +82,6 @@ func (r *Request) settleGo() bool {
 	}
 	g := r.lane.of
 	g.settle(r.End)
-	r.Imprecise = g.watched > 0 && g.process.lowered >= r.Start
+	r.Imprecise = g.process.lowered >= r.Start
 	return true
 }

@@ -2,33 +2,21 @@ package trace
 
 import "apm-ebpf/internal/goroutine"
 
-// catchUp takes the sights up to a point in time, which events have reached now.
-func (g *goLane) catchUp(now uint64) {
-	n := 0
-	for n < len(g.ahead) && g.ahead[n].time <= now {
-		s := g.ahead[n]
-		n++
-		g.see(&s)
+// see takes a sight. stack is what was read with it, nil where it is as before.
+func (g *goLane) see(s *goroutine.Sight, stack *Context) {
+	g.begins(s.Time)
+	after := min(max(s.After, g.seen), s.Time) // up to when it was as it was told before
+	middle := after + (s.Time-after)/2
+	if stack == nil {
+		stack = g.stack
 	}
-	if n > 0 {
-		g.ahead = g.ahead[:copy(g.ahead, g.ahead[n:])]
-	}
-}
-
-// see takes a sight.
-func (g *goLane) see(s *goSight) {
-	if g.state == unseen && g.since == 0 {
-		g.since = s.time
-	}
-	after := min(max(s.after, g.seen), s.time) // up to when it was as it was told before
-	middle := after + (s.time-after)/2
-	switch s.state {
+	switch s.State {
 	case goroutine.Running:
-		g.seesRunning(s.time, middle)
+		g.seesRunning(s.Time, middle)
 	case goroutine.Dead:
 		g.dies(middle)
 	default:
-		g.seesParked(s, after, middle)
+		g.seesParked(s, after, middle, stack)
 	}
 }
 
@@ -45,35 +33,34 @@ func (g *goLane) seesRunning(now, middle uint64) {
 }
 
 // seesParked takes that the goroutine is off its thread, or in a system call.
-func (g *goLane) seesParked(s *goSight, after, middle uint64) {
-	if g.exact && s.state == goroutine.Syscall {
+func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Context) {
+	if g.exact && s.State == goroutine.Syscall {
 		return
-	}
-	stack := s.stack
-	if stack == nil {
-		stack = g.stack
 	}
 	switch {
 	case g.state == waiting:
 		g.wait(middle)
-	case g.state == running:
-		g.parks(s, after, middle, stack)
-	}
-	g.state, g.stack, g.why, g.seen, g.told, g.exact, g.fresh = waiting, stack, s.why, s.time, false, false, 0
-	g.trim()
-}
-
-// parks tells what the goroutine did until it was seen parked.
-func (g *goLane) parks(s *goSight, after, middle uint64, stack *Context) {
-	switch {
-	case g.told:
+	case g.state == running && g.told:
 		g.run(min(after+edge, middle), nil)
-	case g.fresh == 0:
+	case g.state == running && g.fresh == 0:
 		g.run(middle, stack)
-	case s.left > 1 && s.left != goroutine.NotKnown: // and has been parked in between
+	case g.state == running && s.Left > 1 && s.Left != goroutine.NotKnown: // and has been parked in between
 		g.lane.add(slice{from: g.since, to: middle, stack: common(nil, stack), why: NotSampled})
 		g.since = max(g.since, middle)
 	}
+	g.state, g.stack, g.why, g.seen, g.told, g.exact, g.fresh = waiting, stack, parkedFor(s), s.Time, false, false, 0
+	g.trim()
+}
+
+// parkedFor tells what a goroutine that is not running waits for.
+func parkedFor(s *goroutine.Sight) Reason {
+	switch s.State {
+	case goroutine.Waiting:
+		return goReason(s.Why)
+	case goroutine.Runnable:
+		return RunQueue
+	}
+	return Blocked
 }
 
 // dies takes that the goroutine is no more.

@@ -24,6 +24,8 @@ type Request struct {
 	Lost          uint64 // stack events lost in its window
 	Cut           Cut
 
+	Goroutine Goroutine // that serves it, or began to
+
 	Undecided bool // which lane served it could not be decided
 	Imprecise bool // its goroutines were looked at too rarely for precise times
 
@@ -34,10 +36,8 @@ type Request struct {
 	process *process
 	lane    *lane // that makes the first write of the answer
 
-	goroutine *goLane   // that is at work for it, nil: none is known
-	by        Goroutine // its name
-	byHandler bool      // it is known to run the handler
-	watched   bool      // it is looked at for this request
+	goroutine *goLane // that is at work for it, nil: none is known
+	byHandler bool    // it is known to run the handler
 }
 
 func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
