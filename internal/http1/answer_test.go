@@ -37,6 +37,8 @@ func TestAnswers(t *testing.T) {
 		{"until shutdown", []event{read(get), wrote(okEnd), wrote("a"), shut, read(getB), closed(Closed)}, []string{"GET /a 200 1,1,2,3@4"}},
 		{"101", []event{read(get), wrote("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81"), read(getB), wrote(ok2), closed(PeerGone)},
 			[]string{"GET /a 101 1,1,2,2@2 upgraded"}},
+		{"101 to h2c with a gap", []event{read("GET /a HTTP/1.1\r\nUpgrade: h2c\r\n\r\n"), wroteChunk(gap("HTTP/1.1 101 Switching\r\nA: ", 9, "\r\n\r\n")), closed(Closed)},
+			[]string{"GET /a 101 1,1,2,2@2 upgraded"}},
 		{"CONNECT", []event{read("CONNECT h:443 HTTP/1.1\r\n\r\n"), wrote(okEnd), read(getB), closed(Closed)}, []string{"CONNECT h:443 200 1,1,2,2@2 upgraded"}},
 		{"CONNECT refused", []event{read("CONNECT h:443 HTTP/1.1\r\n\r\n"), wrote("HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n"), read(getB), wrote(ok2)},
 			[]string{"CONNECT h:443 405 1,1,2,2@2", "GET /b 200 3,3,4,4@4"}},

@@ -2,12 +2,13 @@
 // wrote, in the order in which that happened, and tells which requests began and ended when (RFC 9113).
 //
 // Not every byte is shown: the middle of a large read or write is only counted. Frames are followed by their
-// lengths, and where a gap hides the beginning of one the framing is lost, counted, and found again where a later
-// call begins with frames, or this one ends with some. From then on the compression state is unknown, too: fields
-// that refer to what passed unseen are missing, others are right.
+// lengths, and where a gap hides the beginning of one the framing is lost, counted, and found again where this call
+// ends with frames, or a later one begins or ends with some. From then on the compression state is unknown, too:
+// fields that refer to what passed unseen are missing, others are right.
 //
-// The bytes of a request are those of its HEADERS, CONTINUATION and DATA frames, as they pass: compressed, with
-// padding and frame headers.
+// A request ends with the write that ends its stream or resets it, with the read of the client's reset, or with the
+// connection. The bytes of a request are those of its HEADERS, CONTINUATION and DATA frames, as they pass:
+// compressed, with padding and frame headers.
 package http2
 
 import (
@@ -161,10 +162,9 @@ func (c *Conn) greet(ts uint64, ch http1.Chunk) http1.Chunk {
 
 // follow takes what passed in one direction.
 func (c *Conn) follow(f *flow, ts uint64, ch http1.Chunk) {
-	c.find(f, ch.Head)
-	c.bytes(f, ts, ch.Head)
+	c.bytes(f, ts, c.find(f, ch.Head, true, len(ch.Head) == ch.Len))
 	c.gap(f, ts, ch.Gap())
-	c.bytes(f, ts, c.findLast(f, ch.Tail))
+	c.bytes(f, ts, c.find(f, ch.Tail, false, true))
 }
 
 func (c *Conn) bytes(f *flow, ts uint64, p []byte) {

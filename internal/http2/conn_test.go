@@ -209,6 +209,8 @@ func TestLost(t *testing.T) {
 			[]string{"GET /a 200 1,1,2,0@0", "GET /b 0 1,1,2,2@2"}},
 		{"answer begins after a gap", []step{read(hello, ab), wroteChunk(cut(two, 100, 32)), late(silentAnswer, wrote(answer(3, 0, "404"))), late(2*silentAnswer+2, wrote(data(3, flagEndStream, "")))},
 			[]string{"GET /a 200 1,1,2,2@4", "GET /b 404 1,1,1000000000,2000000002@4"}},
+		{"found at the end of a call", []step{read(hello, ab), missed, wrote("end of a body", answer(3, 0, "404"), data(3, flagEndStream, "")), read("end of a body", get(5, "/c"))},
+			[]string{"GET /a 0 1,1,0,0@0", "GET /b 404 1,1,3,3@3", "GET /c 0 4,4,0,0@0"}},
 		{"missed within a head", []step{read(hello, made(frameHeaders, 0, 5, "")), missed, read(again)}, []string{"GET  0 3,3,0,0@0 truncated"}},
 		{"head that another frame breaks", []step{read(hello, made(frameHeaders, 0, 1, ""), settings), read(get(3, "/a"))}, []string{"GET /a 0 2,2,0,0@0"}},
 		{"padding longer than the frame", []step{read(hello, made(frameHeaders, flagPadded|flagEndHeaders, 1, "\x09ab")), read(get(3, "/a"))}, []string{"GET /a 0 2,2,0,0@0"}},
@@ -277,7 +279,8 @@ func TestIdle(t *testing.T) {
 	}
 	head := newPeer().get(1, "/a")
 	play(new(Conn), idle(true), read(hello), idle(true), read(head[:3]), idle(false), read(head[3:12]), idle(false), read(head[12:]), idle(false),
-		wrote(newPeer().answer(1, flagEndStream, "200")), idle(true), read(newPeer().get(3, "/b")), idle(false), closed(http1.Closed), idle(true))
+		wrote(newPeer().answer(1, flagEndStream, "200")), idle(true), read(newPeer().get(3, "/b")), idle(false),
+		wrote(reset(3)), idle(true), read(made(frameHeaders, 0, 5, "")), idle(false), missed, idle(true), closed(http1.Closed), idle(true))
 }
 
 func TestTexts(t *testing.T) {

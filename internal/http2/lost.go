@@ -68,23 +68,15 @@ func (c *Conn) resumes(p []byte) (found, exact bool) {
 	return found, exact
 }
 
-// find looks for the framing at the beginning of a call.
-func (c *Conn) find(f *flow, p []byte) {
-	if f.state == flowLost {
-		if found, _ := c.resumes(p); found {
-			f.state = flowHeader
-		}
-	}
-}
-
-// findLast looks for the framing at the end of a call: frames that end with it. It gives them.
-func (c *Conn) findLast(f *flow, p []byte) []byte {
-	for f.state == flowLost && len(p) >= frameHeaderLen {
-		if _, exact := c.resumes(p); exact {
+// find looks for the framing in a part of a call, if it is lost: frames with which the call begins, or frames that end
+// with it. It gives the part from there on.
+func (c *Conn) find(f *flow, p []byte, begins, ends bool) []byte {
+	for f.state == flowLost && len(p) >= frameHeaderLen && (begins || ends) {
+		if found, exact := c.resumes(p); found && (begins || exact) {
 			f.state = flowHeader
 			return p
 		}
-		p = p[1:]
+		p, begins = p[1:], false
 	}
 	return p
 }
