@@ -22,7 +22,6 @@ func BenchmarkRequest(b *testing.B) {
 	c.Read(1, request(1))
 	c.Wrote(1, answer(1))
 	head, answered := request(3), answer(3) // all in the tables
-	head, answered = request(3), answer(3)
 	body := whole(data(3, flagEndStream, string(make([]byte, 1200))))
 	body.Head, body.Tail = body.Head[:64], body.Head[len(body.Head)-32:]
 	b.ReportAllocs()

@@ -126,7 +126,6 @@ type exchange struct {
 	stream uint32
 	want   http1.Request
 	needs  int // end of the request's head, before which no answer can begin
-	done   bool
 	ended  bool
 }
 

@@ -15,8 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // truth is what a handler knows of a request.
@@ -197,60 +195,35 @@ func compare(t *testing.T, l *tapped, s *service, targets []string, host string)
 	}
 }
 
-func TestGoPlain(t *testing.T) {
-	l := listen(t)
-	s := &service{start: l.start, truth: map[string]*truth{}}
-	server := &http.Server{Handler: s, Protocols: new(http.Protocols)}
-	server.Protocols.SetUnencryptedHTTP2(true)
-	go server.Serve(l)
-	transport := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true}
-	transport.Protocols.SetUnencryptedHTTP2(true)
-	targets := load(t, &http.Client{Transport: transport}, "http://"+l.Addr().String(), 400)
-	if err := server.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	transport.CloseIdleConnections()
-	l.conns.Wait()
-	compare(t, l, s, targets, l.Addr().String())
-}
-
-// plain is the inside of a TLS connection, as a tap sees it.
-type plain struct {
-	*tap
-	tls *tls.Conn
-}
-
-func (p plain) ConnectionState() tls.ConnectionState { return p.tls.ConnectionState() }
-
-func TestGoTLS(t *testing.T) {
-	l := listen(t)
-	s := &service{start: l.start, truth: map[string]*truth{}}
-	testing := httptest.NewUnstartedServer(nil) // for its certificate
-	testing.EnableHTTP2 = true
-	testing.StartTLS()
-	defer testing.Close()
-	l.wrap = func(c net.Conn) net.Conn { return tls.Server(c, testing.TLS) }
-	go func() {
-		server := &http2.Server{MaxReadFrameSize: 1 << 20}
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+// TestGo has Go's client ask Go's server, which is shown the plain side of TLS where there is any.
+func TestGo(t *testing.T) {
+	for name, encrypted := range map[string]bool{"plain": false, "TLS": true} {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t)
+			s := &service{start: l.start, truth: map[string]*truth{}}
+			transport := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true}
+			transport.Protocols.SetHTTP2(encrypted)
+			transport.Protocols.SetUnencryptedHTTP2(!encrypted)
+			scheme := "http"
+			if encrypted {
+				scheme = "https"
+				sample := httptest.NewUnstartedServer(nil) // for its certificate
+				sample.EnableHTTP2 = true
+				sample.StartTLS()
+				defer sample.Close()
+				l.wrap = func(c net.Conn) net.Conn { return tls.Server(c, sample.TLS) }
+				transport.TLSClientConfig = sample.Client().Transport.(*http.Transport).TLSClientConfig
 			}
-			tap := c.(*tap)
-			go func() {
-				if err := tap.Conn.(*tls.Conn).HandshakeContext(t.Context()); err == nil {
-					server.ServeConn(plain{tap, tap.Conn.(*tls.Conn)}, &http2.ServeConnOpts{Handler: s})
-				}
-				tap.Close()
-			}()
-		}
-	}()
-	transport := testing.Client().Transport.(*http.Transport)
-	transport.DisableCompression = true
-	targets := load(t, &http.Client{Transport: transport}, "https://"+l.Addr().String(), 400)
-	transport.CloseIdleConnections()
-	l.Close()
-	l.conns.Wait()
-	compare(t, l, s, targets, l.Addr().String())
+			server := &http.Server{Handler: s, Protocols: new(http.Protocols)}
+			server.Protocols.SetUnencryptedHTTP2(true)
+			go server.Serve(l)
+			targets := load(t, &http.Client{Transport: transport}, scheme+"://"+l.Addr().String(), 400)
+			if err := server.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			transport.CloseIdleConnections()
+			l.conns.Wait()
+			compare(t, l, s, targets, l.Addr().String())
+		})
+	}
 }
