@@ -20,7 +20,7 @@ type Go struct {
 	sources *goSources
 	outside *goOutside
 
-	places    map[place][]GoFrame
+	places    map[place]placed
 	functions map[goIdentity]*Func
 	written   map[goWritten]*Func
 }
@@ -29,6 +29,12 @@ type Go struct {
 type place struct {
 	pc   uint64
 	call bool
+}
+
+// placed is what is known of a place.
+type placed struct {
+	frames []GoFrame
+	depth  int32
 }
 
 // goIdentity tells functions apart. All instances of a generic function are one, as they are in tracebacks.
@@ -60,7 +66,7 @@ func NewGo(p *target.Process) (*Go, error) {
 		process:   p.Go,
 		sources:   newGoSources(p.Go.Build, goRoot(table.Table)),
 		outside:   &goOutside{process: p, frames: map[string]*Func{}},
-		places:    map[place][]GoFrame{},
+		places:    map[place]placed{},
 		functions: map[goIdentity]*Func{},
 		written:   map[goWritten]*Func{},
 	}, nil
@@ -73,34 +79,40 @@ func (g *Go) Close() { g.table.Close() }
 // inlined in. call tells that pc is a return address, which belongs to the instruction before. As in Go's tracebacks,
 // functions that the compiler made to call another one are left out, and so is what lies below a goroutine's first
 // function, so there may be none. The result is valid until the next call.
-func (g *Go) Frames(pc uint64, call bool) []GoFrame {
-	key := place{pc, call}
-	if known, ok := g.places[key]; ok {
+func (g *Go) Frames(pc uint64, call bool) []GoFrame { return g.look(place{pc, call}).frames }
+
+// SPDelta tells how far the stack pointer is below the return address at a program counter, in bytes; -1 when it can't
+// be told.
+func (g *Go) SPDelta(pc uint64) int32 { return g.look(place{pc: pc}).depth }
+
+func (g *Go) look(at place) placed {
+	if known, ok := g.places[at]; ok {
 		return known
+	}
+	pc := at.pc
+	if at.call {
+		pc--
+	}
+	f, ok := g.table.Find(pc - g.process.Bias)
+	if !ok { // what is mapped there can change
+		return placed{[]GoFrame{{Func: g.outside.image(pc)}}, -1}
 	}
 	if len(g.places) >= maxPlaces {
 		clear(g.places)
 	}
-	if call {
-		pc--
-	}
-	frames := g.frames(pc)
-	g.places[key] = frames
-	return frames
+	found := g.place(&f, pc-g.process.Bias)
+	g.places[at] = found
+	return found
 }
 
-func (g *Go) frames(pc uint64) []GoFrame {
-	f, ok := g.table.Find(pc - g.process.Bias)
-	if !ok {
-		return []GoFrame{{Func: g.outside.image(pc)}}
-	}
-	var out []GoFrame
-	for _, p := range g.table.Places(&f, pc-g.process.Bias) {
+func (g *Go) place(f *pclntab.Func, pc uint64) placed {
+	out := placed{depth: g.table.Depth(f, pc)}
+	for _, p := range g.table.Places(f, pc) {
 		if g.table.IsWrapper(p.Kind) {
 			continue
 		}
 		if fn := g.function(&p); fn != nil {
-			out = append(out, GoFrame{fn, p.Line})
+			out.frames = append(out.frames, GoFrame{fn, p.Line})
 		}
 	}
 	return out
@@ -134,14 +146,4 @@ func (g *Go) function(p *pclntab.Place) *Func {
 	}
 	g.written[at] = fn
 	return fn
-}
-
-// SPDelta tells how far the stack pointer is below the return address at a program counter, in bytes; -1 when it can't
-// be told.
-func (g *Go) SPDelta(pc uint64) int32 {
-	f, ok := g.table.Find(pc - g.process.Bias)
-	if !ok {
-		return -1
-	}
-	return g.table.Depth(&f, pc-g.process.Bias)
 }

@@ -37,16 +37,20 @@ func goRoot(table *pclntab.Table) string {
 	return root
 }
 
+// devel stands for the version of a module that was not fetched (runtime/debug.Module).
+const devel = "(devel)"
+
 func newGoSources(build *debug.BuildInfo, root string) *goSources {
 	s := &goSources{root: root, main: build.Path, modules: map[string]goModule{}}
 	for _, m := range build.Deps {
-		// Modules of a workspace have no version, those that are replaced by a directory of its owner's none either.
-		own := m.Version == "(devel)" || m.Replace != nil && m.Replace.Version == ""
 		prefix := m.Path + "@" + m.Version + "/"
+		if m.Replace != nil {
+			prefix = m.Replace.Path + "@" + m.Replace.Version + "/"
+		}
+		// Modules of a workspace have no version of their own, nor do directories that replace one.
+		own := m.Version == devel || m.Replace != nil && m.Replace.Version == devel
 		if own {
 			prefix = target.ModuleName(m.Path) + "/"
-		} else if m.Replace != nil {
-			prefix = m.Replace.Path + "@" + m.Replace.Version + "/"
 		}
 		s.modules[m.Path] = goModule{prefix, own}
 	}
@@ -67,13 +71,16 @@ var fetched = regexp.MustCompile(`@v[0-9]|/vendor/|(^|/)external/`)
 
 // place tells a file's short name, and whether it is the application's own.
 func (s *goSources) place(pkg, file string) (short string, app bool) {
+	if file == "" {
+		return "", false
+	}
 	base := path.Base(file)
 	if s.root != "" {
 		if short, ok := strings.CutPrefix(file, s.root); ok {
 			return short, false
 		}
 	}
-	if strings.HasPrefix(pkg, "type:") || strings.HasPrefix(pkg, "go:") || file == "" {
+	if strings.HasPrefix(pkg, "type:") || strings.HasPrefix(pkg, "go:") {
 		return base, false
 	}
 	if pkg == "main" && s.main != "" && s.main != "command-line-arguments" {

@@ -135,6 +135,13 @@ func TestGoCode(t *testing.T) {
 			if toolchain.Minor == 20 && !im.arm64 {
 				push = jbe
 			}
+			before := f.linked.Entry + at - f.Offset
+			if depth := code.table.Depth(&f.linked, before); depth != 0 {
+				t.Errorf("%s: the stack is %d deep at +%d", name, depth, at-f.Offset)
+			}
+			if depth := code.table.Depth(&f.linked, before+1); !im.arm64 && opcode[0] == 0x55 && depth != 8 {
+				t.Errorf("%s: the stack is %d deep behind the push", name, depth)
+			}
 			if into := at - f.Offset; into == 0 || into > 40 || !push && !frame {
 				t.Errorf("%s: probe at +%d, % x", name, into, opcode)
 			}
