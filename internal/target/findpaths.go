@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,8 +21,8 @@ const (
 // findPaths works out the module search path as CPython's getpath does (Modules/getpath.py), from the interpreter's own
 // place, virtual environment, environment, arguments and .pth files.
 func (p *Process) findPaths(env map[string]string) *Paths {
-	f := pathFinder{Process: p, env: env, out: &Paths{Dir: p.Dir, scripts: map[string]bool{}}}
-	f.out.venv = func(prefix string) bool { return f.exists(prefix + "/pyvenv.cfg") }
+	f := pathFinder{Process: p, env: env, out: &Paths{Dir: p.Dir, scripts: map[string]bool{}, parts: map[string]bool{}}}
+	f.out.exists = f.exists
 	if p.Python == nil {
 		return f.out
 	}
@@ -169,6 +170,9 @@ func (f *pathFinder) readPth(site string) {
 		return
 	}
 	for _, name := range names {
+		if strings.HasPrefix(name, "__editable__") && strings.HasSuffix(name, "_finder.py") {
+			f.readFinder(path.Join(site, name))
+		}
 		if !strings.HasSuffix(name, ".pth") {
 			continue
 		}
@@ -179,6 +183,24 @@ func (f *pathFinder) readPth(site string) {
 			}
 			if path.IsAbs(line) && f.exists(line) {
 				f.addSearch(line)
+			}
+		}
+	}
+}
+
+// mapped is an entry of a finder's MAPPING: a package or module and where it lies.
+var mapped = regexp.MustCompile(`'([\w.]+)': '(/[^'\\]+)'`)
+
+// readFinder takes where the packages of an editable install lie that setuptools finds by a hook of its own (setuptools
+// command/editable_wheel.py).
+func (f *pathFinder) readFinder(name string) {
+	for line := range strings.Lines(f.text(name)) {
+		if !strings.HasPrefix(line, "MAPPING") {
+			continue
+		}
+		for _, entry := range mapped.FindAllStringSubmatch(line, maxPaths) {
+			if dir, ok := strings.CutSuffix(entry[2], "/"+strings.ReplaceAll(entry[1], ".", "/")); ok && f.exists(dir) {
+				f.addSearch(dir)
 			}
 		}
 	}

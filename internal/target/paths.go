@@ -15,14 +15,19 @@ type Paths struct {
 	Lib  []string // the standard library: directories and zip files
 	Site []string // directories of installed packages
 
-	search  []string                 // other entries of the module search path
-	scripts map[string]bool          // directories of installed commands
-	venv    func(prefix string) bool // whether a virtual environment lies there
-	mu      sync.Mutex               // guards scripts
+	search  []string               // other entries of the module search path
+	exists  func(name string) bool // whether the target has such a file; nil: it has none
+	mu      sync.Mutex             // guards what follows
+	scripts map[string]bool        // directories of installed commands
+	parts   map[string]bool        // directories of packages: they have an __init__.py
 }
 
-// installed marks the directories that hold installed packages and nothing else, wherever they lie.
-var installed = regexp.MustCompile(`^.*/(site|dist)-packages(/|$)`)
+// installed marks the directories that hold installed packages and nothing else, wherever they lie. PEX unpacks each wheel
+// into a directory of its name.
+var installed = regexp.MustCompile(`^.*/((site|dist)-packages|[^/]+\.(whl|egg))(/|$)`)
+
+// archive marks files of modules, which are entries of the module search path by themselves.
+var archive = regexp.MustCompile(`^.*/[^/]+\.(zip|pyz|pex|par)/`)
 
 // IsApp tells whether a file, by its co_filename, is neither the standard library nor an installed package or command.
 // Code typed or built at run time (<string>, <stdin>, <ipython-input-…>) is the application's, other code without a file
@@ -49,8 +54,9 @@ func (p *Paths) IsApp(file string) bool {
 // guessedLib stands in for Lib where the standard library was not found.
 var guessedLib = regexp.MustCompile(`/lib(64)?/python3\.?[0-9]+(\.zip)?/`)
 
-// Short gives a file relative to the longest entry of the module search path that contains it. A file below none of
-// them, and code without a file, keeps its name.
+// Short gives a file relative to the longest entry of the module search path that contains it. A program may add entries
+// while it runs: a file below none that is known is told relative to its archive or to what its outermost package lies in.
+// Others, and code without a file, keep their name.
 func (p *Paths) Short(file string) string {
 	if file == "" || strings.HasPrefix(file, "<") {
 		return file
@@ -68,10 +74,37 @@ func (p *Paths) Short(file string) string {
 			best = max(best, len(dir)+1)
 		}
 	}
+	if at := archive.FindStringIndex(full); at != nil {
+		best = max(best, at[1])
+	}
+	if best == 0 {
+		best = p.packageRoot(full)
+	}
 	if best == 0 {
 		return file
 	}
 	return full[best:]
+}
+
+// packageRoot gives the length of the directory, with its slash, that holds the outermost package of a module; 0 for a
+// module without a package.
+func (p *Paths) packageRoot(file string) int {
+	root := 0
+	for dir := path.Dir(file); len(dir) > 1 && p.isPackage(dir); dir = path.Dir(dir) {
+		root = len(path.Dir(dir)) + 1
+	}
+	return root
+}
+
+func (p *Paths) isPackage(dir string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is, known := p.parts[dir]
+	if !known && p.exists != nil && len(p.parts) < maxPaths {
+		is = p.exists(dir + "/__init__.py")
+		p.parts[dir] = is
+	}
+	return is
 }
 
 func (p *Paths) absolute(file string) string {
@@ -91,8 +124,8 @@ func (p *Paths) command(file string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	is, known := p.scripts[dir]
-	if !known && p.venv != nil && len(p.scripts) < maxPaths {
-		is = p.venv(path.Dir(dir))
+	if !known && p.exists != nil && len(p.scripts) < maxPaths {
+		is = p.exists(path.Dir(dir) + "/pyvenv.cfg")
 		p.scripts[dir] = is
 	}
 	return is

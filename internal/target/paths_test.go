@@ -26,13 +26,17 @@ func TestPaths(t *testing.T) {
 		[]string{"venv/bin/python", "venv/bin/gunicorn", "--pythonpath", "plugins", "shop:app"},
 		[]string{"PYTHONPATH=/srv/shared:lib", "HOME=/home/shop"})
 	files(t, dir, map[string]string{
-		"/opt/py/lib/python3.11/os.py":                                   "",
-		"/opt/py/lib/python3.11/site-packages/README":                    "",
-		"/opt/py/lib/python311.zip":                                      "",
-		"/srv/shop/venv/pyvenv.cfg":                                      "home = /opt/py/bin\n",
-		"/srv/shop/venv/lib/python3.11/site-packages/__editable__.x.pth": "# no\nimport os\n/srv/till/src\n/nowhere\nrelative\n",
-		"/srv/till/src/till/__init__.py":                                 "",
-		"/home/shop/.local/lib/python3.11/site-packages/README":          "",
+		"/opt/py/lib/python3.11/os.py":                                         "",
+		"/opt/py/lib/python3.11/site-packages/README":                          "",
+		"/opt/py/lib/python311.zip":                                            "",
+		"/srv/shop/venv/pyvenv.cfg":                                            "home = /opt/py/bin\n",
+		"/srv/shop/venv/lib/python3.11/site-packages/__editable__.x.pth":       "# no\nimport os\n/srv/till/src\n/nowhere\nrelative\n",
+		"/srv/till/src/till/__init__.py":                                       "",
+		"/srv/shop/venv/lib/python3.11/site-packages/__editable___y_finder.py": "import sys\nMAPPING: dict[str, str] = {'acme.tools': '/srv/acme/acme/tools', 'z': '/nowhere/z'}\n",
+		"/srv/acme/acme/tools/a.py":                                            "",
+		"/mnt/found/top/__init__.py":                                           "",
+		"/mnt/found/top/sub/__init__.py":                                       "",
+		"/home/shop/.local/lib/python3.11/site-packages/README":                "",
 	})
 	p, env := identified(t, fs, 7)
 	p.Python = &Python{Major: 3, Minor: 11, Image: "/opt/py/bin/python3.11"}
@@ -49,6 +53,12 @@ func TestPaths(t *testing.T) {
 		{"/srv/lib/app/main.py", "/srv/lib/app/main.py", true},
 		{"/srv/shared/a/b.py", "a/b.py", true},
 		{"/srv/till/src/till/__init__.py", "till/__init__.py", true},
+		{"/srv/acme/acme/tools/a.py", "acme/tools/a.py", true},
+		{"/mnt/found/top/sub/x.py", "top/sub/x.py", true},
+		{"/mnt/found/alone.py", "/mnt/found/alone.py", true},
+		{"/mnt/mods.zip/top/x.py", "top/x.py", true},
+		{"/srv/shop/app.pyz/__main__.py", "__main__.py", true},
+		{"/home/shop/.pex/installed_wheels/0/flask-3.0-py3-none-any.whl/flask/app.py", "flask/app.py", false},
 		{"/srv/shopping/cart.py", "/srv/shopping/cart.py", true},
 		{"/opt/py/lib/python3.11/os.py", "os.py", false},
 		{"/opt/py/lib/python3.11/json/decoder.py", "json/decoder.py", false},
