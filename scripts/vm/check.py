@@ -1,4 +1,4 @@
-"""Profiles a service in a test machine and says on the console, one line each, what is as it should be."""
+"""Profiles services in a test machine and says on the console, one line each, what is as it should be."""
 import concurrent.futures
 import ctypes
 import errno
@@ -6,15 +6,12 @@ import json
 import os
 import platform
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import textwrap
 import time
 
-AGENT = './apm-ebpf'
-PORT = 8000
+from machine import AGENT, Agent, as_nobody, go, gunicorn, libc, report, until, write_certificate
+
 FUNCTIONS = {
     '/wait': {'wait', 'doze'},
     '/work': {'work', 'toil'},
@@ -23,87 +20,8 @@ FUNCTIONS = {
     '/gather': {'gather', 'pick'},
 }
 OURS = set().union(*FUNCTIONS.values()) | {'took'}
-# An emulated CPU does little else when it is interrupted a thousand times a second.
-FREQUENCY = '200'
 # What may lie between a clock's reading in a function and the agent's there: seconds, share.
 SLACK, SHARE = 0.040, 0.25
-
-
-def report(what, good, detail=''):
-    print('ok' if good else 'FAILED', what, detail if not good else '', flush=True)
-
-
-def until(what, true, seconds=90):
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            report(what, False, 'not within %d s' % seconds)
-            return False
-        time.sleep(0.05)
-    return True
-
-
-class Service:
-    def __init__(self, *flags, app='service:app'):
-        # A machine has one or two CPUs, and an emulated worker is slow to start.
-        self.process = subprocess.Popen(
-            [sys.executable, '-m', 'gunicorn', '-b', '127.0.0.1:%d' % PORT, '--timeout', '300', '--log-level', 'warning',
-             *flags, app])
-        self.pid = self.process.pid
-        until('the service starts', self.answers)
-
-    def answers(self):
-        try:
-            return get('/wait') is not None
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-
-class Agent:
-    def __init__(self, service, name, flags=()):
-        self.records, self.log = '/tmp/%s.jsonl' % name, '/tmp/%s.log' % name
-        with open(self.log, 'w') as log:
-            self.process = subprocess.Popen(
-                [AGENT, '--pid', str(service.pid), '--log-file', self.records, '--log-level', 'debug', '-F', FREQUENCY, *flags], stderr=log)
-        self.ready = until('the agent is ready', lambda: self.said('"ready"') or self.process.poll() is not None) and self.said('"ready"')
-
-    def said(self, text):
-        with open(self.log) as log:
-            return text in log.read()
-
-    def stop(self, expected):
-        """Ends the agent when it has had the time to write what is expected; gives all records."""
-        until('%d records arrive' % expected, lambda: len(self.read()) >= expected, 20)
-        self.process.send_signal(signal.SIGINT)
-        report('the agent ends', self.process.wait() == 0, 'status %s' % self.process.returncode)
-        return self.read()
-
-    def read(self):
-        try:
-            with open(self.records) as lines:
-                return [json.loads(line) for line in lines if line.endswith('\n')]
-        except FileNotFoundError:
-            return []
-
-    def tell(self):
-        with open(self.log) as log:
-            for line in log:
-                print('  ', line.rstrip())
-
-
-def get(path):
-    """One request on a connection of its own; gives what the view says of itself."""
-    with socket.create_connection(('127.0.0.1', PORT), 60) as s:
-        s.sendall(b'GET %s HTTP/1.1\r\nHost: vm\r\nConnection: close\r\n\r\n' % path.encode())
-        answer = b''
-        while chunk := s.recv(65536):
-            answer += chunk
-    head, _, body = answer.partition(b'\r\n\r\n')
-    return json.loads(body) if head.startswith(b'HTTP/1.1 200') else None
 
 
 def compare(record, truth):
@@ -113,7 +31,8 @@ def compare(record, truth):
     times = {}
     for frame in frames:
         if frame['is_application_code'] and not frame['function'].startswith('['):
-            times[frame['function']] = max(times.get(frame['function'], 0), frame['time'])
+            name = frame['function'].rpartition('.')[2]  # without Go's package
+            times[name] = max(times.get(name, 0), frame['time'])
     duration = record['stacktrace']['duration']
     for name in sorted(times.keys() & OURS - FUNCTIONS[path]):
         if name != 'took':
@@ -132,25 +51,38 @@ def compare(record, truth):
 
 
 ONE_BY_ONE = [['/both'], ['/wait'], ['/work']]
+TWO_AT_ONCE = [['/wait', '/work'], ['/both', '/wait']] * 2
 
 
 def sync():
-    profile('sync', ONE_BY_ONE * 2)
+    profile('sync', ONE_BY_ONE * 2, gunicorn())
 
 
 def gthread():
-    profile('gthread', ONE_BY_ONE + [['/wait', '/work'], ['/both', '/wait']] * 2, '-k', 'gthread', '--threads', '4')
+    profile('gthread', ONE_BY_ONE + TWO_AT_ONCE, gunicorn('-k', 'gthread', '--threads', '4'))
 
 
 def asyncio():
     """Two requests at once on one thread, one of them with a task of its own."""
-    profile('asyncio', [['/nap'], ['/gather']] + [['/nap', '/gather']] * 2, '-k', 'uvicorn.workers.UvicornH11Worker', app='tasks:app')
+    profile('asyncio', [['/nap'], ['/gather']] + [['/nap', '/gather']] * 2,
+            gunicorn('-k', 'uvicorn.workers.UvicornH11Worker', app='tasks:app'))
 
 
-def profile(name, rounds, *flags, agent_flags=(), **service_options):
+def tls():
+    profile('tls', ONE_BY_ONE + TWO_AT_ONCE, gunicorn('-k', 'gthread', '--threads', '4', tls=True))
+
+
+def goroutines():
+    profile('go', [*ONE_BY_ONE, ['/gather'], *TWO_AT_ONCE], go())
+
+
+def go_tls():
+    profile('go-tls', ONE_BY_ONE + TWO_AT_ONCE, go(tls=True))
+
+
+def profile(name, rounds, service, **agent_options):
     """Sends the rounds, the requests of one at once, and checks the records."""
-    service = Service(*flags, **service_options)
-    agent = Agent(service, name, agent_flags)
+    agent = Agent(service, name, **agent_options)
     report('%s: the agent starts' % name, agent.ready)
     if not agent.ready:
         agent.tell()
@@ -159,7 +91,7 @@ def profile(name, rounds, *flags, agent_flags=(), **service_options):
     truths = []
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for paths in rounds:
-            truths += zip(paths, pool.map(get, paths))
+            truths += zip(paths, pool.map(service.get, paths))
     records = agent.stop(len(truths))
     report('%s: one record each' % name, sorted(r['endpoint'] for r in records) == sorted(p for p, _ in truths),
            '%d of %d' % (len(records), len(truths)))
@@ -189,7 +121,6 @@ NEXT_ID = {'programs': 11, 'maps': 12, 'links': 31}
 
 def bpf_objects():
     """How many programs, maps and links the kernel holds (BPF_PROG_GET_NEXT_ID and its like)."""
-    libc = ctypes.CDLL(None, use_errno=True)
     counts = {}
     for kind, command in NEXT_ID.items():
         attributes = (ctypes.c_uint32 * 4)()
@@ -205,11 +136,11 @@ def bpf_objects():
 def kill():
     """An agent that is killed in the middle of a request leaves the service alone and nothing behind."""
     before = bpf_objects()
-    service = Service('-k', 'gthread', '--threads', '2')
+    service = gunicorn('-k', 'gthread', '--threads', '2')
     agent = Agent(service, 'kill')
     attached = bpf_objects()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(get, '/both'), pool.submit(get, '/wait')]
+        answers = [pool.submit(service.get, '/both'), pool.submit(service.get, '/wait')]
         time.sleep(0.1)
         agent.process.kill()
         agent.process.wait()
@@ -230,17 +161,33 @@ def btf():
         good = refused.returncode == 1 and refused.stderr.count('\n') == 1 and '--btf' in refused.stderr
         report('btf: its absence is told', good, refused.stderr)
         report('btf: the doctor says no', subprocess.run([AGENT, 'doctor'], stdout=subprocess.DEVNULL).returncode == 1)
-        profile('btf', ONE_BY_ONE, '-k', 'gthread', '--threads', '2', agent_flags=['--btf', kept])
+        profile('btf', ONE_BY_ONE, gunicorn('-k', 'gthread', '--threads', '2'), flags=['--btf', kept])
     finally:
         subprocess.run(['busybox', 'umount', shown], check=True)
 
 
 def doctor():
-    service = Service()
+    service = gunicorn()
     done = subprocess.run([AGENT, 'doctor', '--pid', str(service.pid)], capture_output=True, text=True)
     report('doctor: all is well', done.returncode == 0, done.stderr)
     print(textwrap.indent(done.stdout, '   '))
     service.stop()
+
+
+# BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH, and what locks the memory of maps where the kernel asks for that.
+LEAST, SYS_RESOURCE = [39, 38, 19, 2], 24
+
+
+def privileges():
+    """An agent that is not root and holds what it needs at least; where that is too little it says what is missing."""
+    refused = subprocess.run([AGENT, '--pid', '1'], stderr=subprocess.PIPE, text=True, preexec_fn=lambda: as_nobody([]))
+    report('privileges: what is missing is told', 'CAP_BPF and CAP_PERFMON' in refused.stderr, refused.stderr)
+    held = LEAST
+    told = subprocess.run([AGENT, '--pid', '1'], stderr=subprocess.PIPE, text=True, preexec_fn=lambda: as_nobody(LEAST))
+    if 'CAP_SYS_RESOURCE' in told.stderr:
+        held = [*LEAST, SYS_RESOURCE]
+    print('   holds', held)
+    profile('privileges', ONE_BY_ONE, gunicorn('-k', 'gthread', '--threads', '2'), capabilities=held)
 
 
 def fallbacks():
@@ -249,12 +196,16 @@ def fallbacks():
     report('probe: its own tests', done.returncode == 0, done.stdout + done.stderr)
 
 
-CHECKS = {'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'asyncio': asyncio, 'kill': kill, 'btf': btf, 'doctor': doctor}
+CHECKS = {
+    'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'asyncio': asyncio, 'tls': tls, 'go': goroutines,
+    'go-tls': go_tls, 'privileges': privileges, 'kill': kill, 'btf': btf, 'doctor': doctor,
+}
 
 
 def main():
     print('PYTHON', platform.python_version())
     begun = time.monotonic()
+    write_certificate()
     for check in os.environ['CHECKS'].split(',') if 'CHECKS' in os.environ else CHECKS:
         CHECKS[check]()
     print('SECONDS %.1f' % (time.monotonic() - begun))
