@@ -109,10 +109,16 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 	e->flags = 0;
 	e->first_line = 0;
 	e->pad = 0;
-	bpf_probe_read_user(&e->flags, sizeof(e->flags), (void *)(code + t->py.code_flags));
-	bpf_probe_read_user(&e->first_line, sizeof(e->first_line), (void *)(code + t->py.code_first_line));
-	read_text(t, &e->name, read_user(code + t->py.code_name));
-	read_text(t, &e->file, read_user(code + t->py.code_file));
+	u64 name = 0, file = 0;
+
+	if (bpf_probe_read_user(&e->flags, sizeof(e->flags), (void *)(code + t->py.code_flags)) ||
+	    bpf_probe_read_user(&e->first_line, sizeof(e->first_line),
+				(void *)(code + t->py.code_first_line)) ||
+	    bpf_probe_read_user(&name, sizeof(name), (void *)(code + t->py.code_name)) ||
+	    bpf_probe_read_user(&file, sizeof(file), (void *)(code + t->py.code_file)))
+		name = file = 0; /* the agent may still read all of it */
+	read_text(t, &e->name, name);
+	read_text(t, &e->file, file);
 	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP)) {
 		count_loss(LOSS_RING_STACK);
 		return 0;

@@ -90,9 +90,9 @@ struct code_event {
 
 enum stack_status {
 	STACK_OK,
-	STACK_NO_THREAD, /* the thread has no interpreter state: not a Python thread, or not yet */
-	STACK_EMPTY,	 /* it has, and runs no Python code */
-	STACK_UNREADABLE,
+	STACK_NO_THREAD,  /* the thread has no interpreter state: not a Python thread, or not yet */
+	STACK_EMPTY,	  /* it has, and runs no Python code */
+	STACK_UNREADABLE, /* from the last frame on, of which the address alone is told */
 };
 
 #define FRAMES_LEAF 192 /* kept from the leaf of a stack */

@@ -127,6 +127,17 @@ static __always_inline u8 *py_frame(struct walk *w, u64 address, u32 size, bool 
 	return w->single;
 }
 
+/* Room for one more frame; NULL never, but the verifier does not know. Of a very deep stack the middle is
+ * overwritten. */
+static __always_inline struct frame *next_frame(struct walk *w)
+{
+	u32 at = w->event.depth++;
+
+	if (at >= FRAMES_LEAF)
+		at = FRAMES_LEAF + (at - FRAMES_LEAF) % FRAMES_ROOT;
+	return at < FRAMES_MAX ? &w->event.frames[at] : NULL;
+}
+
 #define FIELD(bytes, offset) (*(u64 *)((bytes) + ((offset) & (FRAME_SIZE_MAX - 8))))
 
 /* Copies the next FRAMES_A_CALL frames. Returns nonzero while there are more. */
@@ -151,7 +162,14 @@ __noinline int py_walk_some(u32 slot)
 		bool near = !object && (!w->event.depth || callee - address < DATA_STACK_NEAR);
 		u8 *bytes = py_frame(w, address, t->py.frame_size, near);
 
-		if (!bytes) {
+		if (!bytes) { /* from there on the agent may still read it */
+			struct frame *rest = next_frame(w);
+
+			if (rest) {
+				rest->address = address;
+				rest->code = 0;
+				rest->instr = 0;
+			}
 			w->event.status = STACK_UNREADABLE;
 			return 0;
 		}
@@ -169,14 +187,10 @@ __noinline int py_walk_some(u32 slot)
 			if (owner >= FRAME_OWNED_BY_CSTACK)
 				continue;
 		}
-		u32 at = w->event.depth++;
+		struct frame *f = next_frame(w);
 
-		if (at >= FRAMES_LEAF)
-			at = FRAMES_LEAF + (at - FRAMES_LEAF) % FRAMES_ROOT;
-		if (at >= FRAMES_MAX)
+		if (!f)
 			return 0;
-		struct frame *f = &w->event.frames[at];
-
 		f->address = address;
 		u64 code = FIELD(bytes, t->py.frame_code) & CODE_ADDRESS;
 

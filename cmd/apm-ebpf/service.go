@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,23 +57,55 @@ func newService(pid int, o *options) (*service, error) {
 // stackOf names the frames of an event. The result is reused by the next call.
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()
-	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item, Broken: event.Status == probe.StackUnreadable}
-	if s.stack.Broken {
+	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item}
+	leaf, root, missing := e.Frames()
+	outermost := &leaf
+	if len(root) > 0 {
+		outermost = &root
+	}
+	if event.Status == probe.StackUnreadable && !s.addRest(outermost) {
+		s.stack.Frames, s.stack.Broken = s.stack.Frames[:0], true
 		return &s.stack
 	}
-	leaf, root, missing := e.Frames()
 	s.addFrames(root)
 	if missing > 0 {
 		s.stack.Frames = append(s.stack.Frames, trace.Frame{Func: trace.Truncated})
 	}
 	s.addFrames(leaf)
-	if len(root) == 0 {
-		root = leaf
-	}
-	if len(root) > 0 {
-		s.stack.Root = root[len(root)-1].Address
+	if n := len(*outermost); n > 0 && s.stack.Root == 0 {
+		s.stack.Root = (*outermost)[n-1].Address
 	}
 	return &s.stack
+}
+
+// addRest reads the rest of a stack whose last frame the kernel programs could not: an address that nobody has touched
+// for long, as the frames that a forked child has from its parent where the CPU has no access flag. So it has not
+// changed since. A coroutine's frame would have.
+func (s *service) addRest(frames *[]probe.Frame) bool {
+	n := len(*frames) - 1
+	if n < 0 {
+		return false
+	}
+	rest, err := s.symbols.Callers((*frames)[n].Address)
+	if err != nil || len(rest) == 0 {
+		return false
+	}
+	*frames = (*frames)[:n]
+	for _, c := range slices.Backward(rest) {
+		if c.Func.Coroutine {
+			return false
+		}
+		if c.Func == symbol.Shim {
+			continue
+		}
+		frame := trace.Frame{Func: c.Func}
+		if s.lines {
+			frame.Line = int32(s.symbols.LineOf(c.Func, c.Code, c.Instr))
+		}
+		s.stack.Frames = append(s.stack.Frames, frame)
+	}
+	s.stack.Root = rest[len(rest)-1].Address
+	return true
 }
 
 // addFrames appends frames, which come leaf first, to the stack. Those in a row that nothing is known of are one.

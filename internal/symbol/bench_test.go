@@ -17,7 +17,7 @@ func stackCodes(b *testing.B, python targettest.Interpreter) (*Python, []uint64)
 	known := map[uint64]bool{}
 	var codes []uint64
 	for _, thread := range threads {
-		stack, err := symbols.stack(thread)
+		stack, err := symbols.stack(thread.frame)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -73,7 +73,7 @@ func TestStacks(t *testing.T) {
 }
 
 // settled waits until the function that prints has returned and the topmost is the one that waits.
-func settled(t *testing.T, process *target.Process, symbols *Python, id, top uint64) []frame {
+func settled(t *testing.T, process *target.Process, symbols *Python, id, top uint64) []Caller {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		threads, err := symbols.threads(process.Python.Runtime)
@@ -81,8 +81,8 @@ func settled(t *testing.T, process *target.Process, symbols *Python, id, top uin
 			t.Fatal(err)
 		}
 		for _, thread := range threads {
-			stack, err := symbols.stack(thread)
-			if thread.id == id && err == nil && len(stack) > 0 && stack[0].code == top {
+			stack, err := symbols.Callers(thread.frame)
+			if thread.id == id && err == nil && len(stack) > 0 && stack[0].Code == top {
 				return stack
 			}
 		}
@@ -91,12 +91,12 @@ func settled(t *testing.T, process *target.Process, symbols *Python, id, top uin
 	return nil
 }
 
-func compare(t *testing.T, symbols *Python, stack []frame, want [][]any) {
+func compare(t *testing.T, symbols *Python, stack []Caller, want [][]any) {
 	t.Helper()
 	var got []string
-	for _, f := range stack {
-		fn := symbols.Func(f.code)
-		got = append(got, fmt.Sprintf("%x %s %s %d at %d", f.code, fn.Name, fn.File, fn.Line, symbols.LineOf(fn, f.code, f.instr)))
+	for _, c := range stack {
+		got = append(got, fmt.Sprintf("%x %s %s %d at %d", c.Code, c.Func.Name, c.Func.File, c.Func.Line,
+			symbols.LineOf(c.Func, c.Code, c.Instr)))
 	}
 	for i, w := range want {
 		line := fmt.Sprintf("%x %v %v %v at %v", uint64(w[0].(float64)), w[1], w[2], w[3], w[4])

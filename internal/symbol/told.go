@@ -20,9 +20,13 @@ type Text struct {
 	Head   []byte // beginning of the text, as the object holds it; empty where it could not be read
 }
 
-// Name gives the function. The code object takes the place of any other that was known at its address.
+// Name gives the function. The code object takes the place of any other that was known at its address. One without
+// addresses of its texts could not be read at all.
 func (p *Python) Name(t *Told) *Func {
 	p.forget(t.Addr)
+	if t.Name.Addr == 0 || t.File.Addr == 0 {
+		return p.Func(t.Addr)
+	}
 	name, ok1 := p.toldText(&t.Name)
 	file, ok2 := p.toldText(&t.File)
 	if !ok1 || !ok2 {

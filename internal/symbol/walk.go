@@ -70,9 +70,34 @@ func (p *Python) look(runtime uint64) error {
 	return errNoStack
 }
 
+// Caller is one frame below another on a stack.
+type Caller struct {
+	Func    *Func
+	Address uint64 // of the frame
+	Code    uint64 // address of the code object
+	Instr   uint64 // as in Layout.FrameInstr
+}
+
+// Callers gives the stack from the frame at an address on to the outermost one. It must be a frame that stays where it
+// is, as those do that nobody touches. Errors: that it is not a stack, or cannot be read, or has a function that cannot.
+func (p *Python) Callers(at uint64) ([]Caller, error) {
+	frames, err := p.stack(at)
+	if err != nil {
+		return nil, err
+	}
+	callers := make([]Caller, len(frames))
+	for i, f := range frames {
+		callers[i] = Caller{p.Func(f.code), f.address, f.code, f.instr}
+		if callers[i].Func == Unknown {
+			return nil, errNoStack
+		}
+	}
+	return callers, nil
+}
+
 // plausible tells whether the whole stack of a thread can be walked and every function on it named.
 func (p *Python) plausible(t thread) bool {
-	stack, err := p.stack(t)
+	stack, err := p.stack(t.frame)
 	if err != nil || len(stack) == 0 {
 		return false
 	}
@@ -143,11 +168,11 @@ func (p *Python) threadsOf(interp uint64, out []thread) ([]thread, error) {
 	return out, err
 }
 
-// frame is one function on a stack: its code object, and its place as Layout.FrameInstr says.
-type frame struct{ code, instr uint64 }
+// frame is one function on a stack: where it lies, its code object, and its place as Layout.FrameInstr says.
+type frame struct{ address, code, instr uint64 }
 
-// stack walks the frames of a thread from the topmost to the outermost.
-func (p *Python) stack(t thread) ([]frame, error) {
+// stack walks the frames from that at an address to the outermost.
+func (p *Python) stack(at uint64) ([]frame, error) {
 	l := p.layout
 	size := max(l.FramePrev, l.FrameCode, l.FrameInstr) + 8
 	if l.FrameOwner != NoOffset {
@@ -155,7 +180,7 @@ func (p *Python) stack(t thread) ([]frame, error) {
 	}
 	raw := make([]byte, size)
 	var out []frame
-	for at, n := t.frame, 0; at != 0; n++ {
+	for n := 0; at != 0; n++ {
 		if n == maxFrames {
 			return nil, errors.New("the stack has no end")
 		}
@@ -163,7 +188,7 @@ func (p *Python) stack(t thread) ([]frame, error) {
 			return nil, err
 		}
 		if l.FrameOwner == NoOffset || raw[l.FrameOwner] < frameOwnedByCStack {
-			f := frame{code: word(raw, l.FrameCode) &^ tagBits, instr: word(raw, l.FrameInstr)}
+			f := frame{address: at, code: word(raw, l.FrameCode) &^ tagBits, instr: word(raw, l.FrameInstr)}
 			if l.FrameIsObject {
 				f.instr = uint64(binary.LittleEndian.Uint32(raw[l.FrameInstr:]))
 			}
