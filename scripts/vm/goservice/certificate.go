@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -26,10 +24,15 @@ func writeCertificate(path string) error {
 		NotAfter:     time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
-	certificate, err1 := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	private, err2 := x509.MarshalPKCS8PrivateKey(key)
-	var text bytes.Buffer
-	err3 := pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: certificate})
-	err4 := pem.Encode(&text, &pem.Block{Type: "PRIVATE KEY", Bytes: private})
-	return errors.Join(err1, err2, err3, err4, os.WriteFile(path, text.Bytes(), 0o600))
+	certificate, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	return os.WriteFile(path, text, 0o600)
 }

@@ -24,7 +24,9 @@ func main() {
 		views.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			t := truth{}
 			view(t)
-			json.NewEncoder(w).Encode(t)
+			if err := json.NewEncoder(w).Encode(t); err != nil {
+				fmt.Fprintln(os.Stderr, "answer:", err)
+			}
 		})
 	}
 	var err error
