@@ -10,7 +10,7 @@ import (
 // BenchmarkLook looks at parked goroutines: ns/op is one look at all of them, when nothing has changed.
 func BenchmarkLook(b *testing.B) {
 	toolchain := targettest.Toolchains(b)[0]
-	exe := toolchain.BuildGo(b, "testdata/parked", targettest.Builds[0])
+	exe := toolchain.BuildGo(b, "testdata/parked", targettest.Build{})
 	for _, n := range []int{100, 1000} {
 		p := startParked(b, exe, toolchain.Minor, strconv.Itoa(n))
 		b.Run(strconv.Itoa(n), func(b *testing.B) {

@@ -50,13 +50,8 @@ func (p *pace) walks(search func() error) error {
 	return err
 }
 
-// smooth has a measurement move an average up at once and down slowly.
-func smooth(average, now time.Duration) time.Duration {
-	if now > average {
-		return now
-	}
-	return average - (average-now)/8
-}
+// smooth has an average follow a measurement.
+func smooth(average, now time.Duration) time.Duration { return average + (now-average)/4 }
 
 // Period tells when to look next, after the last look, and whether that is so late that times are less precise than
 // they could be.

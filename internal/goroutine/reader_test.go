@@ -14,7 +14,7 @@ import (
 func TestReader(t *testing.T) {
 	for _, toolchain := range targettest.Toolchains(t) {
 		t.Run(toolchain.Version, func(t *testing.T) {
-			exe := toolchain.BuildGo(t, "testdata/parked", targettest.Builds[0])
+			exe := toolchain.BuildGo(t, "testdata/parked", targettest.Build{})
 			for name, test := range map[string]func(*testing.T, *parked){
 				"stacks": testStacks, "changes": testChanges, "left": testLeft, "started": testStarted,
 			} {
@@ -215,7 +215,7 @@ func (p *parked) started(s Sight, names map[uint64]string) {
 // TestGone has goroutines and the process go away.
 func TestGone(t *testing.T) {
 	toolchain := targettest.Toolchains(t)[0]
-	p := startParked(t, toolchain.BuildGo(t, "testdata/parked", targettest.Builds[0]), toolchain.Minor)
+	p := startParked(t, toolchain.BuildGo(t, "testdata/parked", targettest.Build{}), toolchain.Minor)
 	r := p.reader("sleeps")
 	at := p.addresses()
 	const nobody = 1 << 40
