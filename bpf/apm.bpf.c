@@ -14,6 +14,7 @@
 #include "request.bpf.h"
 #include "http2.bpf.h"
 #include "openssl.bpf.h"
+#include "gotls.bpf.h"
 #include "process.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

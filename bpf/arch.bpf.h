@@ -41,6 +41,7 @@ enum {
 #define GO_CALLER_AT 8
 /* Go's own calling convention (src/cmd/compile/abi-internal.md). */
 #define GO_G(ctx) ((ctx)->r14)
+#define GO_FRAME(ctx) ((ctx)->bp)
 #define GO_ARG0(ctx) ((ctx)->ax)
 #define GO_ARG1(ctx) ((ctx)->bx)
 #define GO_ARG2(ctx) ((ctx)->cx)
@@ -94,6 +95,7 @@ enum {
 #define GO_CALLER(r, sp) BPF_CORE_READ(r, regs[30])
 #define GO_CALLER_AT 0
 #define GO_G(ctx) ((ctx)->regs[28])
+#define GO_FRAME(ctx) read_user((ctx)->regs[29]) /* the caller's: its stack ends where ours begins */
 #define GO_ARG0(ctx) ((ctx)->regs[0])
 #define GO_ARG1(ctx) ((ctx)->regs[1])
 #define GO_ARG2(ctx) ((ctx)->regs[2])

@@ -26,6 +26,9 @@ struct conn {
 	u8 tls;	   /* its sockets' bytes are encrypted */
 	u8 pad[6];
 	u64 object; /* of the TLS library, through which its bytes pass; 0: not known */
+	u64 write;  /* where the bytes lie that it was given last, in Go */
+	u64 length; /* how many; 0: the socket has taken them */
+	u64 taken;  /* by the socket since, encrypted */
 };
 
 /*

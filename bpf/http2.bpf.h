@@ -12,9 +12,13 @@
 #define STREAM_ID 8
 #define NET_FD_SYSFD 16 /* netFD.pfd.Sysfd (net/fd_unix.go, internal/poll/fd_unix.go) */
 
-/* The connection behind a *net.TCPConn or *net.UnixConn, 0 if it is none that is known. */
+/* The connection behind a *net.TCPConn, *net.UnixConn or *tls.Conn, 0 if it is none that is known. */
 static __always_inline u64 go_connection(u64 net_conn)
 {
+	u64 by_tls;
+
+	if (tls_connection(net_conn, &by_tls))
+		return by_tls;
 	u32 fd = read_user(read_user(net_conn) + NET_FD_SYSFD);
 	u64 connection = (u64)sock_of((struct task_struct *)bpf_get_current_task(), fd);
 

@@ -8,8 +8,6 @@
 
 #include "tls.bpf.h"
 
-#define TLS_BYTES_MAX (1 << 30) /* of one call; the count lies in the target */
-
 static __always_inline void ssl_enter(struct tls_thread *thread, u64 object, u64 buffer, u64 count_at)
 {
 	thread->object = object;
@@ -17,9 +15,16 @@ static __always_inline void ssl_enter(struct tls_thread *thread, u64 object, u64
 	thread->count_at = count_at;
 }
 
+static __always_inline struct tls_thread *ssl_thread(void)
+{
+	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
+
+	return t ? tls_thread(t) : NULL;
+}
+
 static __always_inline int ssl_reads(u64 object, u64 buffer, u64 count_at)
 {
-	struct tls_thread *thread = tls_thread();
+	struct tls_thread *thread = ssl_thread();
 
 	if (!thread)
 		return 0;
@@ -30,7 +35,7 @@ static __always_inline int ssl_reads(u64 object, u64 buffer, u64 count_at)
 
 static __always_inline int ssl_writes(u64 object, u64 buffer, u64 count_at)
 {
-	struct tls_thread *thread = tls_thread();
+	struct tls_thread *thread = ssl_thread();
 
 	if (thread)
 		ssl_enter(thread, object, buffer, count_at);
@@ -55,23 +60,6 @@ static __always_inline struct conn *ssl_leave(struct tls_thread *thread, s32 res
 	return tls_connection(object, connection);
 }
 
-/* Takes the scratch of uprobes for bytes of a connection. */
-static __always_inline volatile u32 *claim_uprobe_io(struct conn *c)
-{
-	volatile u32 *busy = claim_uprobe(LOSS_RING_IO);
-
-	if (!busy)
-		c->missed = 1;
-	return busy;
-}
-
-static __always_inline struct tls_thread *ssl_thread(void)
-{
-	u64 id = bpf_get_current_pid_tgid();
-
-	return bpf_map_lookup_elem(&tls_threads, &id);
-}
-
 /* int SSL_read(SSL *, void *, int) */
 SEC("uprobe")
 int ssl_read(struct pt_regs *ctx)
@@ -90,31 +78,15 @@ SEC("uprobe")
 int ssl_read_done(struct pt_regs *ctx)
 {
 	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
-	struct tls_thread *thread = ssl_thread();
+	struct tls_thread *thread = t ? tls_thread(t) : NULL;
 	u64 length, connection;
 
-	if (!t || !thread)
+	if (!thread)
 		return 0;
 	struct conn *c = ssl_leave(thread, UPROBE_RETURN(ctx), &length, &connection);
-	struct buffers b = {.base = thread->buffer};
 
-	if (!c)
-		return 0;
-	bool fresh = !c->request;
-
-	t->unseen = 0;
-	if (fresh && !may_begin_request(&b))
-		return 0;
-	if (fresh) {
-		c->framed = is_preface(&b);
-		send_open((struct sock *)connection, connection);
-	}
-	volatile u32 *busy = claim_uprobe_io(c);
-
-	if (!busy)
-		return 0;
-	take_received(connection, c, t, &b, length, fresh, SCRATCH_UPROBE);
-	*busy = 0;
+	if (c)
+		take_clear(connection, c, t, thread->buffer, length);
 	return 0;
 }
 

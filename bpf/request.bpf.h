@@ -85,18 +85,34 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 		take_received(connection, c, t, &b, length, fresh, SCRATCH_SYSCALL);
 }
 
+/* Bytes that crypto/tls was given, once the socket has taken as many: encrypted they are some more. */
+static __always_inline s64 clear_sent(struct conn *c, s64 length, struct buffers *b)
+{
+	u64 clear = c->length;
+
+	c->taken += length;
+	if (c->taken < clear)
+		return 0;
+	b->base = c->write;
+	c->length = 0;
+	return clear;
+}
+
 static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
 {
 	u64 connection = (u64)sk;
 	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
 
-	if (!c || !c->request || length == 0 || length == -EAGAIN || (c->tls && length > 0))
+	if (!c || !c->request || length == 0 || length == -EAGAIN)
 		return;
 	struct buffers b = {};
 
-	if (length > 0)
+	if (length > 0 && c->tls)
+		length = clear_sent(c, length, &b);
+	else if (length > 0)
 		b = find_buffers(regs, nr);
-	take_sent(connection, c, find_target(c->pid), &b, length, SCRATCH_SYSCALL);
+	if (length)
+		take_sent(connection, c, find_target(c->pid), &b, length, SCRATCH_SYSCALL);
 }
 
 SEC("tp_btf/sock_recv_length")

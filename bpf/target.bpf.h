@@ -82,7 +82,7 @@ struct go_layout {
 	u32 g_goid;
 	u32 g_tracking_seq;
 	u32 m_curg;
-	u32 pad;
+	u32 tls_input; /* in crypto/tls.Conn: the bytes.Reader of what was decrypted */
 };
 
 /* Which kinds of lanes a target was seen to have besides threads. */

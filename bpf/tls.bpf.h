@@ -9,8 +9,9 @@
 
 #include "io.bpf.h"
 
-#define TLS_DOUBTFUL 1	 /* instead of a connection */
-#define TLS_READS_MAX 64 /* unseen ones, until the agent is told */
+#define TLS_DOUBTFUL 1		/* instead of a connection */
+#define TLS_READS_MAX 64	/* unseen ones, until the agent is told */
+#define TLS_BYTES_MAX (1 << 30) /* of one call: the count is the target's to tell */
 
 struct tls_thread {
 	u64 received; /* connection that it has received from since it last called the library; 0: none */
@@ -19,11 +20,17 @@ struct tls_thread {
 	u64 count_at; /* where it puts how many bytes passed, 0: it returns that */
 };
 
-/* LRU, since threads end unseen here. */
+struct tls_thread_key {
+	u64 thread; /* its number, that of the goroutine in Go */
+	u32 pid;
+	u32 pad;
+};
+
+/* LRU, since both end unseen here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, u64);
+	__uint(max_entries, 16384);
+	__type(key, struct tls_thread_key);
 	__type(value, struct tls_thread);
 } tls_threads SEC(".maps");
 
@@ -69,16 +76,27 @@ static __always_inline void tls_seen(struct target *t)
 	tell_tls(TLS_FIRST);
 }
 
-/* What is known of the current thread, made if it is not. */
-static __always_inline struct tls_thread *tls_thread(void)
+static __always_inline struct tls_thread_key tls_thread_key(struct target *t)
 {
 	u64 id = bpf_get_current_pid_tgid();
-	struct tls_thread *known = bpf_map_lookup_elem(&tls_threads, &id), fresh = {};
+	struct tls_thread_key key = {.thread = (u32)id, .pid = id >> 32};
+
+	if (t->runtime == RUNTIME_GO)
+		key.thread = read_user(
+		    GO_CURRENT(t, (struct task_struct *)bpf_get_current_task(), user_regs()) + t->go.g_goid);
+	return key;
+}
+
+/* What is known of the current thread, made if it is not. */
+static __always_inline struct tls_thread *tls_thread(struct target *t)
+{
+	struct tls_thread_key key = tls_thread_key(t);
+	struct tls_thread *known = bpf_map_lookup_elem(&tls_threads, &key), fresh = {};
 
 	if (known)
 		return known;
-	bpf_map_update_elem(&tls_threads, &id, &fresh, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&tls_threads, &id);
+	bpf_map_update_elem(&tls_threads, &key, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&tls_threads, &key);
 }
 
 /* The connection whose bytes pass through an object of the current process; NULL: not known. */
@@ -141,7 +159,7 @@ static __always_inline bool is_claimed(u64 connection)
 /* The current thread receives; c is NULL unless from a connection that it serves. */
 static __always_inline void tls_received(u64 connection, struct conn *c, struct target *t)
 {
-	struct tls_thread *thread = tls_thread();
+	struct tls_thread *thread = tls_thread(t);
 	bool tls = c && c->tls;
 
 	if (!thread)
@@ -161,6 +179,37 @@ static __always_inline void tls_received(u64 connection, struct conn *c, struct 
 	}
 	if (tls && !c->object && ++t->unseen == TLS_READS_MAX)
 		tell_tls(TLS_UNSEEN);
+}
+
+/* Takes the scratch of uprobes for bytes of a connection. */
+static __always_inline volatile u32 *claim_uprobe_io(struct conn *c)
+{
+	volatile u32 *busy = claim_uprobe(LOSS_RING_IO);
+
+	if (!busy)
+		c->missed = 1;
+	return busy;
+}
+
+/* Takes bytes in clear that came by a connection. */
+static __always_inline void take_clear(u64 connection, struct conn *c, struct target *t, u64 base, u64 length)
+{
+	struct buffers b = {.base = base};
+	bool fresh = !c->request;
+	volatile u32 *busy;
+
+	t->unseen = 0;
+	if (fresh && !may_begin_request(&b))
+		return;
+	if (fresh) {
+		c->framed = is_preface(&b);
+		send_open((struct sock *)connection, connection);
+	}
+	busy = claim_uprobe_io(c);
+	if (!busy)
+		return;
+	take_received(connection, c, t, &b, length, fresh, SCRATCH_UPROBE);
+	*busy = 0;
 }
 
 #endif

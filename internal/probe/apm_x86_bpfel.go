@@ -63,6 +63,9 @@ type apmConn struct {
 	Tls       uint8
 	Pad       [6]uint8
 	Object    uint64
+	Write     uint64
+	Length    uint64
+	Taken     uint64
 }
 
 type apmConnEvent struct {
@@ -155,7 +158,7 @@ type apmGoLayout struct {
 	G_goid        uint32
 	G_trackingSeq uint32
 	M_curg        uint32
-	Pad           uint32
+	TlsInput      uint32
 }
 
 type apmGoWalk struct {
@@ -407,6 +410,13 @@ type apmTlsThread struct {
 	CountAt  uint64
 }
 
+type apmTlsThreadKey struct {
+	_      structs.HostLayout
+	Thread uint64
+	Pid    uint32
+	Pad    uint32
+}
+
 type apmWalk struct {
 	_      structs.HostLayout
 	Frame  uint64
@@ -446,6 +456,8 @@ const (
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
 	apmProgGoRunHandler     = "go_run_handler"
+	apmProgGoTlsRead        = "go_tls_read"
+	apmProgGoTlsWrite       = "go_tls_write"
 	apmProgGreenletInit     = "greenlet_init"
 	apmProgGreenletSwitch   = "greenlet_switch"
 	apmProgInetSockSetState = "inet_sock_set_state"
@@ -541,6 +553,8 @@ type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
+	GoTlsRead        *ebpf.ProgramSpec `ebpf:"go_tls_read"`
+	GoTlsWrite       *ebpf.ProgramSpec `ebpf:"go_tls_write"`
 	GreenletInit     *ebpf.ProgramSpec `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
@@ -727,6 +741,8 @@ type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
+	GoTlsRead        *ebpf.Program `ebpf:"go_tls_read"`
+	GoTlsWrite       *ebpf.Program `ebpf:"go_tls_write"`
 	GreenletInit     *ebpf.Program `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.Program `ebpf:"inet_sock_set_state"`
@@ -761,6 +777,8 @@ func (p *apmPrograms) Close() error {
 		p.CodeDealloc,
 		p.EndRequest,
 		p.GoRunHandler,
+		p.GoTlsRead,
+		p.GoTlsWrite,
 		p.GreenletInit,
 		p.GreenletSwitch,
 		p.InetSockSetState,

@@ -140,6 +140,8 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.SslWriteDone = c.DetachProgram("ssl_write_done")
 	p.objects.SslOther = c.DetachProgram("ssl_other")
 	p.objects.SslFree = c.DetachProgram("ssl_free")
+	p.objects.GoTlsRead = c.DetachProgram("go_tls_read")
+	p.objects.GoTlsWrite = c.DetachProgram("go_tls_write")
 }
 
 // Close detaches everything.

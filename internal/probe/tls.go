@@ -35,3 +35,9 @@ func (p *Probe) AttachOpenSSL(pid int, file string, at OpenSSL) error {
 	}
 	return p.attachUprobes(pid, file, uprobes)
 }
+
+// AttachGoTLS has the kernel programs see what passes through crypto/tls in a Go process, given its executable and the
+// offsets in it of the copy inside (*Conn).Read and of an instruction at the beginning of (*Conn).Write.
+func (p *Probe) AttachGoTLS(pid int, file string, read, write uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GoTlsRead, offset: read}, {program: p.objects.GoTlsWrite, offset: write}})
+}
