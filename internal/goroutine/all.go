@@ -14,6 +14,9 @@ const (
 	walkAtOnce = 4096
 )
 
+// generations bounds how many goroutines that have started each other in a row are found in one walk.
+const generations = 64
+
 // all are the goroutines of the process, dead ones included: runtime.allgs. The runtime only ever appends to it, and
 // uses what is dead again under another number.
 type all struct {
@@ -122,7 +125,11 @@ func (r *Reader) findStarted() error {
 	if complete {
 		a.complete = monotonic()
 	}
-	for found := true; found; { // a goroutine may come before the one that started it
+	found := true
+	for range generations { // a goroutine may come before the one that started it
+		if !found {
+			break
+		}
 		found = false
 		a.started = slices.DeleteFunc(a.started, func(s started) bool {
 			parent := r.watched[s.parent]

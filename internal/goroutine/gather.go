@@ -22,6 +22,8 @@ type piece struct {
 const (
 	gapMax   = 1024    // bytes between two ranges that are read together
 	pieceMax = 1 << 20 // bytes read together
+	// failuresMax is how many structs are tried in vain in one read. Those of a real runtime are all there.
+	failuresMax = 64
 )
 
 // read reads size bytes at each of the addresses, which ascend and are below addressMax. The error tells that nothing
@@ -35,11 +37,17 @@ func (g *gather) read(addrs []uint64, size int) error {
 	if err := g.memory.Read(g.parts); err != nil {
 		return err
 	}
+	failures := 0
 	for i, p := range g.pieces {
-		if !g.parts[i].OK {
-			if err := g.readAlone(addrs, size, p); err != nil {
-				return err
+		if g.parts[i].OK {
+			continue
+		}
+		for k := p.first; k < p.first+p.n; k++ {
+			if failures < failuresMax && g.readAlone(addrs[k], g.buf[g.at[k]:][:size]) {
+				continue
 			}
+			g.at[k] = -1
+			failures++
 		}
 	}
 	return nil
@@ -68,21 +76,11 @@ func (g *gather) plan(addrs []uint64, size int) {
 	g.buf = g.buf[:cap(g.buf)]
 }
 
-// readAlone reads each struct of a piece that is not mapped throughout.
-func (g *gather) readAlone(addrs []uint64, size int, p piece) error {
-	var parts []target.Part
-	for i := p.first; i < p.first+p.n; i++ {
-		parts = append(parts, target.Part{Addr: addrs[i], Buf: g.buf[g.at[i]:][:size]})
-	}
-	if err := g.memory.Read(parts); err != nil {
-		return err
-	}
-	for i := range parts {
-		if !parts[i].OK {
-			g.at[p.first+i] = -1
-		}
-	}
-	return nil
+// readAlone reads one struct of a piece that is not mapped throughout.
+func (g *gather) readAlone(addr uint64, buf []byte) bool {
+	g.parts = append(g.parts, target.Part{Addr: addr, Buf: buf})
+	part := g.parts[len(g.parts)-1:]
+	return g.memory.Read(part) == nil && part[0].OK
 }
 
 // of gives what was read of the struct with this index, nil where it was not readable.
