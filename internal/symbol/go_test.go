@@ -57,72 +57,74 @@ type toldFrame struct {
 	Line     int32
 }
 
-func eachGo(t *testing.T, test func(t *testing.T, s *goService)) {
+func TestGo(t *testing.T) {
 	for _, toolchain := range targettest.Toolchains(t) {
 		for _, build := range toolchain.Builds() {
 			if build.Runs() {
-				t.Run(toolchain.Version+"_"+build.Name, func(t *testing.T) { test(t, startGo(t, "goservice", toolchain, build)) })
+				t.Run(toolchain.Version+"_"+build.Name, func(t *testing.T) {
+					s := startGo(t, "goservice", toolchain, build)
+					t.Run("stacks", func(t *testing.T) { testGoStacks(t, s) })
+					t.Run("places", func(t *testing.T) { testGoPlaces(t, s) })
+				})
 			}
 		}
 	}
 }
 
 // Stacks must be those that the runtime gives to the program itself.
-func TestGoStacks(t *testing.T) {
-	eachGo(t, func(t *testing.T, s *goService) {
-		var stacks [][]toldFrame
-		s.ask(t, "stacks", &stacks)
-		seen := map[*Func]string{}
-		for _, stack := range stacks {
-			for i := 0; i < len(stack); {
-				frames := s.symbols.Frames(stack[i].PC, true)
-				if stack[i].Function == "runtime.goexit" {
-					if len(frames) > 0 {
-						t.Errorf("%s is shown", frames[0].Func.Name)
-					}
-					break
+func testGoStacks(t *testing.T, s *goService) {
+	var stacks [][]toldFrame
+	s.ask(t, "stacks", &stacks)
+	seen := map[*Func]string{}
+	for _, stack := range stacks {
+		for i := 0; i < len(stack); {
+			frames := s.symbols.Frames(stack[i].PC, true)
+			if stack[i].Function == "runtime.goexit" {
+				if len(frames) > 0 {
+					t.Errorf("%s is shown", frames[0].Func.Name)
 				}
-				if len(frames) == 0 || i+len(frames) > len(stack) {
-					t.Fatalf("%d frames at %+v", len(frames), stack[i])
+				break
+			}
+			if len(frames) == 0 || i+len(frames) > len(stack) {
+				t.Fatalf("%d frames at %+v", len(frames), stack[i])
+			}
+			for n, f := range frames {
+				want := stack[i+n]
+				if f.Func.Name != want.Function || f.Func.File != want.File || f.Line != want.Line {
+					t.Errorf("%#x: %s at %s:%d, want %+v", want.PC, f.Func.Name, f.Func.File, f.Line, want)
 				}
-				for n, f := range frames {
-					want := stack[i+n]
-					if f.Func.Name != want.Function || f.Func.File != want.File || f.Line != want.Line {
-						t.Errorf("%#x: %s at %s:%d, want %+v", want.PC, f.Func.Name, f.Func.File, f.Line, want)
-					}
-					if known := seen[f.Func]; known != "" && known != want.Function {
-						t.Errorf("%s and %s are one function", known, want.Function)
-					}
-					seen[f.Func] = want.Function
+				if known := seen[f.Func]; known != "" && known != want.Function {
+					t.Errorf("%s and %s are one function", known, want.Function)
 				}
-				i += len(frames)
+				seen[f.Func] = want.Function
 			}
+			i += len(frames)
 		}
-		names := map[string]*Func{}
-		for f, name := range seen {
-			if other := names[name]; other != nil {
-				t.Errorf("two functions are %s: %+v and %+v", name, other, f)
-			}
-			names[name] = f
+	}
+	names := map[string]*Func{}
+	for f, name := range seen {
+		if other := names[name]; other != nil {
+			t.Errorf("two functions are %s: %+v and %+v", name, other, f)
 		}
-		for name, want := range map[string]struct {
-			file, text string
-			app        bool
-		}{
-			"main.inner":                    {"main.go", "func inner(", true},
-			"main.deferred.func1":           {"main.go", "defer func() {", true},
-			storeName + "Each[...]":         {"internal/store/store.go", "func Each[", true},
-			storeName + "(*Shelf[...]).Put": {"internal/store/store.go", "func (s *Shelf[T]) Put(", true},
-			"runtime.main":                  {"runtime/proc.go", "", false},
-		} {
-			got := names[name]
-			if got == nil || got.ShortFile != want.file || got.App != want.app {
-				t.Errorf("%s is %+v, want %+v", name, got, want)
-			} else if line := lineOf(t, want.file, want.text); want.app && got.Line != line {
-				t.Errorf("%s begins in line %d, want %d", name, got.Line, line)
-			}
+		names[name] = f
+	}
+	for name, want := range map[string]struct {
+		file, text string
+		app        bool
+	}{
+		"main.inner":                    {"main.go", "func inner(", true},
+		"main.deferred.func1":           {"main.go", "defer func() {", true},
+		storeName + "Each[...]":         {"internal/store/store.go", "func Each[", true},
+		storeName + "(*Shelf[...]).Put": {"internal/store/store.go", "func (s *Shelf[T]) Put(", true},
+		"runtime.main":                  {"runtime/proc.go", "", false},
+	} {
+		got := names[name]
+		if got == nil || got.ShortFile != want.file || got.App != want.app {
+			t.Errorf("%s is %+v, want %+v", name, got, want)
+		} else if line := lineOf(t, want.file, want.text); want.app && got.Line != line {
+			t.Errorf("%s begins in line %d, want %d", name, got.Line, line)
 		}
-	})
+	}
 }
 
 const (
@@ -139,43 +141,41 @@ func lineOf(t *testing.T, file, text string) int {
 }
 
 // The innermost function, file and line must be the runtime's own, wherever in the program.
-func TestGoPlaces(t *testing.T) {
-	eachGo(t, func(t *testing.T, s *goService) {
-		table, bias := s.symbols.table, s.process.Go.Bias
-		var pcs []string
-		for pc := table.Text; pc < table.TextEnd; pc += 331 {
-			if f, ok := table.Find(pc); ok && table.Depth(&f, pc) >= 0 {
-				pcs = append(pcs, fmt.Sprintf("%x", pc+bias))
-			}
+func testGoPlaces(t *testing.T, s *goService) {
+	table, bias := s.symbols.table, s.process.Go.Bias
+	var pcs []string
+	for pc := table.Text; pc < table.TextEnd; pc += 331 {
+		if f, ok := table.Find(pc); ok && table.Depth(&f, pc) >= 0 {
+			pcs = append(pcs, fmt.Sprintf("%x", pc+bias))
 		}
-		var told []toldFrame
-		s.ask(t, "at "+strings.Join(pcs, " "), &told)
-		inlined, elsewhere, wrong := 0, 0, 0
-		for _, want := range told {
-			f, _ := table.Find(want.PC - bias)
-			places := table.Places(&f, want.PC-bias)
-			if len(places) > 1 {
-				inlined++
-			}
-			p := places[0]
-			name, file := goName(table.Name(p.Name)), table.File(p.File)
-			if p.Name == 0 && want.Function == "" { // the runtime takes offset 0 for no name (moduledata.funcName)
-				continue
-			}
-			if file != want.File && p.Line == 0 { // what is left of an inlined function
-				elsewhere++
-				continue
-			}
-			if (name != want.Function || file != want.File || p.Line != want.Line) && wrong < 10 {
-				wrong++
-				t.Errorf("%#x: %s at %s:%d, want %+v", want.PC, name, file, p.Line, want)
-			}
+	}
+	var told []toldFrame
+	s.ask(t, "at "+strings.Join(pcs, " "), &told)
+	inlined, elsewhere, wrong := 0, 0, 0
+	for _, want := range told {
+		f, _ := table.Find(want.PC - bias)
+		places := table.Places(&f, want.PC-bias)
+		if len(places) > 1 {
+			inlined++
 		}
-		t.Logf("%d places, %d of them inlined, %d in no line of their function's file", len(told), inlined, elsewhere)
-		if len(told) < 1000 || inlined < 100 || elsewhere > len(told)/40 {
-			t.Error("too few to tell anything")
+		p := places[0]
+		name, file := goName(table.Name(p.Name)), table.File(p.File)
+		if p.Name == 0 && want.Function == "" { // the runtime takes offset 0 for no name (moduledata.funcName)
+			continue
 		}
-	})
+		if file != want.File && p.Line == 0 { // what is left of an inlined function
+			elsewhere++
+			continue
+		}
+		if (name != want.Function || file != want.File || p.Line != want.Line) && wrong < 10 {
+			wrong++
+			t.Errorf("%#x: %s at %s:%d, want %+v", want.PC, name, file, p.Line, want)
+		}
+	}
+	t.Logf("%d places, %d of them inlined, %d in no line of their function's file", len(told), inlined, elsewhere)
+	if len(told) < 1000 || inlined < 100 || elsewhere > len(told)/40 {
+		t.Error("too few to tell anything")
+	}
 }
 
 // What is not Go's tells which file it is from.

@@ -39,6 +39,16 @@ func eachGo(t *testing.T, test func(t *testing.T, exe string, toolchain targette
 	}
 }
 
+func TestGo(t *testing.T) {
+	eachGo(t, func(t *testing.T, exe string, toolchain targettest.Toolchain, build targettest.Build) {
+		t.Run("symbols", func(t *testing.T) { testGoSymbols(t, exe, toolchain) })
+		t.Run("code", func(t *testing.T) { testGoCode(t, exe, toolchain.Minor) })
+		if build.Runs() {
+			t.Run("process", func(t *testing.T) { testGoProcess(t, exe, toolchain) })
+		}
+	})
+}
+
 // openGo reads an executable as Inspect reads that of a process.
 func openGo(t *testing.T, exe string) (*image, *Go) {
 	t.Helper()
@@ -63,36 +73,40 @@ func openGo(t *testing.T, exe string) (*image, *Go) {
 }
 
 // What is found without symbols must be what the symbols say.
-func TestGoExecutable(t *testing.T) {
-	eachGo(t, func(t *testing.T, exe string, toolchain targettest.Toolchain, build targettest.Build) {
-		im, g := openGo(t, exe)
-		if g.Version != toolchain.Version || g.Minor != toolchain.Minor || g.Module != "example.com/shop/v2" {
-			t.Errorf("built by %s (1.%d) from %q", g.Version, g.Minor, g.Module)
-		}
-		table, err := pclntab.Open(im.at, g.module, g.Minor)
-		if err != nil {
-			t.Fatal(err)
-		}
-		allgs, err := im.findAllGs(table.Lookup("runtime.allgadd")["runtime.allgadd"])
-		if err != nil {
-			t.Error(err)
-		}
-		symbols := goSymbols(t, exe)
-		for _, s := range symbols {
-			switch {
-			case s.Name == "runtime.allgs" && s.Value != allgs:
-				t.Errorf("runtime.allgs at %#x, want %#x", allgs, s.Value)
-			case elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Value >= table.Text && s.Value+s.Size <= table.TextEnd && s.Size > 0:
-				f, ok := table.Find(s.Value)
-				name := strings.TrimSuffix(strings.TrimSuffix(s.Name, ".abi0"), ".abiinternal")
-				if found := strings.ReplaceAll(table.Name(f.Name), "·", "."); !ok || f.Entry != s.Value || found != name {
-					t.Errorf("%s at %#x is %s at %#x", s.Name, s.Value, found, f.Entry)
-				}
+func testGoSymbols(t *testing.T, exe string, toolchain targettest.Toolchain) {
+	im, g := openGo(t, exe)
+	if g.Version != toolchain.Version || g.Minor != toolchain.Minor || g.Module != "example.com/shop/v2" {
+		t.Errorf("built by %s (1.%d) from %q", g.Version, g.Minor, g.Module)
+	}
+	table, err := pclntab.Open(im.at, g.module, g.Minor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allgs, err := im.findAllGs(table.Lookup("runtime.allgadd")["runtime.allgadd"])
+	if err != nil {
+		t.Error(err)
+	}
+	symbols := goSymbols(t, exe)
+	for _, s := range symbols {
+		switch {
+		case s.Name == "runtime.allgs" && s.Value != allgs:
+			t.Errorf("runtime.allgs at %#x, want %#x", allgs, s.Value)
+		case elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Value >= table.Text && s.Value+s.Size <= table.TextEnd && s.Size > 0:
+			f, ok := table.Find(s.Value)
+			name := strings.TrimSuffix(strings.TrimSuffix(s.Name, ".abi0"), ".abiinternal")
+			if g.Minor == 20 { // its linker shortens names, later ones leave it to the runtime
+				name = instance.ReplaceAllString(name, "[...]")
+			}
+			if found := strings.ReplaceAll(table.Name(f.Name), "·", "."); !ok || f.Entry != s.Value || found != name {
+				t.Errorf("%s at %#x is %s at %#x", s.Name, s.Value, found, f.Entry)
 			}
 		}
-		t.Logf("%d symbols", len(symbols))
-	})
+	}
+	t.Logf("%d symbols", len(symbols))
 }
+
+// instance is what stands between the outermost brackets of a name.
+var instance = regexp.MustCompile(`\[.*\]`)
 
 // goSymbols gives the symbols of an executable, none where it is stripped.
 func goSymbols(t *testing.T, exe string) []elf.Symbol {
@@ -110,55 +124,53 @@ func goSymbols(t *testing.T, exe string) []elf.Symbol {
 }
 
 // Where uprobes go must be an instruction that the kernel emulates or, on arm64, may step.
-func TestGoCode(t *testing.T) {
-	eachGo(t, func(t *testing.T, exe string, toolchain targettest.Toolchain, _ targettest.Build) {
-		im, g := openGo(t, exe)
-		const serve, write, read = "net/http.serverHandler.ServeHTTP", "crypto/tls.(*Conn).Write", "crypto/tls.(*Conn).Read"
-		code, err := im.goCode(g, []string{serve, write, read, "main.nowhere"})
+func testGoCode(t *testing.T, exe string, minor int) {
+	im, g := openGo(t, exe)
+	const serve, write, read = "net/http.serverHandler.ServeHTTP", "crypto/tls.(*Conn).Write", "crypto/tls.(*Conn).Read"
+	code, err := im.goCode(g, []string{serve, write, read, "main.nowhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(code.Funcs) != 3 {
+		t.Fatalf("found %v", code.Funcs)
+	}
+	for name, f := range code.Funcs {
+		at, err := code.Once(f)
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: %v", name, err)
+			continue
 		}
-		if len(code.Funcs) != 3 {
-			t.Fatalf("found %v", code.Funcs)
+		opcode := make([]byte, 4)
+		im.file.ReadAt(opcode, int64(at))
+		push := !im.arm64 && opcode[0] == 0x55
+		jbe := !im.arm64 && (opcode[0] == 0x76 || opcode[0] == 0x0f && opcode[1] == 0x86)
+		frame := im.arm64 && opcode[3] == 0xf8 // str x30, [sp, #-n]!
+		if minor == 20 && !im.arm64 {
+			push = jbe
 		}
-		for name, f := range code.Funcs {
-			at, err := code.Once(f)
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-				continue
-			}
-			opcode := make([]byte, 4)
-			im.file.ReadAt(opcode, int64(at))
-			push := !im.arm64 && opcode[0] == 0x55
-			jbe := !im.arm64 && (opcode[0] == 0x76 || opcode[0] == 0x0f && opcode[1] == 0x86)
-			frame := im.arm64 && opcode[3] == 0xf8 // str x30, [sp, #-n]!
-			if toolchain.Minor == 20 && !im.arm64 {
-				push = jbe
-			}
-			before := f.linked.Entry + at - f.Offset
-			if depth := code.table.Depth(&f.linked, before); depth != 0 {
-				t.Errorf("%s: the stack is %d deep at +%d", name, depth, at-f.Offset)
-			}
-			if depth := code.table.Depth(&f.linked, before+1); !im.arm64 && opcode[0] == 0x55 && depth != 8 {
-				t.Errorf("%s: the stack is %d deep behind the push", name, depth)
-			}
-			if into := at - f.Offset; into == 0 || into > 40 || !push && !frame {
-				t.Errorf("%s: probe at +%d, % x", name, into, opcode)
-			}
+		before := f.linked.Entry + at - f.Offset
+		if depth := code.table.Depth(&f.linked, before); depth != 0 {
+			t.Errorf("%s: the stack is %d deep at +%d", name, depth, at-f.Offset)
 		}
-		calls := code.Calls(code.Funcs[read], "bytes.(*Reader).Read")
-		if len(calls) == 0 {
-			t.Fatal("no call of bytes.(*Reader).Read")
+		if depth := code.table.Depth(&f.linked, before+1); !im.arm64 && opcode[0] == 0x55 && depth != 8 {
+			t.Errorf("%s: the stack is %d deep behind the push", name, depth)
 		}
-		for _, c := range calls {
-			opcode := make([]byte, 4)
-			im.file.ReadAt(opcode, int64(c.Offset))
-			if !im.arm64 && opcode[0] != 0xe8 || im.arm64 && opcode[3]&0xfc != 0x94 {
-				t.Errorf("% x at %d is no call", opcode, c.Offset)
-			}
+		if into := at - f.Offset; into == 0 || into > 40 || !push && !frame {
+			t.Errorf("%s: probe at +%d, % x", name, into, opcode)
 		}
-		t.Logf("bytes.(*Reader).Read: %+v", calls)
-	})
+	}
+	calls := code.Calls(code.Funcs[read], "bytes.(*Reader).Read")
+	if len(calls) == 0 {
+		t.Fatal("no call of bytes.(*Reader).Read")
+	}
+	for _, c := range calls {
+		opcode := make([]byte, 4)
+		im.file.ReadAt(opcode, int64(c.Offset))
+		if !im.arm64 && opcode[0] != 0xe8 || im.arm64 && opcode[3]&0xfc != 0x94 {
+			t.Errorf("% x at %d is no call", opcode, c.Offset)
+		}
+	}
+	t.Logf("bytes.(*Reader).Read: %+v", calls)
 }
 
 // goidOffset is where a g has its number (DWARF of the runtime).
@@ -169,38 +181,40 @@ func goidOffset(minor int) uint64 {
 	return 152
 }
 
-func TestInspectGo(t *testing.T) {
-	eachGo(t, func(t *testing.T, exe string, toolchain targettest.Toolchain, build targettest.Build) {
-		if !build.Runs() {
-			t.Skip("another architecture")
+// What is known of a process must be right from its first instruction on, and when its executable is gone.
+func testGoProcess(t *testing.T, exe string, toolchain targettest.Toolchain) {
+	child := targettest.Start(t, exec.Command(exe))
+	var p *Process
+	for err := ErrNotReady; err != nil; {
+		if p, err = Inspect(child.Process.Pid); err != nil && !errors.Is(err, ErrNotReady) {
+			t.Fatal(err)
 		}
-		child := targettest.Start(t, exec.Command(exe))
-		var p *Process
-		for err := ErrNotReady; err != nil; {
-			if p, err = Inspect(child.Process.Pid); err != nil && !errors.Is(err, ErrNotReady) {
-				t.Fatal(err)
-			}
-		}
-		child.Line()
-		if p.RuntimeName() != toolchain.Version || p.Name() != "shop" || p.Python != nil {
-			t.Errorf("runtime %q, name %q", p.RuntimeName(), p.Name())
-		}
-		if p.Go.NoAllGs != nil {
-			t.Fatal(p.Go.NoAllGs)
-		}
-		mem := Memory(p.PID)
-		list, _ := mem.word(p.Go.AllGs)
-		length, _ := mem.word(p.Go.AllGs + 8)
-		goids := map[uint64]bool{}
-		for i := range length {
-			g, _ := mem.word(list + 8*i)
-			goid, _ := mem.word(g + goidOffset(p.Go.Minor))
-			goids[goid] = true
-		}
-		if len(goids) < 4 || !goids[1] || goids[0] {
-			t.Errorf("goroutines %v", goids)
-		}
-	})
+	}
+	child.Line()
+	if err := os.Remove(exe); err != nil {
+		t.Fatal(err)
+	}
+	if again := inspect(t, p.PID); again.Go.AllGs != p.Go.AllGs || again.Go.TLSOffset != p.Go.TLSOffset {
+		t.Errorf("%+v without the file, want %+v", again.Go, p.Go)
+	}
+	if p.RuntimeName() != toolchain.Version || p.Name() != "shop" || p.Python != nil {
+		t.Errorf("runtime %q, name %q", p.RuntimeName(), p.Name())
+	}
+	if p.Go.NoAllGs != nil {
+		t.Fatal(p.Go.NoAllGs)
+	}
+	mem := Memory(p.PID)
+	list, _ := mem.word(p.Go.AllGs)
+	length, _ := mem.word(p.Go.AllGs + 8)
+	goids := map[uint64]bool{}
+	for i := range length {
+		g, _ := mem.word(list + 8*i)
+		goid, _ := mem.word(g + goidOffset(p.Go.Minor))
+		goids[goid] = true
+	}
+	if len(goids) < 4 || !goids[1] || goids[0] {
+		t.Errorf("goroutines %v", goids)
+	}
 }
 
 // The place of g follows the thread-local variables of C code in the same executable.
