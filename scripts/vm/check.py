@@ -29,10 +29,10 @@ def compare(record, truth):
     path = record['endpoint']
     frames = record['stacktrace']['root_frame']
     times = {}
-    for frame in frames:
+    for i, frame in enumerate(frames):
         if frame['is_application_code'] and not frame['function'].startswith('['):
             name = frame['function'].rpartition('.')[2]  # without Go's package
-            times[name] = max(times.get(name, 0), frame['time'])
+            times[name] = max(times.get(name, 0), frame['time'] - noting(frames, i))
     duration = record['stacktrace']['duration']
     for name in sorted(times.keys() & OURS - FUNCTIONS[path]):
         if name != 'took':
@@ -45,9 +45,22 @@ def compare(record, truth):
             yield '%s: %s took %.3f s, told are %.3f' % (path, name, want, have)
     if abs(frames[-1]['time'] - duration) > 1e-5:
         yield '%s: the root has %.6f s of %.6f' % (path, frames[-1]['time'], duration)
+    unknown = sum(frame['time'] for frame in frames if frame['function'] == '[unknown]')
+    if unknown > SLACK:
+        yield '%s: %.3f s are [unknown]' % (path, unknown)
     lost = record['request'].get('incomplete')
     if lost:
         yield '%s: incomplete: %s' % (path, lost)
+
+
+def noting(frames, i):
+    """What a function spent in took after it had read the clock: children come before their parents."""
+    spent, at = 0, i - 1
+    while at >= 0 and frames[at]['depth'] > frames[i]['depth']:
+        if frames[at]['depth'] == frames[i]['depth'] + 1 and frames[at]['function'].endswith('took'):
+            spent += frames[at]['time']
+        at -= 1
+    return spent
 
 
 ONE_BY_ONE = [['/both'], ['/wait'], ['/work']]
