@@ -14,6 +14,3 @@ func wrapper(minor int) uint8 {
 
 // IsWrapper tells the kind of functions that the compiler made to call another one: tracebacks leave them out.
 func (t *Table) IsWrapper(kind uint8) bool { return kind == t.wrapper }
-
-// IsAssembly tells a function that was written in assembly (internal/abi.FuncFlagAsm).
-func (f *Func) IsAssembly() bool { return f.Flags&(1<<2) != 0 }

@@ -37,7 +37,6 @@ type Func struct {
 	Name       uint32 // for Table.Name
 	StartLine  int32  // of the line with its name
 	Kind       uint8  // what it is to the runtime: internal/abi.FuncID, whose numbers differ by version
-	Flags      uint8  // internal/abi.FuncFlag
 
 	pcsp, pcfile, pcline, unit uint32
 	tree, treeIndex            uint32 // of inlined functions: noTree where there are none
@@ -81,7 +80,6 @@ func (t *Table) function(i uint64) (f Func, ok bool) {
 		unit:      binary.LittleEndian.Uint32(raw[32:]),
 		StartLine: int32(binary.LittleEndian.Uint32(raw[36:])),
 		Kind:      raw[40],
-		Flags:     raw[41],
 		tree:      noTree,
 	}
 	pcdata, funcdata := uint64(binary.LittleEndian.Uint32(raw[28:])), raw[43]
