@@ -45,6 +45,18 @@ struct buffers {
 	u32 peeked; /* MSG_PEEK */
 };
 
+/*
+ * A packet of uWSGI's own protocol, which proxies speak with it: modifier 0, 16 bits of length, modifier 0,
+ * then the length of the first variable's name, less than 256, and that name.
+ */
+static __always_inline bool is_uwsgi(u64 address)
+{
+	u64 bytes = read_user(address);
+	u8 name = bytes >> 48;
+
+	return !(bytes & 0xff00ff0000ffULL) && name >= 'A' && name <= 'Z';
+}
+
 /* A request begins with a token (RFC 9110, 5.6.2), after empty lines at most. */
 static __always_inline bool may_begin_request(struct buffers *b)
 {
@@ -53,7 +65,7 @@ static __always_inline bool may_begin_request(struct buffers *b)
 
 	if (!address || bpf_probe_read_user(&c, 1, (void *)address))
 		return false;
-	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f);
+	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f) || (!c && is_uwsgi(address));
 }
 
 /* HTTP/2 begins with "PRI * HTTP/2.0" (RFC 9113, 3.4). */

@@ -126,7 +126,7 @@ var servers = []server{
 	},
 	{
 		name: "uWSGI", pip: "uwsgi",
-		args:  "BIN/uwsgi --http-socket 127.0.0.1:PORT --wsgi-file wsgi.py --callable app --enable-threads --threads 8 --disable-logging --need-app --die-on-term --virtualenv VENV",
+		args:  "BIN/uwsgi --http-socket 127.0.0.1:PORT " + uwsgiApp,
 		paths: "/work", closes: true,
 	},
 	{
@@ -172,7 +172,7 @@ var servers = []server{
 	},
 	{
 		name: "uWSGI --http", pip: "uwsgi",
-		args:  "BIN/uwsgi --http 127.0.0.1:PORT --wsgi-file wsgi.py --callable app --enable-threads --threads 8 --disable-logging --need-app --die-on-term --virtualenv VENV",
+		args:  "BIN/uwsgi --http 127.0.0.1:PORT " + uwsgiApp,
 		paths: "/work", closes: true,
 	},
 }

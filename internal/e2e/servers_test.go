@@ -85,21 +85,13 @@ func install(t *testing.T, python, packages string) {
 func (v *server) start(t *testing.T, python string) *Service {
 	t.Helper()
 	port := freePort(t)
-	words := []string{"PORT", port, "VENV", filepath.Dir(filepath.Dir(python))}
+	words := []string{"PORT", port}
 	if v.tls {
 		cert, key := certificate(t)
 		words = append(words, "CERT", cert, "KEY", key)
 	}
-	args := strings.Fields(strings.NewReplacer(words...).Replace(v.args))
-	path := python
-	if strings.HasPrefix(args[0], "BIN/") {
-		path, args = filepath.Join(filepath.Dir(python), args[0][len("BIN/"):]), args[1:]
-	}
-	command := exec.Command(path, args...)
-	command.Dir = filepath.Join(testdata(t), "servers")
-	command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+command.Dir, "DJANGO_SETTINGS_MODULE=")
-	s := &Service{Process: startProcess(t, command), Address: "127.0.0.1:" + port, tls: v.tls}
-	s.PID = s.Process.Process.Pid
+	s := v.run(t, python, strings.NewReplacer(words...))
+	s.Address = "127.0.0.1:" + port
 	eventually(t, v.name+" to listen", func() bool {
 		if !s.running() {
 			t.Fatalf("%s has ended", v.name)
@@ -111,6 +103,22 @@ func (v *server) start(t *testing.T, python string) *Service {
 		return err == nil
 	})
 	s.get(t, "/")
+	return s
+}
+
+// run starts the server's program with the words that stand for something filled in.
+func (v *server) run(t *testing.T, python string, words *strings.Replacer) *Service {
+	t.Helper()
+	args := strings.Fields(words.Replace(strings.ReplaceAll(v.args, "VENV", filepath.Dir(filepath.Dir(python)))))
+	path := python
+	if strings.HasPrefix(args[0], "BIN/") {
+		path, args = filepath.Join(filepath.Dir(python), args[0][len("BIN/"):]), args[1:]
+	}
+	command := exec.Command(path, args...)
+	command.Dir = filepath.Join(testdata(t), "servers")
+	command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+command.Dir, "DJANGO_SETTINGS_MODULE=")
+	s := &Service{Process: startProcess(t, command), tls: v.tls}
+	s.PID = s.Process.Process.Pid
 	return s
 }
 

@@ -1,6 +1,9 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"net/netip"
+)
 
 // reader follows the requests of one connection. It starts anew with each read after garbage, so it finds back where
 // a read begins with a request line, and never in the middle of something else.
@@ -15,6 +18,8 @@ type reader struct {
 	cr      bool // of the request line's end
 	size    int64
 	head    Head
+	packet  []byte         // of uWSGI's protocol
+	client  netip.AddrPort // that it tells
 	line    line
 	framing framing
 	expects bool // Expect: 100-continue
@@ -34,6 +39,7 @@ const (
 	readTarget
 	readProto
 	readFields
+	readPacket // of uWSGI's protocol, in place of a head
 	readBody
 	readPreamble // a PROXY header
 	readSkip     // the rest of this read is not understood
@@ -66,6 +72,9 @@ func (r *reader) feed(ts uint64, p []byte) (n int, head bool) {
 			used = len(p[n:]) - len(bytes.TrimLeft(p[n:], "\r\n"))
 			if n+used < len(p) {
 				r.beginHead(ts)
+				if p[n+used] == 0 {
+					r.state = readPacket
+				}
 			}
 		case readBody:
 			used = r.feedBody(p[n:])
@@ -111,6 +120,7 @@ func (r *reader) beginHead(ts uint64) {
 	r.head.Reset()
 	r.line.reset()
 	r.framing = framing{}
+	r.packet, r.client = nil, netip.AddrPort{}
 	r.expects, r.h2c, r.gapped = false, false, false
 }
 
@@ -122,6 +132,8 @@ func (r *reader) feedHead(p []byte) (n int, head bool) {
 		return r.target(p), false
 	case readProto:
 		return r.proto(p), false
+	case readPacket:
+		return r.packetPart(p)
 	}
 	return r.fields(p)
 }

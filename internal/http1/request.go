@@ -1,5 +1,7 @@
 package http1
 
+import "net/netip"
+
 // Request is one request and what became of its answer. Texts are as sent, up to a bound each; they may hold any
 // byte. Times are nanoseconds of CLOCK_MONOTONIC.
 type Request struct {
@@ -12,6 +14,8 @@ type Request struct {
 	ClientTime    string // text after that colon, at most 512 bytes together
 	Traceparent   string // first traceparent header, valid or not, at most 512 bytes
 	ParentTraceID string // 32 hexadecimal digits of the only traceparent, where it is valid and not zero
+
+	Client netip.AddrPort // as a proxy tells it by uWSGI's protocol; else not valid
 
 	Start      uint64 // return of the read that brought the first byte
 	HeadDone   uint64 // return of the read that brought the end of the head

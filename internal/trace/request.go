@@ -49,6 +49,9 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
 		lostAt:  c.lost,
 		conn:    c,
 	}
+	if h.Client.IsValid() {
+		r.Remote = h.Client
+	}
 	switch {
 	case !r.Sampled:
 	case x.Goroutine.ID == 0:
