@@ -29,6 +29,7 @@ struct conn {
 	u64 write;  /* where the bytes lie that it was given last, in Go */
 	u64 length; /* how many; 0: the socket has taken them */
 	u64 taken;  /* by the socket since, encrypted */
+	u64 inode;  /* of a Unix socket, else 0 */
 };
 
 /*

@@ -232,6 +232,11 @@ static __always_inline void send_received(struct io *io, struct conn *c, struct 
 	}
 }
 
+static __always_inline u64 inode_of(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+}
+
 static __always_inline void send_open(struct sock *sk, u64 connection)
 {
 	struct conn_event event = {.connection = connection};
@@ -248,7 +253,7 @@ static __always_inline void send_open(struct sock *sk, u64 connection)
 		BPF_CORE_READ_INTO(&event.local, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
 		BPF_CORE_READ_INTO(&event.remote, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
 	} else {
-		event.inode = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+		event.inode = inode_of(sk);
 	}
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
 		count_loss(LOSS_RING_IO);

@@ -41,6 +41,13 @@ static __always_inline struct buffers find_buffers(struct pt_regs *regs, s32 nr)
 	return b;
 }
 
+static __always_inline void forget(u64 connection, struct conn *c)
+{
+	end_sampling(connection, c->request);
+	end_waiting(c);
+	bpf_map_delete_elem(&conns, &connection);
+}
+
 static __always_inline struct conn *open_connection(struct sock *sk, u64 connection, struct target *t,
 						    struct buffers *b, s64 length)
 {
@@ -52,6 +59,8 @@ static __always_inline struct conn *open_connection(struct sock *sk, u64 connect
 	if (!fresh.tls && !may_begin_request(b))
 		return NULL;
 	fresh.framed = is_preface(b);
+	if (family_of(sk) == AF_UNIX)
+		fresh.inode = inode_of(sk);
 	if (bpf_map_update_elem(&conns, &connection, &fresh, BPF_ANY)) {
 		count_loss(LOSS_CONNS);
 		return NULL;
@@ -75,6 +84,12 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 	if (b.peeked)
 		return;
 	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
+
+	if (c && c->inode &&
+	    c->inode != inode_of(sk)) { /* of a Unix socket that has ended, and its name was used again */
+		forget(connection, c);
+		c = NULL;
+	}
 	bool fresh = !c;
 
 	if (fresh)
@@ -183,11 +198,8 @@ static __always_inline void closed(struct sock *sk, u16 flags, bool gone)
 	stamp(&event.event, EVENT_CLOSE, id >> 32, id);
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
 		count_loss(LOSS_RING_IO);
-	if (gone) {
-		end_sampling(connection, c->request);
-		end_waiting(c);
-		bpf_map_delete_elem(&conns, &connection);
-	}
+	if (gone)
+		forget(connection, c);
 }
 
 /*

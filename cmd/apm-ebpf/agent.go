@@ -200,7 +200,7 @@ func (a *agent) lookAtUnixSockets(now time.Time) error {
 			continue // the process has ended, which an event tells
 		}
 		for _, gone := range a.tracer.Vanished(pid, namespaces[namespace], probe.Now()) {
-			if err := a.probe.Forget(gone); err != nil {
+			if err := a.probe.Forget(gone.ID, gone.Inode); err != nil {
 				return err
 			}
 		}

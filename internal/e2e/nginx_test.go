@@ -46,7 +46,7 @@ http {
 	fastcgi_temp_path DIR/fastcgi; scgi_temp_path DIR/scgi;
 	proxy_http_version 1.1;
 	proxy_set_header Connection "";
-	upstream service { server 127.0.0.1:PORT; keepalive 8; }
+	upstream service { server 127.0.0.1:BACK; keepalive 8; }
 	uwsgi_param QUERY_STRING $query_string; uwsgi_param REQUEST_METHOD $request_method;
 	uwsgi_param CONTENT_TYPE $content_type; uwsgi_param CONTENT_LENGTH $content_length;
 	uwsgi_param REQUEST_URI $request_uri; uwsgi_param PATH_INFO $document_uri;
@@ -68,11 +68,12 @@ func TestBehindNginx(t *testing.T) {
 				t.Fatal(err)
 			}
 			front := freePort(t)
-			fill := strings.NewReplacer("PASS", v.pass, "FRONT", front, "DIR", dir)
-			ports := strings.NewReplacer("SOCKET", filepath.Join(dir, "socket"), "PORT", freePort(t))
-			s := v.run(t, python, ports)
+			back := freePort(t)
+			words := strings.NewReplacer("SOCKET", filepath.Join(dir, "socket"), "PORT", back)
+			s := v.run(t, python, words)
+			text := strings.NewReplacer("PASS", words.Replace(v.pass), "FRONT", front, "BACK", back, "DIR", dir).Replace(nginxConfig)
 			config := filepath.Join(dir, "nginx.conf")
-			if err := os.WriteFile(config, []byte(ports.Replace(fill.Replace(nginxConfig))), 0o644); err != nil {
+			if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			startProcess(t, exec.Command(nginx, "-c", config, "-e", "stderr"))

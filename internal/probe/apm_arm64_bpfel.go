@@ -66,6 +66,7 @@ type apmConn struct {
 	Write     uint64
 	Length    uint64
 	Taken     uint64
+	Inode     uint64
 }
 
 type apmConnEvent struct {

@@ -244,9 +244,15 @@ func (p *Probe) EndRequest(connection, request uint64) error {
 	return nil
 }
 
-// Forget drops a connection that ended without the kernel's telling: Unix sockets do.
-func (p *Probe) Forget(connection uint64) error {
-	if err := p.objects.Conns.Delete(connection); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+// Forget drops a connection that ended without the kernel's telling: Unix sockets do. Another one may have its name by
+// now, but not its inode.
+func (p *Probe) Forget(connection, inode uint64) error {
+	var c apmConn
+	err := p.objects.Conns.Lookup(connection, &c)
+	if err == nil && c.Inode == inode {
+		err = p.objects.Conns.Delete(connection)
+	}
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("forget connection: %w", err)
 	}
 	return nil

@@ -22,6 +22,8 @@ type conn struct {
 	wrote   uint64 // last write
 	lost    uint64 // stack events of the process that were lost, so far
 	hungUp  bool   // the peer reset the connection
+
+	vanished uint64 // when the Unix socket was found to be gone, 0: not yet
 }
 
 // Connection is what is known of a connection when it is first seen.

@@ -97,12 +97,16 @@ func (t *Tracer) UnixSockets() (pids map[uint32]bool, open bool) {
 }
 
 // Vanished ends the connections on Unix sockets of a process that are not there any more, which nothing else
-// tells. It gives their names.
-func (t *Tracer) Vanished(pid uint32, there map[uint64]bool, now uint64) (gone []uint64) {
+// tells, and gives them. What was still written on them may not have been told by now, so they end at the second look.
+func (t *Tracer) Vanished(pid uint32, there map[uint64]bool, now uint64) (gone []Connection) {
 	for id, c := range t.conns {
-		if c.inode != 0 && c.pid == pid && !there[c.inode] {
-			t.Close(id, http1.Closed, now)
-			gone = append(gone, id)
+		switch {
+		case c.inode == 0 || c.pid != pid || there[c.inode]:
+		case c.vanished == 0:
+			c.vanished = now
+		default:
+			t.Close(id, http1.Closed, c.vanished)
+			gone = append(gone, Connection{ID: id, PID: pid, Inode: c.inode})
 		}
 	}
 	return gone
