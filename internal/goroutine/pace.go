@@ -11,7 +11,7 @@ const (
 	// shortest is the period at which goroutines are looked at where that costs little. Times are then right to half a
 	// millisecond; up to precise they are right to a millisecond or so.
 	shortest = time.Millisecond
-	precise  = 2 * time.Millisecond
+	precise  = 3 * time.Millisecond
 	// lookShare and walkShare are what looks at goroutines, and the search for new ones, may take of a CPU.
 	lookShare = 0.06
 	walkShare = 0.02

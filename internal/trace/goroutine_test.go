@@ -249,6 +249,33 @@ func TestGoroutineOutlivesItsRequest(t *testing.T) {
 	}
 }
 
+// TestLateLooks tells of which requests the times are imprecise.
+func TestLateLooks(t *testing.T) {
+	tests := []struct {
+		name  string
+		looks []uint64
+		want  bool
+	}{
+		{"in time", []uint64{11, 13, 16, 19}, false},
+		{"the first after none was needed", []uint64{2, 11, 15, 19}, false},
+		{"too late", []uint64{11, 12, 18, 19}, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			p.goRead(10, 1, handler, "/")
+			for _, at := range test.looks {
+				p.looked(at)
+			}
+			p.goWrite(20, 1, handler)
+			if got := p.told["/"].Imprecise; got != test.want {
+				t.Errorf("imprecise: %v", got)
+			}
+		})
+	}
+}
+
 // TestManyGoroutines has one request open for long beside many, which must not pile up.
 func TestManyGoroutines(t *testing.T) {
 	p := newPlay(t)

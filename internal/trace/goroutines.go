@@ -8,6 +8,7 @@ type goroutines struct {
 
 	looked  uint64 // when they were looked at last
 	lowered uint64 // when that was last done too rarely
+	late    uint64 // after which look the next came too late, the last time that happened
 }
 
 func newGoroutines() goroutines {

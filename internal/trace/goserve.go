@@ -82,6 +82,6 @@ func (r *Request) settleGo() bool {
 	}
 	g := r.lane.of
 	g.settle(r.End)
-	r.Imprecise = g.process.lowered >= r.Start
+	r.Imprecise = max(g.process.lowered, g.process.late) >= r.Start
 	return true
 }

@@ -37,12 +37,19 @@ func (t *Tracer) GoSight(pid uint32, s *goroutine.Sight, stack *Stack, statement
 	p.goroutine(s.GoID).see(s, path)
 }
 
+// tooLate is the time between two looks from which on those who were looked at are told imprecisely, ns: on a busy machine
+// the agent may have to wait for a CPU.
+const tooLate = 5_000_000
+
 // GoLooked takes that the goroutines which are watched were all looked at: those that GoSight did not tell since are as
 // it told them last. lowered tells that this happens too rarely for precise times.
 func (t *Tracer) GoLooked(pid uint32, now uint64, lowered bool) {
 	p := t.processes[pid]
 	if p == nil {
 		return
+	}
+	if now-min(p.looked, now) > tooLate {
+		p.late = p.looked
 	}
 	p.looked = now
 	if lowered {
