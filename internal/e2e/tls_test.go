@@ -105,7 +105,7 @@ func TestTLSOutgoing(t *testing.T) {
 // TestTLSAttach finds connections open, and takes them up at their next requests.
 func TestTLSAttach(t *testing.T) {
 	for name, s := range map[string]*Service{
-		"gthread": gunicornTLS(t, "app", workers[1].flags...),
+		"gthread": gunicornTLS(t, "app", "-k", "gthread", "--keep-alive", "60"),
 		"streams": streams.start(t, anyPython(t).Path),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestTLSLaterWorkers(t *testing.T) {
 
 // TestTLSAgentKilled has the agent end without a word between two requests on a connection.
 func TestTLSAgentKilled(t *testing.T) {
-	s := gunicornTLS(t, "app", workers[1].flags...)
+	s := gunicornTLS(t, "app", "-k", "gthread", "--threads", "4", "--keep-alive", "60")
 	a := attach(t, s.PID)
 	gate := newGate(t)
 	c, waiting := s.dial(t), s.dial(t)
