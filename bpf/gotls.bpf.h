@@ -1,7 +1,8 @@
 /*
  * The bytes of TLS connections in Go, as crypto/tls gives and takes them. Uprobes inside Conn.Read, where it
- * copies what was decrypted, and at the beginning of Conn.Write: returns are not probed, since stacks of
- * goroutines move. What Write is given counts when the socket has taken as many bytes. 5.10.
+ * copies what was decrypted, and at the beginning of Conn.Write and Conn.readHandshake: returns are not
+ * probed, since stacks of goroutines move. What Write is given counts when the socket has taken as many
+ * bytes. 5.10.
  */
 #ifndef APM_GOTLS_H
 #define APM_GOTLS_H
@@ -38,6 +39,21 @@ int go_tls_read(struct pt_regs *ctx)
 	c = tls_connection(object, &connection);
 	if (c)
 		take_clear(connection, c, t, from, length);
+	return 0;
+}
+
+/*
+ * (*Conn).readHandshake: not the first one of a handshake is after a receipt. Who reads later may be another
+ * goroutine, and what it reads may have come together with the handshake's end.
+ */
+SEC("uprobe")
+int go_tls_handshake(struct pt_regs *ctx)
+{
+	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
+	struct tls_thread *thread = t && t->tls && t->runtime == RUNTIME_GO ? tls_thread(t) : NULL;
+
+	if (thread)
+		tls_claim(thread, GO_ARG0(ctx));
 	return 0;
 }
 

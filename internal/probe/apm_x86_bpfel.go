@@ -457,6 +457,7 @@ const (
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
 	apmProgGoRunHandler     = "go_run_handler"
+	apmProgGoTlsHandshake   = "go_tls_handshake"
 	apmProgGoTlsRead        = "go_tls_read"
 	apmProgGoTlsWrite       = "go_tls_write"
 	apmProgGreenletInit     = "greenlet_init"
@@ -554,6 +555,7 @@ type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
+	GoTlsHandshake   *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.ProgramSpec `ebpf:"go_tls_read"`
 	GoTlsWrite       *ebpf.ProgramSpec `ebpf:"go_tls_write"`
 	GreenletInit     *ebpf.ProgramSpec `ebpf:"greenlet_init"`
@@ -742,6 +744,7 @@ type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
+	GoTlsHandshake   *ebpf.Program `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.Program `ebpf:"go_tls_read"`
 	GoTlsWrite       *ebpf.Program `ebpf:"go_tls_write"`
 	GreenletInit     *ebpf.Program `ebpf:"greenlet_init"`
@@ -778,6 +781,7 @@ func (p *apmPrograms) Close() error {
 		p.CodeDealloc,
 		p.EndRequest,
 		p.GoRunHandler,
+		p.GoTlsHandshake,
 		p.GoTlsRead,
 		p.GoTlsWrite,
 		p.GreenletInit,

@@ -142,6 +142,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.SslFree = c.DetachProgram("ssl_free")
 	p.objects.GoTlsRead = c.DetachProgram("go_tls_read")
 	p.objects.GoTlsWrite = c.DetachProgram("go_tls_write")
+	p.objects.GoTlsHandshake = c.DetachProgram("go_tls_handshake")
 }
 
 // Close detaches everything.

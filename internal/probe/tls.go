@@ -37,7 +37,12 @@ func (p *Probe) AttachOpenSSL(pid int, file string, at OpenSSL) error {
 }
 
 // AttachGoTLS has the kernel programs see what passes through crypto/tls in a Go process, given its executable and the
-// offsets in it of the copy inside (*Conn).Read and of an instruction at the beginning of (*Conn).Write.
-func (p *Probe) AttachGoTLS(pid int, file string, read, write uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GoTlsRead, offset: read}, {program: p.objects.GoTlsWrite, offset: write}})
+// offsets in it of the copy inside (*Conn).Read and of instructions at the beginnings of (*Conn).Write and
+// (*Conn).readHandshake.
+func (p *Probe) AttachGoTLS(pid int, file string, read, write, handshake uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{
+		{program: p.objects.GoTlsRead, offset: read},
+		{program: p.objects.GoTlsWrite, offset: write},
+		{program: p.objects.GoTlsHandshake, offset: handshake},
+	})
 }

@@ -10,15 +10,14 @@ import (
 
 // What is told of crypto/tls must be what the debug information says, where there is any.
 func TestGoTLS(t *testing.T) {
-	eachGo(t, func(t *testing.T, exe string, toolchain targettest.Toolchain, _ targettest.Build) {
+	eachGo(t, func(t *testing.T, exe string, _ targettest.Toolchain, _ targettest.Build) {
 		im, g := openGo(t, exe)
-		const read, write = "crypto/tls.(*Conn).Read", "crypto/tls.(*Conn).Write"
-		code, err := im.goCode(g, []string{read, write})
+		code, err := im.goCode(g, []string{tlsRead, tlsWrite, tlsHandshake})
 		if err != nil {
 			t.Fatal(err)
 		}
 		places := &GoTLS{GoCode: code}
-		if err := places.find(code.Funcs[read], code.Funcs[write], toolchain.Minor); err != nil {
+		if err := places.find(); err != nil {
 			t.Fatal(err)
 		}
 		opcode := make([]byte, 4)
@@ -26,8 +25,8 @@ func TestGoTLS(t *testing.T) {
 		if call := !im.arm64 && opcode[0] == 0xe8 || im.arm64 && opcode[3]&0xfc == 0x94; !call {
 			t.Errorf("no call where (*Conn).Read copies: % x", opcode)
 		}
-		if want, ok := goField(t, exe, "crypto/tls.Conn", "input"); ok && int64(places.Input) != want {
-			t.Errorf("Conn.input at %d, want %d", places.Input, want)
+		if want, ok := goField(t, exe, "crypto/tls.Conn", "input"); ok && int64(g.TLSInput()) != want {
+			t.Errorf("Conn.input at %d, want %d", g.TLSInput(), want)
 		}
 	})
 }
