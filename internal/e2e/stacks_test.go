@@ -83,9 +83,6 @@ func TestFrameworkCalls(t *testing.T) {
 		if !python.has("flask") {
 			t.Skip("no flask on this interpreter")
 		}
-		if python.Minor > 14 {
-			t.Skip("its profiler does not tell who makes generators")
-		}
 		s := gunicorn(t, python, "framework")
 		for range 3 {
 			s.get(t, "/cart/10?trace")
