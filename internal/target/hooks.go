@@ -81,6 +81,8 @@ func module(maps []Mapping, name string) (Mapping, bool) {
 	return Mapping{}, false
 }
 
+var asyncioIn seen[*Asyncio] // nil: the file has none
+
 // Asyncio finds the functions of _asyncio, which the caller must close. It gives nil where the module is not loaded,
 // and an error where it cannot be read or is not as CPython has it.
 func (p *Process) Asyncio() (*Asyncio, error) {
@@ -99,10 +101,11 @@ func (p *Process) Asyncio() (*Asyncio, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := findAsyncio(im)
-	if err == nil && a != nil {
+	found, err := asyncioIn.find(f.file, func() (*Asyncio, error) { return findAsyncio(im) })
+	if err == nil && found != nil {
+		a := *found
 		a.ProbeFile = f
-		return a, nil
+		return &a, nil
 	}
 	f.Close()
 	if err == nil && shared {

@@ -1,6 +1,9 @@
 package target
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+)
 
 // PythonTypes are the addresses in a process of the types that the chain of what a suspended task awaits is made of,
 // and of those that say for whom a thread of a pool works; 0 where a type cannot be told or the version has none.
@@ -49,7 +52,7 @@ func (p *Process) PythonTypes() (PythonTypes, error) {
 			names = append(names, w.name)
 		}
 	}
-	named, err := im.types(p.Python.header(), names)
+	named, err := im.typesOf(p.Python.header(), names)
 	if err != nil {
 		return PythonTypes{}, fmt.Errorf("find types in %s of process %d: %w", p.Python.Image, p.PID, err)
 	}
@@ -62,6 +65,17 @@ func (p *Process) PythonTypes() (PythonTypes, error) {
 		}
 	}
 	return t, nil
+}
+
+var typesIn seen[map[string]uint64]
+
+// typesOf does what types does, once for each file: which names are asked for depends on what the file exports.
+func (im *image) typesOf(header uint64, names []string) (map[string]uint64, error) {
+	look := func() (map[string]uint64, error) { return im.types(header, names) }
+	if f, ok := im.under.(*os.File); ok {
+		return typesIn.find(f, look)
+	}
+	return look()
 }
 
 // types gives the addresses of the static types with those names, given the size of an object's head. A name that two
