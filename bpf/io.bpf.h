@@ -10,6 +10,7 @@
 #include "stack.bpf.h"
 
 #define HEAD_SEGMENTS 16	  /* of IO_HEAD bytes: as much of a request is kept */
+#define ANSWER_SEGMENTS 4	  /* of an answer's head in one write */
 #define ANSWER_KEPT (4 * IO_HEAD) /* of an answer, before only the beginnings of writes are */
 #define LATER_HEAD 64		  /* bytes of those beginnings: a chunk's size */
 #define IOVECS 8		  /* of a vectored call that are looked at */
@@ -311,6 +312,45 @@ static __always_inline void keep_sent(struct io *io, struct conn *c, struct buff
 		keep_tail(&io->event, io->end - IO_TAIL);
 }
 
+/* Does a head end in the bytes that are kept: at an empty line? */
+__noinline int io_ends_head(u32 slot)
+{
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+	u32 last = 0;
+
+	if (!io)
+		return 1;
+	for (u32 i = 0; i < IO_HEAD; i++) {
+		last = last << 8 | io->event.data[i];
+		if ((last & 0xffffff) == ('\n' << 16 | '\r' << 8 | '\n') ||
+		    (last & 0xffff) == ('\n' << 8 | '\n'))
+			return 1;
+	}
+	return 0;
+}
+
+/* Sends the parts of an answer's head that fill an event, until it ends; what is left is kept as in
+ * keep_sent. */
+static __always_inline void send_long_head(struct io *io, struct conn *c, struct buffers *b, s64 length,
+					   u32 slot)
+{
+	struct buffers rest = *b;
+
+	for (int i = 0; i < ANSWER_SEGMENTS - 1; i++) {
+		if (length <= IO_HEAD || io->event.head < IO_HEAD || io_ends_head(slot))
+			return;
+		io->event.length = IO_HEAD;
+		io->event.tail = 0;
+		if (io_send(slot))
+			c->missed = 1;
+		rest.base += IO_HEAD;
+		length -= IO_HEAD;
+		io->event.head = 0;
+		io->event.length = length;
+		keep_sent(io, c, &rest, length, slot);
+	}
+}
+
 /* The stack with which an answer is begun: its lane served the request. */
 static __always_inline void send_writer(struct target *t, u64 connection, u64 time, u32 slot)
 {
@@ -345,6 +385,8 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 		if (c->sampled && t && t->runtime == RUNTIME_PYTHON &&
 		    (t->lanes || e->event.time - c->request > STACK_AFTER_NS))
 			send_writer(t, connection, e->event.time, slot);
+		if (!c->framed && b->base && !b->count)
+			send_long_head(io, c, b, length, slot);
 	}
 	c->missed = io_send(slot) != 0;
 }
