@@ -14,6 +14,15 @@
 	16 /* from the frame pointer as x86_64 has it to where a function keeps its first argument           \
 	    */
 
+/* What the current goroutine received last was for this Conn, if neither is known to belong elsewhere. */
+static __always_inline void go_claim(struct target *t, u64 object)
+{
+	struct tls_thread *thread = tls_thread(t, false);
+
+	if (thread)
+		tls_claim(thread, object);
+}
+
 /*
  * Inside (*Conn).Read: the call of memmove(to, from, length) that the inlined (*bytes.Reader).Read makes for
  * c.input. c is where the function keeps its first argument, if c.input begins with from.
@@ -30,13 +39,12 @@ int go_tls_read(struct pt_regs *ctx)
 
 	if (read_user(input) + read_user(input + READER_AT) != from)
 		return 0;
-	struct tls_thread *thread = tls_thread(t);
-	struct conn *c;
+	struct conn *c = tls_connection(object, &connection);
 
-	if (!thread)
-		return 0;
-	tls_claim(thread, object);
-	c = tls_connection(object, &connection);
+	if (!c) {
+		go_claim(t, object);
+		c = tls_connection(object, &connection);
+	}
 	if (c)
 		take_clear(connection, c, t, from, length);
 	return 0;
@@ -50,10 +58,9 @@ SEC("uprobe")
 int go_tls_handshake(struct pt_regs *ctx)
 {
 	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
-	struct tls_thread *thread = t && t->tls && t->runtime == RUNTIME_GO ? tls_thread(t) : NULL;
 
-	if (thread)
-		tls_claim(thread, GO_ARG0(ctx));
+	if (t && t->tls && t->runtime == RUNTIME_GO)
+		go_claim(t, GO_ARG0(ctx));
 	return 0;
 }
 

@@ -19,7 +19,7 @@ static __always_inline struct tls_thread *ssl_thread(void)
 {
 	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
 
-	return t ? tls_thread(t) : NULL;
+	return t ? tls_thread(t, true) : NULL;
 }
 
 static __always_inline int ssl_reads(u64 object, u64 buffer, u64 count_at)
@@ -78,7 +78,7 @@ SEC("uprobe")
 int ssl_read_done(struct pt_regs *ctx)
 {
 	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
-	struct tls_thread *thread = t ? tls_thread(t) : NULL;
+	struct tls_thread *thread = t ? tls_thread(t, false) : NULL;
 	u64 length, connection;
 
 	if (!thread)

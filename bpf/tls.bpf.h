@@ -87,13 +87,13 @@ static __always_inline struct tls_thread_key tls_thread_key(struct target *t)
 	return key;
 }
 
-/* What is known of the current thread, made if it is not. */
-static __always_inline struct tls_thread *tls_thread(struct target *t)
+/* What is known of the current thread, made if it is not and make is set. */
+static __always_inline struct tls_thread *tls_thread(struct target *t, bool make)
 {
 	struct tls_thread_key key = tls_thread_key(t);
 	struct tls_thread *known = bpf_map_lookup_elem(&tls_threads, &key), fresh = {};
 
-	if (known)
+	if (known || !make)
 		return known;
 	bpf_map_update_elem(&tls_threads, &key, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&tls_threads, &key);
@@ -159,8 +159,11 @@ static __always_inline bool is_claimed(u64 connection)
 /* The current thread receives; c is NULL unless from a connection that it serves. */
 static __always_inline void tls_received(u64 connection, struct conn *c, struct target *t)
 {
-	struct tls_thread *thread = tls_thread(t);
 	bool tls = c && c->tls;
+
+	if (tls && c->object && t->runtime == RUNTIME_GO)
+		return; /* crypto/tls never lends a connection to another object */
+	struct tls_thread *thread = tls_thread(t, tls);
 
 	if (!thread)
 		return;
