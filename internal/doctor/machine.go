@@ -114,6 +114,8 @@ func (m machine) paranoid(held privileges) Check {
 	switch {
 	case c.Found == "":
 		c.Grade, c.Found, c.Remedy = Fail, "the kernel has no perf events", "run a kernel built with CONFIG_PERF_EVENTS"
+	case c.Found > "2" && !held.Has(capability.SysAdmin): // as distributions have it, which know higher values
+		c.Found += ", above 2 some kernels ask for CAP_SYS_ADMIN (see below)"
 	case held.either(capability.Perfmon, capability.SysAdmin):
 		c.Found += ", which does not bind CAP_PERFMON"
 	default:

@@ -92,6 +92,10 @@ func TestChecks(t *testing.T) {
 		{"confidentiality", map[string]string{"sys/kernel/security/lockdown": "none integrity [confidentiality]"}, "", "lockdown", Fail, "confidentiality"},
 		{"paranoid", nil, "", "perf_event_paranoid", OK, "2"},
 		{"paranoid without CAP_PERFMON", status("0"), "", "perf_event_paranoid", Warn, "2"},
+		{"very paranoid", map[string]string{
+			"proc/sys/kernel/perf_event_paranoid": "3\n",
+			"proc/self/status":                    "CapEff:\t000000c000000000\n",
+		}, "", "perf_event_paranoid", OK, "CAP_SYS_ADMIN"},
 		{"no perf events", map[string]string{"proc/sys/kernel/perf_event_paranoid": ""}, "", "perf_event_paranoid", Fail, "no perf events"},
 		{"seccomp", map[string]string{"proc/self/status": "CapEff:\t0\nSeccomp:\t2\n"}, "", "seccomp", Warn, "filter"},
 		{"tracefs", nil, "", "tracefs", OK, "/sys/kernel/tracing"},

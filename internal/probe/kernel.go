@@ -230,6 +230,9 @@ func forbidden(err error) error {
 	if missing := capability.Missing(capability.BPF | capability.Perfmon); missing != 0 {
 		return fmt.Errorf("%w: run as root or with %s", err, missing)
 	}
+	if errors.Is(err, errClock) && capability.Missing(capability.SysAdmin) != 0 {
+		return fmt.Errorf("%w: this kernel asks for CAP_SYS_ADMIN as well while kernel.perf_event_paranoid is above 2: add it, or lower that", err)
+	}
 	if errors.Is(err, errMemlock) {
 		return fmt.Errorf("%w: this kernel wants it unlimited: run as root, with CAP_SYS_RESOURCE, or after ulimit -l unlimited", err)
 	}

@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var errClock = errors.New("open CPU clock")
+
 const onlineCPUs = "/sys/devices/system/cpu/online"
 
 // timer is a CPU-clock event on every online CPU with the sampling program on it.
@@ -37,7 +39,7 @@ func newTimer(program *ebpf.Program, frequency int, tick time.Duration, noLink b
 	for _, cpu := range cpus {
 		if err := t.open(program, -1, cpu); err != nil {
 			t.close()
-			return nil, fmt.Errorf("open CPU clock on CPU %d: %w", cpu, err)
+			return nil, fmt.Errorf("%w on CPU %d: %w", errClock, cpu, err)
 		}
 	}
 	return t, nil

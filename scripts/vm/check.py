@@ -179,20 +179,24 @@ def doctor():
     service.stop()
 
 
-# BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH, and what locks the memory of maps where the kernel asks for that.
-LEAST, SYS_RESOURCE = [39, 38, 19, 2], 24
+CAPABILITIES = {'CAP_BPF': 39, 'CAP_PERFMON': 38, 'CAP_SYS_RESOURCE': 24, 'CAP_SYS_ADMIN': 21}  # in the order of asking
+OF_OTHERS = [19, 2]  # CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH
 
 
 def privileges():
-    """An agent that is not root and holds what it needs at least; where that is too little it says what is missing."""
-    refused = subprocess.run([AGENT, '--pid', '1'], stderr=subprocess.PIPE, text=True, preexec_fn=lambda: as_nobody([]))
-    report('privileges: what is missing is told', 'CAP_BPF and CAP_PERFMON' in refused.stderr, refused.stderr)
-    held = LEAST
-    told = subprocess.run([AGENT, '--pid', '1'], stderr=subprocess.PIPE, text=True, preexec_fn=lambda: as_nobody(LEAST))
-    if 'CAP_SYS_RESOURCE' in told.stderr:
-        held = [*LEAST, SYS_RESOURCE]
+    """An agent that is not root is given what it says is missing, until it starts."""
+    held = OF_OTHERS
+    while more := [number for name, number in CAPABILITIES.items() if name in refusal(held) and number not in held]:
+        held = held + more[:1]
+    report('privileges: what is missing is told', 39 in held and 38 in held, refusal(held))
     print('   holds', held)
     profile('privileges', ONE_BY_ONE, gunicorn('-k', 'gthread', '--threads', '2'), capabilities=held)
+
+
+def refusal(held):
+    """What an agent with those capabilities says of a process that it cannot profile anyway."""
+    return subprocess.run([AGENT, '--pid', '1'], stderr=subprocess.PIPE, text=True,
+                          preexec_fn=lambda: as_nobody(held)).stderr
 
 
 def fallbacks():
