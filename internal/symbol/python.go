@@ -1,5 +1,6 @@
 // Package symbol gives names to the addresses that the kernel programs see: functions, files and lines of the code
-// objects of CPython. Everything is read from a live process, so any read may fail, be torn or lie.
+// objects of CPython and of the program counters of Go. Everything is read from a live process or its executable, so any
+// read may fail, be torn or lie.
 package symbol
 
 import (
@@ -9,17 +10,17 @@ import (
 )
 
 // Func is a function of a target. A pointer to it is its identity inside one process: the same function always gives the
-// same *Func, whichever of its code objects it runs.
+// same *Func, whichever of its code objects or program counters it runs.
 type Func struct {
 	Name      string // qualified where the version has it
-	File      string // co_filename, as the target sees it
-	ShortFile string // relative to the module search path
+	File      string // co_filename, as the target sees it; in Go as the compiler saw it
+	ShortFile string // relative to the module search path or the module's root
 	Line      int    // first line; 0 when it can't be told
 	App       bool   // is_application_code
 	Coroutine bool   // async def, or a generator made one by types.coroutine
 }
 
-// Unknown stands for a code object that could not be read.
+// Unknown stands for a code object that could not be read, or an address at which there is no code that is known.
 var Unknown = &Func{Name: "[unknown]"}
 
 // Shim stands for the code that the interpreter puts between a class and its __init__ where it has specialised the call,

@@ -1,5 +1,6 @@
-// Package target finds out what a process is: whether it runs an interpreter that can be profiled, where that lies in
-// memory, what the service calls itself and which files are its own. It only ever reads, and trusts nothing it reads.
+// Package target finds out what a process is: whether it runs an interpreter or a Go runtime that can be profiled, where
+// that lies in memory, what the service calls itself and which files are its own. It only ever reads, and trusts nothing
+// it reads.
 package target
 
 import (
