@@ -99,6 +99,12 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 
 	if (!e || !t)
 		return 0;
+	/* Where names are told every time, requests and stacks must not be lost for their sake. */
+	if (!t->life && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >
+			    bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2) {
+		count_loss(LOSS_RING_STACK);
+		return 0;
+	}
 	e->event.time = time;
 	e->event.kind = EVENT_CODE;
 	e->event.pid = pid;

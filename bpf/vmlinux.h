@@ -45,6 +45,12 @@ enum {
 	BPF_RB_FORCE_WAKEUP = 2,
 };
 
+/* What bpf_ringbuf_query can tell. */
+enum {
+	BPF_RB_AVAIL_DATA = 0,
+	BPF_RB_RING_SIZE = 1,
+};
+
 /* Whether a helper exists is asked of the kernel's own enum, never of its version. */
 enum bpf_func_id___have {
 	BPF_FUNC_task_pt_regs___have = 175, /* 5.15 */

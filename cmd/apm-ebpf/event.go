@@ -40,7 +40,7 @@ func (a *agent) handle(e *probe.Event) {
 			s.told(e.Code())
 		}
 	case probe.KindFork:
-		a.services.forked(e.PID)
+		a.services.forked(e.PID, e.Thread().Peer)
 	case probe.KindExec:
 		a.tracer.Exit(e.PID, e.Time)
 		a.services.execed(e.PID)

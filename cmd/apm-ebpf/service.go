@@ -54,6 +54,15 @@ func newService(pid int, o *options) (*service, error) {
 	return s, nil
 }
 
+// child gives a service that stands for a forked child until that is looked at itself, or for good if it is gone by then:
+// it has its parent's name and memory.
+func (s *service) child() *service {
+	c := *s
+	c.stack = trace.Stack{}
+	c.functions, c.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
+	return &c
+}
+
 // stackOf names the frames of an event. The result is reused by the next call.
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()

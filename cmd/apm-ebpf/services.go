@@ -19,7 +19,8 @@ type services struct {
 	options *options
 	log     zerolog.Logger
 	known   map[int]*service
-	young   map[int]*visit // processes that are still to be recognised, or may load OpenSSL yet
+	born    map[int]*service // children that were not looked at yet
+	young   map[int]*visit   // processes that are still to be recognised, or may load OpenSSL yet
 }
 
 // visit is a process to be looked at, again and again until it has become something.
@@ -100,6 +101,7 @@ func (ss *services) add(pid int) error {
 		return err
 	}
 	ss.known[pid] = s
+	delete(ss.born, pid)
 	ss.findLanes(s, time.Now())
 	ss.findTLS(s)
 	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
@@ -276,13 +278,24 @@ func (ss *services) of(pid uint32) *service {
 	if s := ss.known[int(pid)]; s != nil {
 		return s
 	}
-	if ss.young[int(pid)] == nil {
-		return nil
+	if ss.young[int(pid)] != nil {
+		if s := ss.look(int(pid), time.Now()); s != nil {
+			return s
+		}
 	}
-	return ss.look(int(pid), time.Now())
+	return ss.born[int(pid)]
 }
 
-func (ss *services) forked(pid uint32) { ss.later(int(pid), time.Now()) }
+func (ss *services) forked(pid, parent uint32) {
+	s := ss.known[int(parent)]
+	if s == nil {
+		s = ss.born[int(parent)]
+	}
+	if s != nil {
+		ss.born[int(pid)] = s.child()
+	}
+	ss.later(int(pid), time.Now())
+}
 
 func (ss *services) execed(pid uint32) {
 	ss.forget(int(pid))
@@ -298,6 +311,7 @@ func (ss *services) exited(pid uint32) {
 
 func (ss *services) forget(pid int) {
 	delete(ss.known, pid)
+	delete(ss.born, pid)
 	delete(ss.young, pid)
 	if err := ss.probe.Release(pid); err != nil {
 		ss.log.Debug().Int("pid", pid).Err(err).Msg("detach")

@@ -145,6 +145,23 @@ func TestAttachAtOnce(t *testing.T) {
 	checkSums(t, a.exactly(t, 1)...)
 }
 
+// TestShortLivedWorkers has each worker answer two requests: one that ended before the agent looked at it is told of as a
+// child of its parent.
+func TestShortLivedWorkers(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app", "-w", "2", "--max-requests", "2")
+	a := attach(t, s.PID)
+	const n = 30
+	for range n {
+		s.get(t, "/")
+	}
+	for _, r := range a.exactly(t, n) {
+		checkSums(t, r)
+		if r.ProcName != "app:app" || r.Request.Runtime == "" {
+			t.Errorf("%s is told of %q, %q", r, r.ProcName, r.Request.Runtime)
+		}
+	}
+}
+
 // TestStop ends agents while a request is open.
 func TestStop(t *testing.T) {
 	s := gunicorn(t, anyPython(t), "app")
