@@ -162,6 +162,20 @@ serve 10
   a 5
     [runqueue] 1
     [disk] 4`},
+		{"not looked at for long", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.tracer.GoSwitchOut(server, 5, handler, 10*ms, p.stack("serve x"), RunQueue)
+			p.resume(11, 5)
+			p.parked(0, 19, handler, "serve a", "sleep", 2)
+			p.looked(20)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 5
+    [sleep] 5
+  [not sampled] 4
+  x 1
+    [runqueue] 1`},
 		{"nothing seen", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.goWrite(20, 1, handler)

@@ -37,16 +37,17 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	if g.exact && s.State == goroutine.Syscall {
 		return
 	}
+	missed := s.Left > 1 && s.Left != goroutine.NotKnown // it has been parked in between
 	switch {
 	case g.state == waiting:
 		g.wait(middle)
 	case g.state == running && g.told:
 		g.run(min(after+edge, middle), nil)
+	case g.state == running && missed && (g.fresh != 0 || s.Time-after > tooLate):
+		g.lane.add(slice{from: g.since, to: middle, stack: common(g.stack, stack), why: NotSampled})
+		g.since = max(g.since, middle)
 	case g.state == running && g.fresh == 0:
 		g.run(middle, stack)
-	case g.state == running && s.Left > 1 && s.Left != goroutine.NotKnown: // and has been parked in between
-		g.lane.add(slice{from: g.since, to: middle, stack: common(nil, stack), why: NotSampled})
-		g.since = max(g.since, middle)
 	}
 	g.state, g.stack, g.why, g.seen, g.told, g.exact, g.fresh = waiting, stack, parkedFor(s), s.Time, false, false, 0
 	g.trim()
