@@ -12,6 +12,7 @@
 #include "io.bpf.h"
 #include "tls.bpf.h"
 #include "request.bpf.h"
+#include "epoll.bpf.h"
 #include "http2.bpf.h"
 #include "openssl.bpf.h"
 #include "gotls.bpf.h"

@@ -72,6 +72,8 @@ func (a *agent) stack(e *probe.Event) {
 		a.tracer.Step(e.PID, e.TID, e.Time, s.step(e))
 	case probe.KindJob:
 		a.tracer.Job(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
+	case probe.KindArm:
+		a.tracer.Arm(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindSpawn:
 		a.tracer.Spawn(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindGreenlet:

@@ -26,9 +26,9 @@ type service struct {
 	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
 	slots     map[uint32][2]uint64    // the last two code objects of each slot of theirs
 
-	asyncio, greenlet, queue bool      // no more to look for
-	blind                    bool      // it has tasks or greenlets that cannot be told apart
-	looked                   time.Time // when they were last looked for
+	asyncio, greenlet, queue, epoll bool      // no more to look for
+	blind                           bool      // it has tasks or greenlets that cannot be told apart
+	looked                          time.Time // when they were last looked for
 
 	openSSL   map[uint64]bool // inodes of the files whose copies are seen
 	toldBlind bool            // that HTTPS requests are missing

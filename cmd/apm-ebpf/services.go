@@ -200,7 +200,7 @@ func (ss *services) nextVisit(now time.Time) time.Duration {
 
 // findLanes has the kernel programs see the tasks and greenlets of a service, as soon as it has any.
 func (ss *services) findLanes(s *service, now time.Time) {
-	if s.asyncio && s.greenlet && s.queue || now.Sub(s.looked) < lanesEvery {
+	if s.asyncio && s.greenlet && s.queue && s.epoll || now.Sub(s.looked) < lanesEvery {
 		return
 	}
 	loaded, err := target.LaneModules(s.process.PID)
@@ -216,6 +216,9 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	}
 	if !s.queue && (loaded.Queue || first) {
 		s.queue = ss.attachQueue(s)
+	}
+	if !s.epoll && (loaded.Select || first) {
+		s.epoll = ss.attachEpoll(s)
 	}
 	s.looked = now
 }
@@ -250,6 +253,22 @@ func (ss *services) attachQueue(s *service) bool {
 	}
 	if err != nil {
 		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("what threads of a pool do may be told for no request")
+	}
+	return true
+}
+
+// attachEpoll does the same.
+func (ss *services) attachEpoll(s *service) bool {
+	e, err := s.process.Epoll()
+	if e == nil && err == nil {
+		return false
+	}
+	if err == nil {
+		err = ss.probe.AttachEpoll(s.process.PID, e.Path, e.Modify)
+		e.Close()
+	}
+	if err != nil {
+		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("answers that an event loop writes for others have no owner")
 	}
 	return true
 }

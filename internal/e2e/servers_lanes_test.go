@@ -20,12 +20,12 @@ var servers = []server{
 		paths: "/work /pool /thread",
 	},
 	{
-		name: "gunicorn gthread", pip: "gunicorn",
+		name: "gunicorn gthread", pip: "gunicorn", often: true,
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gthread --threads 32 wsgi:app",
 		paths: "/work /pool /thread",
 	},
 	{
-		name: "gunicorn gevent", pip: "gunicorn gevent",
+		name: "gunicorn gevent", pip: "gunicorn gevent", often: true,
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gevent wsgi:app",
 		paths: "/work /pool~ /thread /spawn",
 	},
@@ -50,7 +50,7 @@ var servers = []server{
 		paths: "/work /thread",
 	},
 	{
-		name: "uvicorn h11", pip: "uvicorn h11",
+		name: "uvicorn h11", pip: "uvicorn h11", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning asgi:app",
 		paths: "/await /gather /group /created /many /leave /executor /tothread /work",
 	},
@@ -60,7 +60,7 @@ var servers = []server{
 		paths: "/await /gather /executor /tothread",
 	},
 	{
-		name: "uvicorn uvloop", pip: "uvicorn uvloop httptools",
+		name: "uvicorn uvloop", pip: "uvicorn uvloop httptools", often: true,
 		args:  "BIN/uvicorn --port PORT --loop uvloop --http httptools --log-level warning asgi:app",
 		paths: "/await /gather /group /created /executor /tothread /work",
 	},
@@ -77,10 +77,10 @@ var servers = []server{
 	{
 		name: "daphne", pip: "daphne",
 		args:  "BIN/daphne -p PORT asgi:app",
-		paths: "/await /gather /tothread", leaves: true,
+		paths: "/await /gather /tothread",
 	},
 	{
-		name: "aiohttp", pip: "aiohttp",
+		name: "aiohttp", pip: "aiohttp", often: true,
 		args:  "aio.py PORT",
 		paths: "/await /gather /group /tothread /executor",
 	},
@@ -141,7 +141,7 @@ var servers = []server{
 	},
 
 	{
-		name: "FastAPI", pip: "fastapi uvicorn h11",
+		name: "FastAPI", pip: "fastapi uvicorn h11", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning fast:app",
 		paths: "/async/await /async/gather /def/work /def/pool /stream/await /stream-def/work /background/gather /async/tothread /async/executor",
 	},
@@ -156,7 +156,7 @@ var servers = []server{
 		paths: "/async/await /async/gather /def/work /stream/await /background/gather",
 	},
 	{
-		name: "Django ASGI", pip: "django uvicorn h11",
+		name: "Django ASGI", pip: "django uvicorn h11", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --lifespan off --log-level warning dj:asgi",
 		paths: "/work /async/await /async/gather",
 	},
@@ -166,7 +166,7 @@ var servers = []server{
 		paths: "/await /gather /work",
 	},
 	{
-		name: "a2wsgi", pip: "a2wsgi uvicorn h11",
+		name: "a2wsgi", pip: "a2wsgi uvicorn h11", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning --lifespan off asgi:bridge",
 		paths: "/work /pool",
 	},
@@ -179,9 +179,6 @@ var servers = []server{
 
 // TestServers has every server answer many requests at once, each with functions that no other may be seen in.
 func TestServers(t *testing.T) {
-	if os.Getenv("APM_EBPF_SERVERS") == "" {
-		t.Skip("installs two dozen servers: set APM_EBPF_SERVERS=1, or make test-servers")
-	}
 	prepared(t)
 	all := slices.Clone(servers)
 	for _, v := range tlsServers {
@@ -190,6 +187,9 @@ func TestServers(t *testing.T) {
 	}
 	for _, v := range all {
 		t.Run(v.name, func(t *testing.T) {
+			if !v.often && os.Getenv("APM_EBPF_SERVERS") == "" {
+				t.Skip("only with APM_EBPF_SERVERS=1, as by make test-servers")
+			}
 			python := venv(t, v.interpreter(t))
 			install(t, python, v.pip)
 			s := v.start(t, python)

@@ -21,6 +21,7 @@ type server struct {
 	minor  int    // oldest Python 3 on which it runs
 	closes bool   // it closes connections without saying so
 	leaves bool   // which lane served a request need not be told
+	often  bool   // it is tried by every run of the tests
 	tls    bool   // CERT and KEY are files to serve HTTPS with
 }
 

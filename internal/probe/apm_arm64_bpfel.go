@@ -116,16 +116,17 @@ const (
 	apmEventKindEVENT_TASK          apmEventKind = 13
 	apmEventKindEVENT_STEP          apmEventKind = 14
 	apmEventKindEVENT_JOB           apmEventKind = 15
-	apmEventKindEVENT_SPAWN         apmEventKind = 16
-	apmEventKindEVENT_GREENLET      apmEventKind = 17
-	apmEventKindEVENT_THREAD        apmEventKind = 18
-	apmEventKindEVENT_HANDOFF       apmEventKind = 19
-	apmEventKindEVENT_CODE          apmEventKind = 20
-	apmEventKindEVENT_TLS           apmEventKind = 21
-	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 22
-	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 23
-	apmEventKindEVENT_SLOW          apmEventKind = 24
-	apmEventKindEVENT_SERVE         apmEventKind = 25
+	apmEventKindEVENT_ARM           apmEventKind = 16
+	apmEventKindEVENT_SPAWN         apmEventKind = 17
+	apmEventKindEVENT_GREENLET      apmEventKind = 18
+	apmEventKindEVENT_THREAD        apmEventKind = 19
+	apmEventKindEVENT_HANDOFF       apmEventKind = 20
+	apmEventKindEVENT_CODE          apmEventKind = 21
+	apmEventKindEVENT_TLS           apmEventKind = 22
+	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 23
+	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 24
+	apmEventKindEVENT_SLOW          apmEventKind = 25
+	apmEventKindEVENT_SERVE         apmEventKind = 26
 )
 
 type apmFrame struct {
@@ -456,6 +457,7 @@ const (
 	apmMapUprobeBusy        = "uprobe_busy"
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
+	apmProgEpollModify      = "epoll_modify"
 	apmProgGoRunHandler     = "go_run_handler"
 	apmProgGoTlsHandshake   = "go_tls_handshake"
 	apmProgGoTlsRead        = "go_tls_read"
@@ -554,6 +556,7 @@ type apmSpecs struct {
 type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
+	EpollModify      *ebpf.ProgramSpec `ebpf:"epoll_modify"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
 	GoTlsHandshake   *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.ProgramSpec `ebpf:"go_tls_read"`
@@ -743,6 +746,7 @@ type apmVariables struct {
 type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
+	EpollModify      *ebpf.Program `ebpf:"epoll_modify"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
 	GoTlsHandshake   *ebpf.Program `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.Program `ebpf:"go_tls_read"`
@@ -780,6 +784,7 @@ func (p *apmPrograms) Close() error {
 	return _ApmClose(
 		p.CodeDealloc,
 		p.EndRequest,
+		p.EpollModify,
 		p.GoRunHandler,
 		p.GoTlsHandshake,
 		p.GoTlsRead,

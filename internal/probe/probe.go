@@ -126,6 +126,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.TaskInit = c.DetachProgram("task_init")
 	p.objects.TaskStep = c.DetachProgram("task_step")
 	p.objects.TaskWakeup = c.DetachProgram("task_wakeup")
+	p.objects.EpollModify = c.DetachProgram("epoll_modify")
 	p.objects.QueuePut = c.DetachProgram("queue_put")
 	p.objects.GreenletInit = c.DetachProgram("greenlet_init")
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")

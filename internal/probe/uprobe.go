@@ -33,6 +33,12 @@ func (p *Probe) AttachQueue(pid int, file string, put uint64) error {
 	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.QueuePut, offset: put}})
 }
 
+// AttachEpoll has the kernel programs see who waits until a connection can be written to, given the file of a process's
+// select module and the offset in it of the place where it asks for that.
+func (p *Probe) AttachEpoll(pid int, file string, modify uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.EpollModify, offset: modify}})
+}
+
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
 // interpreter and the offset in it of their destructor.
 func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {

@@ -55,18 +55,19 @@ const (
 )
 
 // extension names the shared objects of a module: name.cpython-311-x86_64-linux-gnu.so, name.abi3.so, name.so.
-var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + queueModule + `)(\..+)?\.so$`)
+var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + queueModule + `|` + selectModule + `)(\..+)?\.so$`)
 
 // Modules are those of a Python process in which lanes begin and switch.
-type Modules struct{ Asyncio, Greenlet, Queue bool }
+type Modules struct{ Asyncio, Greenlet, Queue, Select bool }
 
-// LaneModules tells from the mappings alone which of the modules' shared objects are loaded. An _asyncio or _queue that is
-// built into the interpreter is not seen here: it is there from the start. Errors: those of Mappings.
+// LaneModules tells from the mappings alone which of the modules' shared objects are loaded. What is built
+// into the interpreter is not seen here: it is there from the start. Errors: those of Mappings.
 func LaneModules(pid int) (loaded Modules, err error) {
 	maps, err := (&Process{PID: pid, fs: proc}).Mappings()
 	_, loaded.Asyncio = module(maps, asyncioModule)
 	_, loaded.Greenlet = module(maps, greenletModule)
 	_, loaded.Queue = module(maps, queueModule)
+	_, loaded.Select = module(maps, selectModule)
 	return loaded, err
 }
 

@@ -1,10 +1,6 @@
 package target
 
-import (
-	"bytes"
-	"errors"
-	"fmt"
-)
+import "bytes"
 
 // Queue tells where something is put into a queue.SimpleQueue, by which concurrent.futures hands work to its threads: the
 // method put(self, args, nargs, kwnames) of _queue.SimpleQueue (CPython Modules/_queuemodule.c), in bytes from the start
@@ -17,7 +13,7 @@ type Queue struct {
 const simpleQueue = "_queue.SimpleQueue"
 
 // tpMethods are PyMethodDefs of 32 bytes, which end with one that has no name.
-var tpMethods = slot{64, 232}
+var tpMethods = slot{64, 208}
 
 const (
 	methodSize = 32
@@ -27,38 +23,16 @@ const (
 // Queue finds where queues are filled, which the caller must close. It gives nil where _queue is not loaded, and an error
 // where it cannot be read or is not as CPython has it.
 func (p *Process) Queue() (*Queue, error) {
-	maps, err := p.Mappings()
-	if err != nil {
+	f, put, err := p.findMethod(queueModule, simpleQueue, "put")
+	if f == nil || err != nil {
 		return nil, err
 	}
-	m, shared := module(maps, queueModule)
-	if !shared {
-		if p.Python == nil {
-			return nil, nil
-		}
-		m = p.Python.mapping
-	}
-	f, im, err := p.probeFile(m)
-	if err != nil {
-		return nil, err
-	}
-	put, found, err := findMethod(im, simpleQueue, "put")
-	if err == nil && found {
-		return &Queue{f, put}, nil
-	}
-	f.Close()
-	if err == nil && shared {
-		err = errors.New("no method put of " + simpleQueue)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find queues in %s of process %d: %w", m.Path, p.PID, err)
-	}
-	return nil, nil
+	return &Queue{*f, put}, nil
 }
 
-// findMethod gives the offset in the file of a type's method; not found where there is none, or more than one type has
+// method gives the offset in the file of a type's method; not found where there is none, or more than one type has
 // the name.
-func findMethod(im *image, class, method string) (offset uint64, found bool, err error) {
+func (im *image) method(class, method string) (offset uint64, found bool, err error) {
 	p, err := im.pointers()
 	if err != nil {
 		return 0, false, err
@@ -66,8 +40,8 @@ func findMethod(im *image, class, method string) (offset uint64, found bool, err
 	var all []uint64
 	for _, ref := range p.toNames(class)[class] {
 		at := p.specSlot(ref, tpMethods.number)
-		if p.isType(ref - typeName) {
-			at = ref - typeName + tpMethods.offset
+		if p.isType(ref) {
+			at = ref + tpMethods.offset
 		}
 		table, ok := p.load(at)
 		for i := uint64(0); ok && at != 0 && i < maxMethods; i++ {

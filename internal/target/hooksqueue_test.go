@@ -8,39 +8,52 @@ import (
 	"apm-ebpf/internal/target/targettest"
 )
 
-// loadQueue prints the address of the method that fills a queue.
-const loadQueue = `
+// printMethods prints the addresses of the methods that are probed, 0 where there is none.
+const printMethods = `
+import select
 try:
     from _queue import SimpleQueue
-    print(id(SimpleQueue.put), flush=True)
+    put = id(SimpleQueue.put)
 except ImportError:
-    print(0, flush=True)
+    put = 0
+print([put, id(select.epoll.modify)], flush=True)
 input()
 `
 
-func TestQueue(t *testing.T) {
+func TestMethods(t *testing.T) {
 	for _, python := range targettest.Interpreters(t) {
 		t.Run(python.String(), func(t *testing.T) {
-			child := targettest.Start(t, exec.Command(python.Path, "-c", loadQueue))
-			var method uint64 // PyMethodDescrObject, whose d_method is at 40
-			answer(t, child, &method)
-			if method == 0 {
-				t.Skip("3.6 has no _queue")
-			}
+			child := targettest.Start(t, exec.Command(python.Path, "-c", printMethods))
+			var put, modify uint64 // PyMethodDescrObject, whose d_method is at 40
+			answer(t, child, &[]any{&put, &modify})
 			p := inspect(t, child.Process.Pid)
 			q, err := p.Queue()
-			if err != nil || q == nil {
+			if err != nil || (q == nil) != (put == 0) {
 				t.Fatalf("%+v, %v", q, err)
 			}
-			defer q.Close()
-			if at := word(t, p, word(t, p, method+40)+methMeth); !samePlace(t, p, q.ProbeFile, q.Put, at) {
-				t.Errorf("put at offset %#x of %s, the process has it at %#x", q.Put, q.Path, at)
+			if q != nil {
+				checkMethod(t, p, &q.ProbeFile, q.Put, put)
+				q.Close()
 			}
-			first := firstInstruction(t, q.ProbeFile, q.Put)
-			t.Logf("%#x % x", q.Put, first)
-			if machine(t, q.Path) == elf.EM_X86_64 && !isPush(first) && !isSub(first) {
-				t.Errorf("put begins with % x, neither a push nor a sub", first)
+			e, err := p.Epoll()
+			if err != nil || e == nil {
+				t.Fatalf("%+v, %v", e, err)
 			}
+			checkMethod(t, p, &e.ProbeFile, e.Modify, modify)
+			e.Close()
 		})
+	}
+}
+
+// checkMethod compares the place of a method with what the process has in its descriptor.
+func checkMethod(t *testing.T, p *Process, f *ProbeFile, offset, descriptor uint64) {
+	t.Helper()
+	if at := word(t, p, word(t, p, descriptor+40)+methMeth); !samePlace(t, p, *f, offset, at) {
+		t.Errorf("offset %#x of %s, the process has the method at %#x", offset, f.Path, at)
+	}
+	first := firstInstruction(t, *f, offset)
+	t.Logf("%#x % x", offset, first)
+	if machine(t, f.Path) == elf.EM_X86_64 && !isPush(first) && !isSub(first) {
+		t.Errorf("%s+%#x begins with % x, neither a push nor a sub", f.Path, offset, first)
 	}
 }

@@ -35,6 +35,7 @@ type Request struct {
 	shared  bool    // its reader read others' heads too before it answered any
 	process *process
 	lane    *lane // that makes the first write of the answer
+	armed   *lane // that asked to be told when it can be written
 
 	goroutine *goLane // that is at work for it, nil: none is known
 	byHandler bool    // it is known to run the handler
@@ -88,7 +89,7 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		delete(r.reader.heads, r)
 	}
 	r.unserve()
-	r.process, r.lane, r.conn, r.reader = nil, nil, nil, nil
+	r.process, r.lane, r.armed, r.conn, r.reader = nil, nil, nil, nil, nil
 }
 
 // settle has everything told of the request's lane up to its end.

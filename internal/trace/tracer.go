@@ -141,6 +141,19 @@ func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	}
 }
 
+// Arm takes that a thread asks to be told when a connection can be written to: it has the answer.
+func (t *Tracer) Arm(pid, tid uint32, now uint64, s *Stack, connection uint64) {
+	_, th := t.watch(pid, tid)
+	c := t.conns[connection]
+	if th == nil || c == nil || len(c.requests) == 0 {
+		return
+	}
+	th.cut(now, s)
+	if r := c.requests[0]; r.FirstWrite == 0 && th.lane != &th.home {
+		r.armed = th.lane
+	}
+}
+
 // Spawn takes the creation of a greenlet.
 func (t *Tracer) Spawn(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	p, th := t.watch(pid, tid)

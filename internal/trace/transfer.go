@@ -70,7 +70,9 @@ func (t *Tracer) Sent(x *Transfer) {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
 			if r.Sampled {
-				r.lane = t.process(x.PID).answers(r, x)
+				if r.lane = t.process(x.PID).answers(r, x); r.lane == nil {
+					r.lane = r.armed
+				}
 				r.Undecided = r.lane == nil
 			}
 		}
