@@ -1,5 +1,5 @@
 # Sourced by test: interpreters that are newer than this system's, from the packages of Debian unstable. They are
-# unpacked beside the system and told where their own libraries are; nothing is installed.
+# unpacked beside the system and told where their own libraries are; nothing is installed. And those that no package has.
 # shellcheck shell=bash
 . "$(dirname "${BASH_SOURCE[0]}")/vm/debian.sh"
 
@@ -26,6 +26,30 @@ newer_python() {
 		--set-interpreter "$(compgen -G "$dir.new/usr/lib*/*linux*.so.*" | sed "s|^$dir.new|$dir|" | head -n 1)" "$dir.new/usr/bin/$name"
 	mv "$dir.new" "$dir"
 	"$dir/usr/bin/$name" -c 'import asyncio, ssl'
+}
+
+# free_threaded_python MINOR SUITE: builds $PYTHONS/3.MINORt/bin/python3.MINORt from the sources of that release of Debian,
+# which has no package of it, unless it is there.
+free_threaded_python() {
+	local name=python3.$1t dir=$PYTHONS/3.$1t arch root source
+	[ ! -x "$dir/bin/$name" ] || return 0
+	arch=$(dpkg --print-architecture)
+	root=$VMS/apt/$2-$arch
+	source=$dir.new/source
+	say "building free-threaded Python 3.$1 of Debian $2"
+	packages gcc libffi-dev libssl-dev make xz-utils zlib1g-dev
+	open_release "$2" "$arch"
+	sed 's/^deb /deb-src /' "$root/sources.list" >"$root/sources.new"
+	mv "$root/sources.new" "$root/sources.list"
+	quietly "read the sources of Debian $2" in_release "$2" "$arch" apt-get -qq update
+	rm -rf "$dir.new"
+	mkdir -p "$source"
+	(cd "$dir.new" && quietly "fetch the source of python3.$1" in_release "$2" "$arch" apt-get -qq source --download-only "python3.$1")
+	tar -x -C "$source" --strip-components=1 -f "$dir.new"/*.orig.tar.xz
+	(cd "$source" && quietly "configure $name" ./configure --disable-gil --disable-test-modules --prefix="$dir" CFLAGS=-O1)
+	quietly "build $name" make -C "$source" -s -j "$(nproc)"
+	quietly "install $name" make -C "$source" -s altinstall
+	rm -rf "$dir.new" "$dir/bin/python3.$1" # the same under an ordinary build's name
 }
 
 # newer_venv MINOR REQUIREMENTS: makes $VENVS/3.MINOR, unless it is there and current. Packages are chosen for it by
