@@ -24,7 +24,8 @@ struct conn {
 	u8 framed; /* HTTP/2: the agent tells the ends of its requests */
 	u8 slow;   /* counts among the slow requests */
 	u8 tls;	   /* its sockets' bytes are encrypted */
-	u8 pad[6];
+	u8 unseen; /* reads of TLS data whose clear bytes nobody saw */
+	u8 pad[5];
 	u64 object; /* of the TLS library, through which its bytes pass; 0: not known */
 	u64 write;  /* where the bytes lie that it was given last, in Go */
 	u64 length; /* how many; 0: the socket has taken them */

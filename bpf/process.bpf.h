@@ -30,7 +30,6 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 		return 0;
 	t->life = 0; /* the uprobes are its parent's */
 	t->tls = 0;
-	t->unseen = 0;
 	t->requests = 0;
 	t->lost = 0;
 	send_thread_event(EVENT_FORK, pid, GIVEN(child, pid), parent_pid, wakeup_flags());

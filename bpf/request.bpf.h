@@ -96,6 +96,8 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 		c = open_connection(sk, connection, t, &b, length);
 	if (t->tls)
 		tls_received(connection, c, t);
+	if (c && c->tls && !c->object)
+		count_unseen(c, &b);
 	if (c && !c->tls)
 		take_received(connection, c, t, &b, length, fresh, SCRATCH_SYSCALL);
 }

@@ -122,10 +122,10 @@ struct target {
 	u32 runtime;
 	u32 sample_every; /* one of so many requests gets stacks */
 	u32 tls;	  /* TLS was seen on a connection that it serves */
-	u32 unseen;	  /* reads from such, since the last whose clear bytes were seen */
-	u64 requests;	  /* begun so far */
-	u64 lost;	  /* stack events that were lost */
-	u64 runner; /* code object of concurrent.futures' _WorkItem.run; 0: not seen, or queues are not */
+	u32 pad;
+	u64 requests; /* begun so far */
+	u64 lost;     /* stack events that were lost */
+	u64 runner;   /* code object of concurrent.futures' _WorkItem.run; 0: not seen, or queues are not */
 };
 
 /* Process -> target. Written by the agent, and here on fork; deleted on exit. */

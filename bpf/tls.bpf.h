@@ -9,8 +9,9 @@
 
 #include "io.bpf.h"
 
-#define TLS_DOUBTFUL 1		/* instead of a connection */
-#define TLS_READS_MAX 64	/* unseen ones, until the agent is told */
+#define TLS_DOUBTFUL 1	 /* instead of a connection */
+#define TLS_DATA 23	 /* application data */
+#define TLS_DATA_READS 8 /* on a connection of which nothing is seen in clear, until the agent is told */
 #define TLS_BYTES_MAX (1 << 30) /* of one call: the count is the target's to tell */
 
 struct tls_thread {
@@ -57,7 +58,7 @@ static __always_inline bool is_tls(struct buffers *b)
 
 	if (!address || bpf_probe_read_user(head, sizeof(head), (void *)address))
 		return false;
-	return head[0] >= 20 && head[0] <= 23 && head[1] == 3;
+	return head[0] >= 20 && head[0] <= TLS_DATA && head[1] == 3;
 }
 
 static __always_inline void tell_tls(u32 sight)
@@ -65,6 +66,20 @@ static __always_inline void tell_tls(u32 sight)
 	u64 id = bpf_get_current_pid_tgid();
 
 	send_thread_event(EVENT_TLS, id >> 32, id, sight, BPF_RB_FORCE_WAKEUP);
+}
+
+/*
+ * Counts reads of data on a connection whose object is not known. A handshake has three such records at most,
+ * then a server that can be seen calls its library.
+ */
+static __always_inline void count_unseen(struct conn *c, struct buffers *b)
+{
+	u64 address = b->count ? read_user(b->base) : b->base;
+	u8 type = 0;
+
+	bpf_probe_read_user(&type, 1, (void *)address);
+	if (type == TLS_DATA && ++c->unseen == TLS_DATA_READS)
+		tell_tls(TLS_UNSEEN);
 }
 
 /* A connection of a target turns out to carry TLS. */
@@ -180,8 +195,6 @@ static __always_inline void tls_received(u64 connection, struct conn *c, struct 
 
 		thread->received = doubt ? TLS_DOUBTFUL : connection;
 	}
-	if (tls && !c->object && ++t->unseen == TLS_READS_MAX)
-		tell_tls(TLS_UNSEEN);
 }
 
 /* Takes the scratch of uprobes for bytes of a connection. */
@@ -201,7 +214,6 @@ static __always_inline void take_clear(u64 connection, struct conn *c, struct ta
 	bool fresh = !c->request;
 	volatile u32 *busy;
 
-	t->unseen = 0;
 	if (fresh && !may_begin_request(&b))
 		return;
 	if (fresh) {

@@ -61,7 +61,8 @@ type apmConn struct {
 	Framed    uint8
 	Slow      uint8
 	Tls       uint8
-	Pad       [6]uint8
+	Unseen    uint8
+	Pad       [5]uint8
 	Object    uint64
 	Write     uint64
 	Length    uint64
@@ -354,7 +355,7 @@ type apmTarget struct {
 	Runtime      uint32
 	SampleEvery  uint32
 	Tls          uint32
-	Unseen       uint32
+	Pad          uint32
 	Requests     uint64
 	Lost         uint64
 	Runner       uint64
