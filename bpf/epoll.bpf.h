@@ -10,12 +10,9 @@
 #include "request.bpf.h"
 
 #define EPOLLOUT 4
-#define INT_DIGIT 16 /* the first digit of an int, from ob_type on (CPython Include/cpython/longintrepr.h)   \
-		      */
+#define INT_DIGIT 16 /* first digit of an int, from ob_type on (CPython longintrepr.h) */
 
-/*
- * select.epoll.modify(self, args, nargs, kwnames): args[0] is the descriptor, args[1] the events.
- */
+/* select.epoll.modify(self, args, nargs, kwnames): args[0] is the descriptor, args[1] the events. */
 SEC("uprobe")
 int epoll_modify(struct pt_regs *ctx)
 {
