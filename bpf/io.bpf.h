@@ -13,6 +13,8 @@
 #define ANSWER_SEGMENTS 4	  /* of an answer's head in one write */
 #define ANSWER_KEPT (4 * IO_HEAD) /* of an answer, before only the beginnings of writes are */
 #define LATER_HEAD 64		  /* bytes of those beginnings: a chunk's size */
+#define FRAME_PARTS 128		  /* of a call of HTTP/2 */
+#define FRAMES_AHEAD 8		  /* that are looked at for where a part should end */
 #define IOVECS 8		  /* of a vectored call that are looked at */
 #define STACK_AFTER_NS 1000000	  /* answers younger than this need no stack at their first write */
 
@@ -21,6 +23,10 @@ struct io {
 	u64 base;   /* in the target: bytes, or iovecs if count */
 	u64 length; /* bytes to keep from */
 	u64 end;    /* where the last byte of a vectored call lies; 0: not known */
+	u64 vector; /* iovecs of what has yet to be sent in parts */
+	u64 room;   /* bytes of it at base */
+	u64 left;   /* bytes of it */
+	u64 rest;   /* bytes of it that are DATA, at its beginning */
 	u32 count;
 	u32 pad;
 	struct io_event event;
@@ -58,7 +64,34 @@ static __always_inline bool is_uwsgi(u64 address)
 	return !(bytes & 0xff00ff0000ffULL) && name >= 'A' && name <= 'Z';
 }
 
-/* A request begins with a token (RFC 9110, 5.6.2), after empty lines at most. */
+/* Frames of HTTP/2 (RFC 9113, 4.1, 6.1 and 6.2). Their first eight bytes are read as one little-endian
+ * number. */
+#define FRAME_HEADER 9
+#define FRAME_KIND(first) ((u8)((first) >> 24))
+#define FRAME_DATA 0
+#define FRAME_HEADERS 1
+#define FRAME_FLAGS(first) ((u8)((first) >> 32))
+#define FLAG_END_STREAM 0x1
+#define FLAG_END_HEADERS 0x4
+#define FLAG_PADDED 0x8
+#define FLAG_PRIORITY 0x20
+#define FRAME_RESERVED (1ULL << 47)
+
+/*
+ * HTTP/2 begins with "PRI * HTTP/2.0" (RFC 9113, 3.4). Where that was not seen a read is taken for it that
+ * begins with the whole head of a request, no longer than 64 KiB.
+ */
+static __always_inline bool is_http2(struct buffers *b)
+{
+	u64 first = read_user(b->count ? read_user(b->base) : b->base);
+
+	if ((u32)first == ('P' | 'R' << 8 | 'I' << 16 | ' ' << 24))
+		return true;
+	return !(u8)first && FRAME_KIND(first) == FRAME_HEADERS && !(first & FRAME_RESERVED) &&
+	       (FRAME_FLAGS(first) & ~(FLAG_END_STREAM | FLAG_PADDED | FLAG_PRIORITY)) == FLAG_END_HEADERS;
+}
+
+/* A request begins with a token (RFC 9110, 5.6.2), after empty lines at most, or is a packet or frame. */
 static __always_inline bool may_begin_request(struct buffers *b)
 {
 	u64 address = b->count ? read_user(b->base) : b->base;
@@ -66,14 +99,7 @@ static __always_inline bool may_begin_request(struct buffers *b)
 
 	if (!address || bpf_probe_read_user(&c, 1, (void *)address))
 		return false;
-	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f) || (!c && is_uwsgi(address));
-}
-
-/* HTTP/2 begins with "PRI * HTTP/2.0" (RFC 9113, 3.4). */
-static __always_inline bool is_preface(struct buffers *b)
-{
-	return (u32)read_user(b->count ? read_user(b->base) : b->base) ==
-	       ('P' | 'R' << 8 | 'I' << 16 | ' ' << 24);
+	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f) || (!c && (is_uwsgi(address) || is_http2(b)));
 }
 
 static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn *c, struct target *t,
@@ -197,6 +223,109 @@ static __always_inline void keep_tail(struct io_event *e, u64 address)
 		e->tail = IO_TAIL;
 }
 
+/* Sends an event, one of several of a call, and begins the next. */
+static __always_inline void send_part(struct io *io, u64 length, u32 slot)
+{
+	io->event.length = length;
+	int lost = io_send(slot);
+
+	io->event.flags &= ~(IO_BEGINS | IO_MISSED);
+	if (lost)
+		io->event.flags |= IO_MISSED;
+	io->event.head = 0;
+	io->event.tail = 0;
+}
+
+/* Length of a frame of DATA at address that is longer than a part, else 0, and in *next that of any frame. */
+static __always_inline u64 long_data(u64 address, u64 *next)
+{
+	u64 first = read_user(address);
+	u64 size = FRAME_HEADER + ((u64)(u8)first << 16 | (u8)(first >> 8) << 8 | (u8)(first >> 16));
+
+	*next = size;
+	if (size <= IO_HEAD || FRAME_KIND(first) != FRAME_DATA || first & FRAME_RESERVED ||
+	    FRAME_FLAGS(first) & ~(FLAG_END_STREAM | FLAG_PADDED))
+		return 0;
+	return size;
+}
+
+/*
+ * Sends the next part of io.left bytes, the next io.room of which lie at io.base and others where io.count
+ * iovecs at io.vector say. Of long DATA the beginning is kept alone. A part that does not begin with a frame
+ * may be taken for DATA: what that hides the agent counts, and finds back. Returns 0 where no more can be
+ * found.
+ */
+__noinline int io_part(u32 slot)
+{
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+	struct iovec v;
+
+	if (!io || !io->left)
+		return 0;
+	if (!io->room) {
+		if (!io->count || bpf_probe_read_user(&v, sizeof(v), (void *)io->vector))
+			return 0;
+		io->count--;
+		io->vector += sizeof(v);
+		io->base = v.base;
+		io->room = v.length < io->left ? v.length : io->left;
+		if (!io->room)
+			return 1;
+	}
+	u64 part = io->rest, end = 0, next;
+	u32 limit = 0;
+
+	if (!part) {
+		part = io->rest = long_data(io->base, &next);
+		limit = LATER_HEAD;
+	}
+	if (!part) {
+		part = limit = IO_HEAD;
+		for (int i = 0; i < FRAMES_AHEAD && end + next < IO_HEAD;
+		     i++) { /* to where long DATA begins */
+			end += next;
+			if (long_data(io->base + end, &next)) {
+				part = end;
+				break;
+			}
+		}
+	}
+	if (part > io->room)
+		part = io->room;
+	io->rest -= io->rest < part ? io->rest : part;
+	io->length = part;
+	if (limit)
+		io_keep(limit, slot);
+	send_part(io, part, slot);
+	io->base += part;
+	io->room -= part;
+	io->left -= part;
+	return 1;
+}
+
+/*
+ * Sends what passed on a connection of HTTP/2, where frames may begin anywhere: in parts that are kept whole,
+ * and of a long call the end.
+ */
+static __always_inline void send_parts(struct io *io, struct conn *c, struct buffers *b, u64 length, u32 slot)
+{
+	io->base = b->base;
+	io->vector = b->base;
+	io->count = b->count;
+	io->room = b->count ? 0 : length;
+	io->left = b->base ? length : 0;
+	io->rest = 0;
+	for (int i = 0; i < FRAME_PARTS; i++)
+		if (!io_part(slot))
+			break;
+	length = b->base ? io->left : length;
+	if (b->base && io->room == length && length >= IO_TAIL)
+		keep_tail(&io->event, io->base + length - IO_TAIL);
+	if (length)
+		send_part(io, length, slot);
+	c->missed = (io->event.flags & IO_MISSED) != 0;
+}
+
 /* Sends what a read brought, as many events as it takes to keep the head whole. */
 static __always_inline void send_received(struct io *io, struct conn *c, struct buffers *b, u64 length,
 					  u32 slot)
@@ -217,7 +346,7 @@ static __always_inline void send_received(struct io *io, struct conn *c, struct 
 		u64 part = length;
 
 		io->event.head = 0;
-		if ((c->framed || c->kept_in < HEAD_SEGMENTS * IO_HEAD) && address) {
+		if (c->kept_in < HEAD_SEGMENTS * IO_HEAD && address) {
 			io->base = address;
 			io->length = length;
 			io_keep(IO_HEAD, slot);
@@ -269,6 +398,8 @@ static __always_inline void take_received(u64 connection, struct conn *c, struct
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32, begins = 0;
 
+	if (!c->framed)
+		c->framed = is_http2(b); /* also after Upgrade: h2c */
 	if (c->framed ? !is_open(connection, c->request) : c->answering && may_begin_request(b)) {
 		begin_request(c, connection, t, pid, bpf_ktime_get_ns());
 		begins = IO_BEGINS;
@@ -285,7 +416,10 @@ static __always_inline void take_received(u64 connection, struct conn *c, struct
 		if (fresh)
 			go_serves(pid, io->event.goroutine);
 	}
-	send_received(io, c, b, length, slot);
+	if (c->framed)
+		send_parts(io, c, b, length, slot);
+	else
+		send_received(io, c, b, length, slot);
 }
 
 /* 1xx is not the answer yet: "HTTP/1.1 1". */
@@ -297,7 +431,7 @@ static __always_inline bool is_interim(struct io_event *e)
 /* Keeps the beginning and the end of what was written. */
 static __always_inline void keep_sent(struct io *io, struct conn *c, struct buffers *b, u64 length, u32 slot)
 {
-	u32 limit = c->framed || c->kept_out < ANSWER_KEPT ? IO_HEAD : LATER_HEAD;
+	u32 limit = c->kept_out < ANSWER_KEPT ? IO_HEAD : LATER_HEAD;
 
 	io->base = b->base;
 	io->count = b->count;
@@ -375,7 +509,7 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 	struct io_event *e = &io->event;
 
 	e->length = length;
-	if (length > 0)
+	if (length > 0 && !c->framed)
 		keep_sent(io, c, b, length, slot);
 	if (t && t->runtime == RUNTIME_GO)
 		add_goroutine(e, t);
@@ -388,7 +522,10 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 		if (!c->framed && b->base && !b->count)
 			send_long_head(io, c, b, length, slot);
 	}
-	c->missed = io_send(slot) != 0;
+	if (length > 0 && c->framed)
+		send_parts(io, c, b, length, slot);
+	else
+		c->missed = io_send(slot) != 0;
 }
 
 #endif

@@ -58,7 +58,6 @@ static __always_inline struct conn *open_connection(struct sock *sk, u64 connect
 	fresh.tls = length > 1 && is_tls(b);
 	if (!fresh.tls && !may_begin_request(b))
 		return NULL;
-	fresh.framed = is_preface(b);
 	if (family_of(sk) == AF_UNIX)
 		fresh.inode = inode_of(sk);
 	if (bpf_map_update_elem(&conns, &connection, &fresh, BPF_ANY)) {

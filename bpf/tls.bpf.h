@@ -216,10 +216,8 @@ static __always_inline void take_clear(u64 connection, struct conn *c, struct ta
 
 	if (fresh && !may_begin_request(&b))
 		return;
-	if (fresh) {
-		c->framed = is_preface(&b);
+	if (fresh)
 		send_open((struct sock *)connection, connection);
-	}
 	busy = claim_uprobe_io(c);
 	if (!busy)
 		return;

@@ -185,6 +185,10 @@ type apmIo struct {
 	Base   uint64
 	Length uint64
 	End    uint64
+	Vector uint64
+	Room   uint64
+	Left   uint64
+	Rest   uint64
 	Count  uint32
 	Pad    uint32
 	Event  apmIoEvent
