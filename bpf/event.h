@@ -170,6 +170,7 @@ enum io_flag {
 	IO_PEER = 1 << 2,      /* EVENT_CLOSE: by the peer or the network */
 	IO_WRITE_END = 1 << 3, /* EVENT_CLOSE: only our direction: shutdown(SHUT_WR) or close */
 	IO_MISSED = 1 << 4,    /* an event of this connection was lost before */
+	IO_FRAMED = 1 << 5,    /* HTTP/2 */
 };
 
 struct io_event {

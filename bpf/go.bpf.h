@@ -12,8 +12,8 @@
 struct go_walk {
 	u64 fp;	    /* frame pointer to look at next */
 	u64 system; /* the thread is on a system stack: the goroutine stands where it left for it */
-	u64 sp;
-	u64 pc;
+	u64 low;    /* the goroutine's stack, for frames elsewhere that were called from there */
+	u64 high;
 	struct go_event event;
 };
 
@@ -87,7 +87,8 @@ __noinline int go_walk_some(u32 slot)
 			return 0;
 		w->event.pcs[at] = frame[1];
 		w->event.depth = at + 1;
-		if (frame[0] <= w->fp) /* stacks grow down */
+		/* Stacks grow down; vDSO calls run on the system stack, above a frame of the goroutine's. */
+		if (frame[0] <= w->fp && !(w->fp >= w->high && frame[0] >= w->low && frame[0] < w->high))
 			return 0;
 		w->fp = frame[0];
 	}
@@ -129,6 +130,8 @@ static __always_inline void send_go(struct go_walk *w, struct target *t, struct 
 		w->event.callers[0] = GO_CALLER(regs, sp);
 	}
 	w->event.callers[1] = read_user(sp + GO_CALLER_AT);
+	w->low = read_user(g); /* stack.lo, stack.hi */
+	w->high = read_user(g + 8);
 	w->event.depth = 1;
 	for (int i = 0; i < PCS_MAX / PCS_A_CALL; i++)
 		if (!go_walk_some(slot))

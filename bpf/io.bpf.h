@@ -120,7 +120,7 @@ static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn
 	e->g = 0;
 	e->ran = 0;
 	e->length = 0;
-	e->flags = (c->sampled ? IO_SAMPLED : 0) | (c->missed ? IO_MISSED : 0);
+	e->flags = (c->sampled ? IO_SAMPLED : 0) | (c->missed ? IO_MISSED : 0) | (c->framed ? IO_FRAMED : 0);
 	e->head = 0;
 	e->tail = 0;
 	return io;

@@ -36,14 +36,16 @@ type agent struct {
 	line     []byte
 	written  uint64
 
-	wallClock uint64    // Unix time less CLOCK_MONOTONIC, ns
-	begun     bool      // a sampled request began in the last poll
-	busy      time.Time // when a sampled request was last open
-	since     time.Time // when sampling was last switched
-	switched  bool      // it was, since the last poll
-	unixLook  time.Time // when Unix sockets were last looked at
-	full      chan struct{}
-	transfer  trace.Transfer
+	wallClock  uint64    // Unix time less CLOCK_MONOTONIC, ns
+	begun      bool      // a sampled request began in the last poll
+	busy       time.Time // when a sampled request was last open
+	since      time.Time // when sampling was last switched
+	switched   bool      // it was, since the last poll
+	tidied     time.Time // when what is due now and then was last done
+	unixLook   time.Time // when Unix sockets were last looked at
+	full       chan struct{}
+	goroutines goroutines
+	transfer   trace.Transfer
 }
 
 // run is the agent's life: it returns when it was told to stop, or has nothing left to do.
@@ -139,7 +141,20 @@ func (a *agent) poll() error {
 	if err := a.probe.Poll(a.pollWait(), a.arrived, a.handle); err != nil {
 		return err
 	}
+	a.records.Flush()
+	if err := a.readGoroutines(); err != nil {
+		return err
+	}
 	now := time.Now()
+	if a.goroutines.reading && now.Sub(a.tidied) < pollEvery {
+		return nil
+	}
+	return a.tidy(now)
+}
+
+// tidy does what is due now and then.
+func (a *agent) tidy(now time.Time) error {
+	a.tidied = now
 	a.services.visits(now)
 	if a.sampling() {
 		a.services.findMoreLanes(now)
@@ -164,6 +179,8 @@ func (a *agent) pollWait() time.Duration {
 	switched := a.switched
 	a.switched = false
 	switch {
+	case a.goroutines.reading:
+		return time.Duration(a.goroutines.next - min(a.goroutines.next, probe.Now()))
 	case a.sampling():
 		return pollEvery
 	case switched: // what began just before the kernel programs were told to wake the agent did not wake it
@@ -240,6 +257,7 @@ func (a *agent) stop(why string) error {
 	}
 	a.closeLog()
 	stats := a.records.Stats()
+
 	a.log.Log().Str("why", why).Uint64("records", stats.Written).Uint64("dropped_queue_full", stats.Full).
 		Uint64("dropped_write_failed", stats.Failed).Uint64("dropped_late", stats.Late).Any("lost_events", losses).Msg("stopped")
 	return nil

@@ -13,13 +13,21 @@ import (
 // arrived takes a first look at an event, before those that happened earlier have been handled.
 func (a *agent) arrived(e *probe.Event) {
 	a.begun = a.begun || e.Begins()
-	if e.Kind == probe.KindTLS { // a request may follow at once
+	switch e.Kind {
+	case probe.KindTLS: // a request may follow at once
 		a.services.sawTLS(e.PID, e.Thread().Peer == probe.TLSUnseen)
+	case probe.KindSlow:
+		a.goroutines.reading, a.goroutines.told = true, true
+	case probe.KindRecv, probe.KindSend, probe.KindServe, probe.KindServed:
+		if s := a.services.known[int(e.PID)]; s != nil && s.golang != nil {
+			s.golang.arrived(e)
+		}
 	}
 }
 
 // handle takes one event of the kernel programs.
 func (a *agent) handle(e *probe.Event) {
+	a.tellSights(e.Time)
 	switch e.Kind {
 	case probe.KindSwitchIn:
 		a.tracer.SwitchIn(e.PID, e.TID, e.Time)
@@ -58,6 +66,10 @@ func (a *agent) stack(e *probe.Event) {
 	if s == nil {
 		return
 	}
+	if s.golang != nil {
+		a.goroutine(s.golang, e)
+		return
+	}
 	event := e.Stack()
 	switch e.Kind {
 	case probe.KindSample:
@@ -85,6 +97,21 @@ func (a *agent) stack(e *probe.Event) {
 	}
 }
 
+func (a *agent) goroutine(s *goService, e *probe.Event) {
+	event := e.Go()
+	switch e.Kind {
+	case probe.KindGoSample:
+		a.tracer.GoSample(e.PID, event.Goroutine, e.Time, s.stackOf(e.PCs(), &event.Callers))
+	case probe.KindGoSwitchOut:
+		why := trace.Wait{State: event.State, Syscall: int(event.Syscall), Args: event.Args, Mode: event.Mode}.Reason()
+		a.tracer.GoSwitchOut(e.PID, e.TID, event.Goroutine, e.Time, s.stackOf(e.PCs(), &event.Callers), why)
+	case probe.KindServe:
+		serve := e.Serve()
+		by := trace.Goroutine{ID: serve.Goroutine, Address: serve.G, Left: uint8(serve.Ran)}
+		a.tracer.Serve(serve.Connection, serve.Stream, by, e.Time)
+	}
+}
+
 func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 	io := e.IO()
 	head, tail := e.Data()
@@ -98,6 +125,7 @@ func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 		Time:       e.Time,
 		Lost:       io.Lost,
 		Missed:     io.Flags&probe.Missed != 0,
+		Goroutine:  trace.Goroutine{ID: io.Goroutine, Address: io.G, Left: uint8(io.Ran)},
 		Chunk:      http1.Chunk{Head: head, Tail: tail, Len: int(io.Length)},
 	}
 	return &a.transfer
@@ -112,6 +140,9 @@ func (a *agent) connectionClosed(e *probe.Event) {
 		a.tracer.Close(c.Connection, http1.PeerGone, e.Time)
 	default:
 		a.tracer.Close(c.Connection, http1.Closed, e.Time)
+	}
+	if s := a.services.known[int(e.PID)]; s != nil && s.golang != nil {
+		s.golang.closed(c.Connection)
 	}
 }
 

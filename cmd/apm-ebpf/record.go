@@ -28,13 +28,16 @@ var blockedBy = map[trace.Reason]emit.Reason{
 
 // finished writes the record of a request.
 func (a *agent) finished(r *trace.Request) {
+	if s := a.services.known[int(r.PID)]; s != nil && s.golang != nil {
+		s.golang.ended(r)
+	}
 	o := a.options
 	if r.Duration() < o.minDuration.Nanoseconds() || o.count > 0 && a.written >= o.count {
 		return
 	}
 	record := a.record(r)
 	a.line = a.encoder.Append(a.line[:0], &record)
-	if a.records.Append(a.line) {
+	if a.records.Queue(a.line) {
 		a.written++
 	}
 	if o.count > 0 && a.written == o.count {

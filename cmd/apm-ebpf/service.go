@@ -22,6 +22,7 @@ type service struct {
 	name    string
 	program string // command line
 	lines   bool
+	golang  *goService // nil for Python
 
 	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
 	slots     map[uint32][2]uint64    // the last two code objects of each slot of theirs
@@ -39,18 +40,22 @@ func newService(pid int, o *options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	symbols, err := symbol.NewPython(process)
-	if err != nil {
-		return nil, err
-	}
-	s := &service{process: process, symbols: symbols, name: o.procName, lines: o.lines}
-	s.program = strings.Join(process.Cmdline, " ")
-	s.openSSL = map[uint64]bool{}
-	s.functions, s.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
+	s := &service{process: process, name: o.procName, lines: o.lines, program: strings.Join(process.Cmdline, " ")}
 	if s.name == "" {
 		s.name = process.Name()
 	}
-	s.filters = filter.Bind(o.filters, filter.Env{Dir: process.Dir})
+	env := filter.Env{Dir: process.Dir}
+	if process.Go != nil {
+		env.Dir = "" // sources lie where it was built
+		s.golang, err = newGoService(process, o.lines)
+	} else {
+		s.functions, s.slots, s.openSSL = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}, map[uint64]bool{}
+		s.symbols, err = symbol.NewPython(process)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.filters = filter.Bind(o.filters, env)
 	return s, nil
 }
 

@@ -81,11 +81,27 @@ func (ss *services) add(pid int) error {
 	if err != nil {
 		return err
 	}
+	attach := ss.addPython
+	if s.golang != nil {
+		attach = ss.addGo
+	}
+	if err := attach(s); err != nil {
+		return err
+	}
+	ss.known[pid] = s
+	delete(ss.born, pid)
+	ss.findLanes(s, time.Now())
+	ss.findTLS(s)
+	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
+	return nil
+}
+
+func (ss *services) addPython(s *service) error {
 	layout, err := pythonLayout(s.symbols.Layout())
 	if err != nil {
 		return err
 	}
-	py := s.process.Python
+	pid, py := s.process.PID, s.process.Python
 	types, err := s.process.PythonTypes()
 	if err != nil {
 		ss.log.Warn().Int("pid", pid).Err(err).Msg("where tasks wait cannot be told")
@@ -97,15 +113,14 @@ func (ss *services) add(pid int) error {
 		Types:       pythonTypes(types),
 		SeesCodeEnd: ss.seeCodeEnd(s),
 	}
-	if err := ss.probe.AddPython(pid, known); err != nil {
-		return err
+	return ss.probe.AddPython(pid, known)
+}
+
+func (ss *services) addGo(s *service) error {
+	if err := s.process.Go.NoAllGs; err != nil {
+		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("goroutines that handlers start are not told")
 	}
-	ss.known[pid] = s
-	delete(ss.born, pid)
-	ss.findLanes(s, time.Now())
-	ss.findTLS(s)
-	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
-	return nil
+	return ss.probe.AddGo(s.process.PID, s.golang.kernelLayout(s.process.Go))
 }
 
 // seeCodeEnd has the kernel programs see when the code objects of a service end. Without, they tell each whenever it is
@@ -142,7 +157,7 @@ func (ss *services) addChildren(pid int) error {
 	return nil
 }
 
-// look adds a process if it is a Python. It tells what became of it.
+// look adds a process if it can be profiled. It tells what became of it.
 func (ss *services) look(pid int, now time.Time) *service {
 	err := ss.add(pid)
 	switch {
@@ -200,7 +215,7 @@ func (ss *services) nextVisit(now time.Time) time.Duration {
 
 // findLanes has the kernel programs see the tasks and greenlets of a service, as soon as it has any.
 func (ss *services) findLanes(s *service, now time.Time) {
-	if s.asyncio && s.greenlet && s.queue && s.epoll || now.Sub(s.looked) < lanesEvery {
+	if s.golang != nil || s.asyncio && s.greenlet && s.queue && s.epoll || now.Sub(s.looked) < lanesEvery {
 		return
 	}
 	loaded, err := target.LaneModules(s.process.PID)
@@ -329,6 +344,9 @@ func (ss *services) exited(pid uint32) {
 }
 
 func (ss *services) forget(pid int) {
+	if s := ss.known[pid]; s != nil && s.golang != nil {
+		s.golang.symbols.Close()
+	}
 	delete(ss.known, pid)
 	delete(ss.born, pid)
 	delete(ss.young, pid)

@@ -9,6 +9,9 @@ import (
 
 // findTLS has the kernel programs see the clear bytes of TLS connections of a service, as soon as it has OpenSSL.
 func (ss *services) findTLS(s *service) {
+	if s.golang != nil {
+		return
+	}
 	copies, err := s.process.OpenSSLs(s.openSSL)
 	if err != nil {
 		return // it has ended, which an event will tell
@@ -24,7 +27,7 @@ func (ss *services) findTLS(s *service) {
 // expectTLS has a service looked at again that may load OpenSSL yet.
 func (ss *services) expectTLS(s *service, now time.Time) {
 	pid := s.process.PID
-	if len(s.openSSL) > 0 {
+	if s.golang != nil || len(s.openSSL) > 0 {
 		delete(ss.young, pid)
 		return
 	}

@@ -99,6 +99,13 @@ func newLog(dest *destination, opt LogOptions) *Log {
 // Append queues one record, which is a line with its newline, and tells whether it was taken. It copies the line and
 // never waits for a write.
 func (l *Log) Append(line []byte) bool {
+	taken := l.Queue(line)
+	l.Flush()
+	return taken
+}
+
+// Queue is Append for one record of many: it need not be written before Flush.
+func (l *Log) Queue(line []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -114,9 +121,11 @@ func (l *Log) Append(line []byte) bool {
 	}
 	l.pending = append(l.pending, line...)
 	l.records++
-	l.work.Signal()
 	return true
 }
+
+// Flush has the writer write what is queued.
+func (l *Log) Flush() { l.work.Signal() }
 
 // Reopen makes the log open its file by name again before it writes any record that is not being written already.
 // Where that fails the old file is kept and the error reported. Standard output is never reopened.

@@ -168,8 +168,8 @@ type apmGoWalk struct {
 	_      structs.HostLayout
 	Fp     uint64
 	System uint64
-	Sp     uint64
-	Pc     uint64
+	Low    uint64
+	High   uint64
 	Event  apmGoEvent
 }
 
@@ -218,6 +218,7 @@ const (
 	apmIoFlagIO_PEER      apmIoFlag = 4
 	apmIoFlagIO_WRITE_END apmIoFlag = 8
 	apmIoFlagIO_MISSED    apmIoFlag = 16
+	apmIoFlagIO_FRAMED    apmIoFlag = 32
 )
 
 type apmListener struct {

@@ -49,6 +49,7 @@ const (
 	ByPeer   = uint32(apmIoFlagIO_PEER)      // Close: the peer hung up
 	WriteEnd = uint32(apmIoFlagIO_WRITE_END) // Close: we closed or shut down our direction
 	Missed   = uint32(apmIoFlagIO_MISSED)    // an event of this connection was lost before
+	Framed   = uint32(apmIoFlagIO_FRAMED)    // the connection speaks HTTP/2
 )
 
 // Status of a stack, from bpf/event.h.

@@ -33,12 +33,19 @@ type builder struct {
 	result []*filter.Frame
 }
 
+// keepNodes is how large a tree's maps may have become to be used for the next.
+const keepNodes = 256
+
 func (b *builder) reset() {
-	if b.nodes == nil {
+	if b.nodes == nil || len(b.nodes) > keepNodes || len(b.lines) > keepNodes { // it takes long to clear what was large
 		b.nodes, b.lines = map[place]int32{}, map[lineKey]int64{}
 	}
-	clear(b.nodes)
-	clear(b.lines)
+	if len(b.nodes) > 0 {
+		clear(b.nodes)
+	}
+	if len(b.lines) > 0 {
+		clear(b.lines)
+	}
 	b.calls = append(b.calls[:0], call{fn: request})
 }
 

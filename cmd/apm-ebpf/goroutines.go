@@ -1,0 +1,108 @@
+package main
+
+import (
+	"time"
+
+	"apm-ebpf/internal/goroutine"
+	"apm-ebpf/internal/probe"
+)
+
+const (
+	slow      = uint64(time.Millisecond)      // a request that takes longer is worth reading its goroutine
+	resting   = uint64(10 * time.Millisecond) // … while slow ones were found to be at work rather than to wait
+	shortRest = uint64(10 * time.Millisecond)
+	longRest  = uint64(200 * time.Millisecond)
+)
+
+// goroutines are those of all Go services, read from outside while requests are slow. What was seen waits until the
+// events that happened before have been handled. Times are of CLOCK_MONOTONIC, ns.
+type goroutines struct {
+	reading bool   // some are read now
+	waits   bool   // one of them was seen to wait
+	told    bool   // the kernel programs need not wake the agent
+	rest    uint64 // how long to leave slow requests alone after those that only were at work, as on a machine without idle time
+	until   uint64 // when that is over
+	next    uint64 // when to look next
+	sights  []sight
+	pcs     []uint64 // of all sights
+}
+
+// sight is a goroutine.Sight that waits, or if it is of no goroutine, that all of a process were looked at.
+type sight struct {
+	goroutine.Sight
+	pid      uint32
+	from, to int  // its program counters in goroutines.pcs
+	lowered  bool // they are looked at too seldom for precise times
+}
+
+// readGoroutines looks at what the goroutines of slow requests do.
+func (a *agent) readGoroutines() error {
+	g := &a.goroutines
+	now, least := probe.Now(), slow
+	if now < g.until {
+		least = resting
+	}
+	g.next = now + uint64(pollEvery)
+	watching := false
+	for pid, s := range a.services.known {
+		if s.golang == nil || !s.golang.watch(now, least) {
+			continue
+		}
+		watching = true
+		if now >= s.golang.next {
+			lowered := s.golang.look(now, func(seen *goroutine.Sight) { g.keep(uint32(pid), seen) })
+			g.sights = append(g.sights, sight{Sight: goroutine.Sight{Time: probe.Now()}, pid: uint32(pid), lowered: lowered})
+		}
+		g.next = min(g.next, s.golang.next)
+	}
+	if g.reading && !watching {
+		g.finish(now)
+	}
+	g.reading = watching
+	if told := watching || now < g.until; told != g.told {
+		g.told = told
+		return a.probe.SetReading(told)
+	}
+	return nil
+}
+
+// finish takes that no slow request is left.
+func (g *goroutines) finish(now uint64) {
+	switch {
+	case g.waits:
+		g.rest = 0
+	default:
+		g.rest = min(max(2*g.rest, shortRest), longRest)
+	}
+	g.waits, g.until = false, now+g.rest
+}
+
+func (g *goroutines) keep(pid uint32, seen *goroutine.Sight) {
+	g.waits = g.waits || seen.State == goroutine.Waiting || seen.State == goroutine.Syscall
+	from := len(g.pcs)
+	g.pcs = append(g.pcs, seen.PCs...)
+	g.sights = append(g.sights, sight{Sight: *seen, pid: pid, from: from, to: len(g.pcs)})
+}
+
+// tellSights tells the tracer what was seen up to a time.
+func (a *agent) tellSights(until uint64) {
+	g := &a.goroutines
+	told := 0
+	for told < len(g.sights) && g.sights[told].Time <= until {
+		seen := &g.sights[told]
+		seen.PCs = g.pcs[seen.from:seen.to]
+		told++
+		s := a.services.known[int(seen.pid)]
+		switch {
+		case s == nil || s.golang == nil:
+		case seen.GoID == 0:
+			a.tracer.GoLooked(seen.pid, seen.Time, seen.lowered)
+		default:
+			a.tracer.GoSight(seen.pid, &seen.Sight, s.golang.parked(seen.PCs), s.golang.started(&seen.Sight))
+		}
+	}
+	g.sights = g.sights[told:]
+	if len(g.sights) == 0 {
+		g.sights, g.pcs = g.sights[:0], g.pcs[:0]
+	}
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"apm-ebpf/internal/goroutine"
+	"apm-ebpf/internal/probe"
+	"apm-ebpf/internal/symbol"
+	"apm-ebpf/internal/target"
+	"apm-ebpf/internal/trace"
+)
+
+// goService is what the agent has of a Go process: names of its program counters, and its goroutines, which are read
+// from outside while a request is slow.
+type goService struct {
+	symbols *symbol.Go
+	layout  *goroutine.Layout
+	reader  *goroutine.Reader
+	waiting map[uint64]waiting // by goroutine
+	stack   trace.Stack
+	lines   bool
+	starter []trace.Frame
+	next    uint64 // when goroutines are to be looked at, CLOCK_MONOTONIC, ns
+}
+
+// waiting is a request that was not seen to end.
+type waiting struct {
+	connection uint64
+	g          uint64
+	ran        uint8
+	watched    bool
+	begun      uint64 // CLOCK_MONOTONIC, ns
+	answered   uint64 // first write of its answer, 0: none yet
+}
+
+// streaming is how long after it was begun an answer that goes on makes its request a slow one again, ns.
+const streaming = uint64(20 * time.Millisecond)
+
+func newGoService(p *target.Process, lines bool) (*goService, error) {
+	symbols, err := symbol.NewGo(p)
+	if err != nil {
+		return nil, err
+	}
+	layout, err := goroutine.LayoutOf(p.Go.Minor)
+	if err != nil {
+		return nil, fmt.Errorf("read goroutines of process %d: %w", p.PID, err)
+	}
+	s := &goService{symbols: symbols, layout: layout, lines: lines, waiting: map[uint64]waiting{}}
+	s.reader = goroutine.NewReader(p.PID, layout, p.Go.AllGs)
+	s.reader.SPDelta, s.reader.Skip = symbols.SPDelta, s.isBackground
+	return s, nil
+}
+
+// isBackground tells a goroutine that net/http has wait for the connection's end while the handler runs.
+func (s *goService) isBackground(start uint64) bool {
+	frames := s.symbols.Frames(start, false)
+	return len(frames) > 0 && frames[len(frames)-1].Func.Name == "net/http.(*connReader).backgroundRead"
+}
+
+func (s *goService) kernelLayout(p *target.Go) probe.GoLayout {
+	return probe.GoLayout{
+		TlsG:          p.TLSOffset,
+		G_m:           s.layout.M,
+		G_schedSp:     s.layout.SchedSP,
+		G_schedPc:     s.layout.SchedPC,
+		G_schedBp:     s.layout.SchedBP,
+		G_goid:        s.layout.GoID,
+		G_trackingSeq: s.layout.TrackingSeq,
+		M_curg:        s.layout.MCurG,
+	}
+}
+
+// stackOf names a stack. Where the innermost function has no frame yet, its caller is missing among the program counters,
+// and callers has it; nil for a stack that was read from outside. The result is reused by the next call.
+func (s *goService) stackOf(pcs []uint64, callers *[2]uint64) *trace.Stack {
+	frames := s.stack.Frames[:0]
+	for i := len(pcs) - 1; i >= 0; i-- {
+		if i == 0 && callers != nil {
+			if missing := s.frameless(pcs[0], callers); missing != 0 && (len(pcs) < 2 || pcs[1] != missing) {
+				frames = s.name(frames, s.symbols.Frames(missing, true))
+			}
+		}
+		frames = s.name(frames, s.symbols.Frames(pcs[i], i > 0 || callers == nil))
+	}
+	s.stack.Frames = frames
+	return &s.stack
+}
+
+// frameless gives the return address of a function that has no frame at pc, 0 where it has one.
+func (s *goService) frameless(pc uint64, callers *[2]uint64) uint64 {
+	switch delta := s.symbols.SPDelta(pc); {
+	case delta == 0:
+		return callers[0]
+	case delta == 8 && runtime.GOARCH == "amd64": // it has pushed the frame pointer
+		return callers[1]
+	}
+	return 0
+}
+
+// name appends frames, which come innermost first.
+func (s *goService) name(to []trace.Frame, frames []symbol.GoFrame) []trace.Frame {
+	for i := len(frames) - 1; i >= 0; i-- {
+		frame := trace.Frame{Func: frames[i].Func}
+		if s.lines {
+			frame.Line = frames[i].Line
+		}
+		to = append(to, frame)
+	}
+	return to
+}
+
+// arrived takes note of requests as they begin and are answered.
+func (s *goService) arrived(e *probe.Event) {
+	switch e.Kind {
+	case probe.KindRecv:
+		// The goroutine that reads HTTP/2 serves none of its requests.
+		if io := e.IO(); e.Begins() && io.Flags&probe.Framed == 0 {
+			s.waiting[io.Goroutine] = waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time}
+		}
+	case probe.KindServe:
+		serve := e.Serve()
+		s.waiting[serve.Goroutine] = waiting{connection: serve.Connection, g: serve.G, ran: uint8(serve.Ran), begun: e.Time}
+	case probe.KindSend:
+		s.answered(e.IO().Goroutine, e.Time)
+	case probe.KindServed:
+		s.answered(e.Serve().Goroutine, e.Time)
+	}
+}
+
+func (s *goService) answered(goroutine, now uint64) {
+	if w, ok := s.waiting[goroutine]; ok && w.answered == 0 {
+		w.answered = now
+		s.waiting[goroutine] = w
+	}
+}
+
+// ended takes the end of a request.
+func (s *goService) ended(r *trace.Request) {
+	w, ok := s.waiting[r.Goroutine.ID]
+	if !ok || w.begun > r.End {
+		return // its goroutine has begun another
+	}
+	s.forget(r.Goroutine.ID, w)
+}
+
+// closed takes the end of a connection: what was read there last need not have been a request.
+func (s *goService) closed(connection uint64) {
+	for goroutine, w := range s.waiting {
+		if w.connection == connection {
+			s.forget(goroutine, w)
+		}
+	}
+}
+
+func (s *goService) forget(goroutine uint64, w waiting) {
+	if w.watched {
+		s.reader.Unwatch(goroutine)
+	}
+	delete(s.waiting, goroutine)
+}
+
+// watch has the goroutines of requests looked at that have been open for at least so long, ns, and tells whether there
+// are any.
+func (s *goService) watch(now, least uint64) bool {
+	for goroutine, w := range s.waiting {
+		switch {
+		case now-min(w.begun, now) < least, w.watched:
+		case w.answered == 0, now-min(w.answered, now) >= streaming:
+			w.watched = true
+			s.waiting[goroutine] = w
+			s.reader.Watch(goroutine, w.g, w.ran)
+		}
+	}
+	return s.reader.Watching() > 0
+}
+
+// look reads the goroutines that are watched. It tells whether that happens so seldom that times are less precise than
+// they could be.
+func (s *goService) look(now uint64, yield func(*goroutine.Sight)) (lowered bool) {
+	if err := s.reader.Look(yield); err != nil {
+		return false // the process has ended, which an event will tell
+	}
+	period, lowered := s.reader.Period()
+	s.next = now + uint64(period)
+	return lowered
+}
+
+// parked names a stack that was read from outside, nil if there is none. The result is reused by the next call.
+func (s *goService) parked(pcs []uint64) *trace.Stack {
+	if len(pcs) == 0 {
+		return nil
+	}
+	return s.stackOf(pcs, nil)
+}
+
+// started names the functions of the go statement that started a goroutine, outermost first, where its starter is told.
+func (s *goService) started(seen *goroutine.Sight) []trace.Frame {
+	if seen.Parent == 0 {
+		return nil
+	}
+	s.starter = s.name(s.starter[:0], s.symbols.Frames(seen.GoPC, true))
+	return s.starter
+}
