@@ -32,6 +32,7 @@ enum event_kind {
 	EVENT_GO_SWITCH_OUT, /* go_event: a request's goroutine leaves its CPU with its thread */
 	EVENT_SLOW,	     /* thread_event: a request of a Go process has been open for some time */
 	EVENT_SERVE,	     /* serve_event: a goroutine begins to serve a stream */
+	EVENT_SERVED,	     /* serve_event: it has done so; stream is not told */
 };
 
 enum tls_sight {

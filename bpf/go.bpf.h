@@ -31,13 +31,15 @@ struct goroutine_key {
 	u32 pad;
 };
 
-/* Goroutines that serve requests: when one of them leaves its CPU, that is told. LRU, since they end unseen
- * here. */
+/*
+ * Goroutines that serve requests: when one of them leaves its CPU, that is told. The value is when it began
+ * to serve a stream of HTTP/2, 0 for HTTP/1. LRU, since they end unseen here.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct goroutine_key);
-	__type(value, u8);
+	__type(value, u64);
 } go_serving SEC(".maps");
 
 /* Threads that left their CPU with one of those. */
@@ -178,12 +180,11 @@ static __always_inline struct go_walk *go_switch_out(struct target *t, struct ta
 	return begin_go(SCRATCH_SWITCH, EVENT_GO_SWITCH_OUT, pid, thread, &r);
 }
 
-static __always_inline void go_serves(u32 pid, u64 goroutine)
+static __always_inline void go_serves(u32 pid, u64 goroutine, u64 since)
 {
 	struct goroutine_key key = {.goroutine = goroutine, .pid = pid};
-	u8 yes = 1;
 
-	bpf_map_update_elem(&go_serving, &key, &yes, BPF_ANY);
+	bpf_map_update_elem(&go_serving, &key, &since, BPF_ANY);
 }
 
 /* Did the thread leave its CPU with a goroutine that serves requests? */

@@ -25,31 +25,71 @@ static __always_inline u64 go_connection(u64 net_conn)
 	return bpf_map_lookup_elem(&conns, &connection) ? connection : 0;
 }
 
+static __always_inline void send_serve(struct target *t, u32 kind, u64 connection, u32 stream, u64 g,
+				       u64 goroutine)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct serve_event event = {
+	    .connection = connection,
+	    .goroutine = goroutine,
+	    .g = g,
+	    .stream = stream,
+	};
+	u8 ran = 0;
+
+	stamp(&event.event, kind, id >> 32, id);
+	bpf_probe_read_user(&ran, sizeof(ran), (void *)(g + t->go.g_tracking_seq));
+	event.ran = ran;
+	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
+		count_loss(LOSS_RING_OTHER);
+}
+
+/* The target, if a sampled request of it is open. */
+static __always_inline struct target *http2_target(u32 pid)
+{
+	struct target *t = gate_open(pid) ? find_target(pid) : NULL;
+
+	return t && t->runtime == RUNTIME_GO ? t : NULL;
+}
+
 /* (*serverConn).runHandler(rw *responseWriter, req, handler). rw.rws.stream is the stream. */
 SEC("uprobe")
 int go_run_handler(struct pt_regs *ctx)
 {
-	u64 id = bpf_get_current_pid_tgid();
-	u32 pid = id >> 32;
-	struct target *t = gate_open(pid) ? find_target(pid) : NULL;
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct target *t = http2_target(pid);
 
-	if (!t || t->runtime != RUNTIME_GO)
+	if (!t)
 		return 0;
+	u64 connection = go_connection(read_user(GO_ARG0(ctx) + SERVER_CONN_DATA));
 	u64 stream = read_user(read_user(GO_ARG1(ctx)));
-	struct serve_event event = {
-	    .connection = go_connection(read_user(GO_ARG0(ctx) + SERVER_CONN_DATA)),
-	    .g = GO_G(ctx),
-	    .stream = read_user(stream + STREAM_ID),
-	};
-	u8 ran = 0;
+	u64 goroutine = read_user(GO_G(ctx) + t->go.g_goid), now = bpf_ktime_get_ns();
 
-	stamp(&event.event, EVENT_SERVE, pid, id);
-	event.goroutine = read_user(event.g + t->go.g_goid);
-	bpf_probe_read_user(&ran, sizeof(ran), (void *)(event.g + t->go.g_tracking_seq));
-	event.ran = ran;
-	go_serves(pid, event.goroutine);
-	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
-		count_loss(LOSS_RING_OTHER);
+	go_serves(pid, goroutine, now);
+	slow_count(now, 1);
+	slow_check(pid, now);
+	send_serve(t, EVENT_SERVE, connection, read_user(stream + STREAM_ID), GO_G(ctx), goroutine);
+	return 0;
+}
+
+/* (*responseWriter).handlerDone(), when runHandler's handler has returned. */
+SEC("uprobe")
+int go_handler_done(struct pt_regs *ctx)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct target *t = http2_target(pid);
+
+	if (!t)
+		return 0;
+	struct goroutine_key key = {.goroutine = read_user(GO_G(ctx) + t->go.g_goid), .pid = pid};
+	u64 *since = bpf_map_lookup_elem(&go_serving, &key);
+
+	if (!since)
+		return 0;
+	if (*since)
+		slow_count(*since, -1);
+	bpf_map_delete_elem(&go_serving, &key);
+	send_serve(t, EVENT_SERVED, 0, 0, GO_G(ctx), key.goroutine);
 	return 0;
 }
 

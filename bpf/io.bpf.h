@@ -414,7 +414,7 @@ static __always_inline void take_received(u64 connection, struct conn *c, struct
 	if (t->runtime == RUNTIME_GO) {
 		add_goroutine(&io->event, t);
 		if (fresh)
-			go_serves(pid, io->event.goroutine);
+			go_serves(pid, io->event.goroutine, 0);
 	}
 	if (c->framed)
 		send_parts(io, c, b, length, slot);

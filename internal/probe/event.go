@@ -34,6 +34,7 @@ const (
 	KindGoSwitchOut = Kind(apmEventKindEVENT_GO_SWITCH_OUT) // Go: a goroutine that serves requests leaves its CPU with its thread
 	KindSlow        = Kind(apmEventKindEVENT_SLOW)          // a request of a Go process has been open for 1 to 2 ms
 	KindServe       = Kind(apmEventKindEVENT_SERVE)         // Serve: a goroutine begins to serve a stream of an HTTP/2 connection
+	KindServed      = Kind(apmEventKindEVENT_SERVED)        // Serve: it has done so; only the goroutine is told
 )
 
 // What a TLS event tells, from bpf/event.h.
@@ -117,7 +118,7 @@ func (e *Event) minSize() int {
 		return int(unsafe.Offsetof(StackEvent{}.Frames))
 	case KindGoSample, KindGoSwitchOut:
 		return int(unsafe.Offsetof(GoEvent{}.Pcs))
-	case KindServe:
+	case KindServe, KindServed:
 		return int(unsafe.Sizeof(ServeEvent{}))
 	case KindCode:
 		return int(unsafe.Sizeof(CodeEvent{}))
@@ -141,7 +142,7 @@ func (e *Event) Stack() *StackEvent { return (*StackEvent)(unsafe.Pointer(&e.raw
 // Go is the view of a GoSample or GoSwitchOut.
 func (e *Event) Go() *GoEvent { return (*GoEvent)(unsafe.Pointer(&e.raw[0])) }
 
-// Serve is the view of a Serve.
+// Serve is the view of a Serve or Served.
 func (e *Event) Serve() *ServeEvent { return (*ServeEvent)(unsafe.Pointer(&e.raw[0])) }
 
 // PCs are the program counters of a GoSample or GoSwitchOut, leaf first.

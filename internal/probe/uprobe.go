@@ -46,9 +46,13 @@ func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {
 }
 
 // AttachHTTP2 has the kernel programs see which goroutine serves which HTTP/2 stream of a Go process, given its
-// executable and the offset in it of an instruction before which the arguments of runHandler are still in registers.
-func (p *Probe) AttachHTTP2(pid int, file string, runHandler uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GoRunHandler, offset: runHandler}})
+// executable and the offsets in it of instructions near the beginning of (*serverConn).runHandler, before which its
+// arguments are still in registers, and of (*responseWriter).handlerDone.
+func (p *Probe) AttachHTTP2(pid int, file string, runHandler, handlerDone uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{
+		{program: p.objects.GoRunHandler, offset: runHandler},
+		{program: p.objects.GoHandlerDone, offset: handlerDone},
+	})
 }
 
 // uprobe is a program and where in a file it runs: before the instruction at offset, in bytes, or with ret as the

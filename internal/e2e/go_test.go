@@ -1,0 +1,231 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// goBuild is a way in which Go services are built.
+type goBuild struct {
+	name        string
+	flags       string // of go build
+	environment []string
+}
+
+var goBuilds = []goBuild{
+	{name: "plain", environment: []string{"CGO_ENABLED=0"}},
+	{name: "stripped", flags: "-ldflags=-s -w", environment: []string{"CGO_ENABLED=0"}},
+	{name: "pie", flags: "-buildmode=pie", environment: []string{"CGO_ENABLED=0"}},
+	{name: "cgo", flags: "-ldflags=-linkmode=external", environment: []string{"CGO_ENABLED=1"}},
+}
+
+// goService builds testdata/goservice and starts it.
+func goService(t testing.TB, build goBuild, args ...string) *Service {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "goservice")
+	command := exec.Command("go", "build", "-o", binary)
+	if build.flags != "" {
+		command.Args = append(command.Args, build.flags)
+	}
+	command.Args = append(command.Args, ".")
+	command.Dir = filepath.Join(testdata(t), "goservice")
+	command.Env = append(append(os.Environ(), "GOFLAGS=-buildvcs=false"), build.environment...)
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("build the service: %v\n%s", err, out)
+	}
+	s := &Service{Process: startProcess(t, exec.Command(binary, args...))}
+	s.PID = s.Process.Process.Pid
+	s.Address = s.Log.wait(t, `listening on (\S+)`, 1)[0]
+	return s
+}
+
+func onEachGoBuild(t *testing.T, test func(t *testing.T, s *Service)) {
+	prepared(t)
+	for _, build := range goBuilds {
+		t.Run(build.name, func(t *testing.T) { test(t, goService(t, build)) })
+	}
+}
+
+// TestGoFunctionTimes compares trees with what the functions themselves measured.
+func TestGoFunctionTimes(t *testing.T) {
+	views := []string{"doze", "compute", "receive", "send", "choose", "acquire", "ask", "pipe", "fan", "several", "inline"}
+	onEachGoBuild(t, func(t *testing.T, s *Service) {
+		a := attach(t, s.PID, "-F", "1000")
+		var answers []*Answer
+		for range 4 {
+			for _, view := range views {
+				answers = append(answers, s.get(t, "/"+view))
+			}
+		}
+		records := a.exactly(t, len(answers))
+		checkSums(t, records...)
+		var c comparison
+		for _, answer := range answers {
+			compareTimes(t, &c, byID(t, records)[answer.ID], answer.Truth)
+		}
+		c.check(t)
+	})
+}
+
+// TestGoWaits looks for the leaves with which Go itself tells what a goroutine waits for.
+func TestGoWaits(t *testing.T) {
+	waits := []struct{ view, function, leaf, blocked string }{
+		{"/doze", "doze", "[sleep]", "sleep"},
+		{"/receive", "receive", "[chan receive]", "chan"},
+		{"/send", "send", "[chan send]", "chan"},
+		{"/choose", "choose", "[select]", "chan"},
+		{"/acquire", "acquire", "[sync.Mutex.Lock]", "lock"},
+		{"/ask", "ask", "[IO wait]", "socket"},
+		{"/pipe", "readPipe", "[pipe]", "pipe"},
+		{"/fan", "fan", "[sync.WaitGroup.Wait]", "lock"},
+	}
+	prepared(t)
+	s := goService(t, goBuilds[0])
+	a := attach(t, s.PID)
+	for _, w := range waits {
+		s.get(t, w.view)
+	}
+	for i, r := range a.exactly(t, len(waits)) {
+		w := waits[i]
+		tree := r.tree(t)
+		function := tree.find(w.function)
+		if function == nil {
+			t.Errorf("%s is not told: %s\n%s", w.function, r, tree)
+			continue
+		}
+		if got := function.total(w.leaf); got < 0.025 {
+			t.Errorf("%s: %.6f s of %s, want nearly all:\n%s", w.view, got, w.leaf, function)
+		}
+		if got := r.Request.Blocked[w.blocked]; got < 0.025 {
+			t.Errorf("%s: blocked says %v", w.view, r.Request.Blocked)
+		}
+	}
+}
+
+// TestGoBranches has a handler start goroutines.
+func TestGoBranches(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[1])
+	a := attach(t, s.PID)
+	s.get(t, "/fan")
+	s.get(t, "/outlive")
+	records := a.exactly(t, 2)
+	checkSums(t, records...)
+	tree := records[0].tree(t)
+	if fan := tree.find("fan"); fan == nil || fan.count("[goroutine]") != 1 {
+		t.Fatalf("not one frame for all goroutines under fan:\n%s", tree)
+	}
+	branch := tree.find("[goroutine]")
+	if branch.Time < 20*0.025 || branch.find("branch") == nil || branch.total("[sleep]") < 20*0.025 {
+		t.Errorf("20 goroutines that sleep 30 ms each:\n%s", branch)
+	}
+}
+
+// TestGoOwner has 50 requests at once, each with a function of its own.
+func TestGoOwner(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[1])
+	a := attach(t, s.PID)
+	const requests, rounds = 50, 3
+	for range rounds {
+		var wait sync.WaitGroup
+		for i := range requests {
+			wait.Go(func() { s.get(t, fmt.Sprintf("/own/%d", i)) })
+		}
+		wait.Wait()
+	}
+	foreign, missing := 0, 0
+	for _, r := range a.exactly(t, rounds*requests) {
+		own := "own" + strings.TrimPrefix(r.Endpoint, "/own/")
+		tree := r.tree(t)
+		if tree.find(own) == nil {
+			missing++
+		}
+		tree.walk(func(f *Frame, _ []*Frame) {
+			if name := f.name(); strings.HasPrefix(name, "own") && name != own {
+				foreign++
+			}
+		})
+	}
+	if foreign > 0 || missing > 0 {
+		t.Errorf("of %d requests %d lack their own function, %d frames are others'", rounds*requests, missing, foreign)
+	}
+}
+
+// TestGoRequests has requests that end in every way.
+func TestGoRequests(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[0])
+	a := attach(t, s.PID)
+	c := dial(t, s.Address)
+	c.do(t, "GET", "/", "", "")
+	c.do(t, "HEAD", "/", "", "")
+	c.do(t, "POST", "/echo", "Content-Length: 5\r\n", "hello")
+	c.do(t, "POST", "/echo", "Transfer-Encoding: chunked\r\n", chunked(strings.Repeat("x", 100_000), 30_000))
+	stream := c.do(t, "GET", "/stream", "", "")
+	c.do(t, "GET", "/missing?a=b", "", "")
+	a.await(t, 6)
+	broken := dial(t, s.Address)
+	head, _ := broken.head("GET", "/panic", "")
+	broken.send(t, head)
+	broken.reader.ReadByte()
+	upgraded := dial(t, s.Address)
+	upgraded.do(t, "GET", "/hijack", "Connection: Upgrade\r\nUpgrade: echo\r\n", "")
+	upgraded.send(t, "GET / HTTP/1.1\r\n\r\n")
+	a.await(t, 8)
+	last := dial(t, s.Address)
+	head, _ = last.head("GET", "/exit", "")
+	last.send(t, head)
+	if status := a.exit(t); status != 0 {
+		t.Fatalf("the agent ended with status %d", status)
+	}
+	records := a.records(t)
+	want := []string{
+		"GET / 200 []", "HEAD / 200 []", "POST /echo 200 []", "POST /echo 200 []", "GET /stream 200 []", "GET /missing 200 []",
+		"GET /panic 0 [no_response]", "GET /hijack 101 [upgraded]", "GET /exit 0 [no_response target_exited]",
+	}
+	for i, r := range records {
+		got := fmt.Sprintf("%s %s %d %v", r.Request.Method, r.Endpoint, r.Request.Status, r.Request.Incomplete)
+		if i >= len(want) || got != want[i] {
+			t.Errorf("record %d: %s", i, got)
+		}
+	}
+	if len(records) != len(want) {
+		t.Fatalf("%d records, want %d", len(records), len(want))
+	}
+	checkSums(t, records...)
+	if d := records[4].Request.Duration; d < 0.12 || stream.StatusCode != 200 {
+		t.Errorf("a streamed answer of 150 ms: %s", records[4])
+	}
+	if r := records[0]; !strings.HasPrefix(r.Request.Runtime, "go1.") || r.ProcName != "goservice" || r.Services != s.Address {
+		t.Errorf("%s", r.raw)
+	}
+}
+
+// TestGoNoneLostUnderLoad compares the number of records with the service's own count.
+func TestGoNoneLostUnderLoad(t *testing.T) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		t.Skip("no wrk here")
+	}
+	prepared(t)
+	s := goService(t, goBuilds[1])
+	a := attach(t, s.PID)
+	out, err := exec.Command("wrk", "-t", "1", "-c", "32", "-d", "2s", "http://"+s.Address+"/").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	served, asked := settled(t, s, a)
+	records := a.exactly(t, served+asked)
+	told := a.summary(t)
+	if told.Records != served+asked || told.QueueFull+told.WriteFailed+told.Late > 0 {
+		t.Errorf("%d requests, and the agent says: %+v", served+asked, told)
+	}
+	checkSums(t, records[:min(len(records), 1000)]...)
+	checkNothingLost(t, told)
+	t.Logf("%d requests", served)
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+const pause = 30 * time.Millisecond
+
+// crunch keeps a CPU busy.
+//
+//go:noinline
+func crunch(d time.Duration) (sum int) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		for i := range [100]struct{}{} {
+			sum += i * i
+		}
+	}
+	return sum
+}
+
+// later does something after a while, for whoever waits for it.
+func later(what func()) { time.AfterFunc(pause, what) }
+
+//go:noinline
+func doze() { time.Sleep(pause) }
+
+//go:noinline
+func compute() { crunch(25 * time.Millisecond) }
+
+//go:noinline
+func receive() {
+	c := make(chan int)
+	later(func() { c <- 1 })
+	<-c
+}
+
+//go:noinline
+func send() {
+	c := make(chan int)
+	later(func() { <-c })
+	c <- 1
+}
+
+//go:noinline
+func choose() {
+	a, b := make(chan int), make(chan int)
+	later(func() { close(a) })
+	select {
+	case <-a:
+	case <-b:
+	}
+}
+
+//go:noinline
+func acquire() {
+	var lock sync.Mutex
+	lock.Lock()
+	later(lock.Unlock)
+	lock.Lock()
+}
+
+// ask waits for a peer that takes its time.
+//
+//go:noinline
+func ask() {
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer peer.Close()
+	go func() {
+		conn, err := peer.Accept()
+		if err == nil {
+			time.Sleep(pause)
+			io.WriteString(conn, "x")
+			conn.Close()
+		}
+	}()
+	conn, err := net.Dial("tcp", peer.Addr().String())
+	if err != nil {
+		panic(err)
+	}
+	io.ReadAll(conn)
+	conn.Close()
+}
+
+// readPipe waits in a system call.
+//
+//go:noinline
+func readPipe() {
+	var fds [2]int
+	if err := pipe(&fds); err != nil {
+		panic(err)
+	}
+	later(func() { writeTo(fds[1]) })
+	readFrom(fds[0])
+}
+
+// fan has 20 goroutines work.
+//
+//go:noinline
+func fan() {
+	var group sync.WaitGroup
+	for range [20]struct{}{} {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			branch()
+		}()
+	}
+	group.Wait()
+}
+
+//go:noinline
+func branch() { time.Sleep(pause) }
+
+func outlive() { time.Sleep(10 * pause) }
+
+// inlining computes in functions that the compiler puts into one another.
+//
+//go:noinline
+func inlining() { outer(25 * time.Millisecond) }
+
+func outer(d time.Duration) int { return inner(d) }
+
+func inner(d time.Duration) int { return crunch(d) }
+
+func stream(w http.ResponseWriter, r *http.Request) {
+	for i := range [5]struct{}{} {
+		fmt.Fprintf(w, "part %d\n", i)
+		w.(http.Flusher).Flush()
+		doze()
+	}
+}
+
+func hijack(w http.ResponseWriter, r *http.Request) {
+	conn, rest, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	rest.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	rest.Flush()
+	io.Copy(conn, rest)
+}
+
+func serve(listener net.Listener) error {
+	if len(os.Args) > 2 {
+		return http.ServeTLS(listener, nil, os.Args[1], os.Args[2])
+	}
+	return http.Serve(listener, nil)
+}
