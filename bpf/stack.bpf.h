@@ -60,6 +60,8 @@ int sample(void *ctx)
 	u64 id = bpf_get_current_pid_tgid();
 	u32 pid = id >> 32;
 
+	if (slow.open) /* their goroutines may all be parked, and the CPU idle */
+		slow_check(pid, bpf_ktime_get_ns());
 	if (!gate_open(pid))
 		return 0;
 	struct target *t = find_target(pid);
@@ -68,7 +70,6 @@ int sample(void *ctx)
 		return 0;
 	if (t->runtime == RUNTIME_GO) {
 		go_sample(t, pid, id);
-		slow_check(pid, bpf_ktime_get_ns());
 		return 0;
 	}
 	if (t->runtime != RUNTIME_PYTHON)

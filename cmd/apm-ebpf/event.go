@@ -17,7 +17,7 @@ func (a *agent) arrived(e *probe.Event) {
 	case probe.KindTLS: // a request may follow at once
 		a.services.sawTLS(e.PID, e.Thread().Peer == probe.TLSUnseen)
 	case probe.KindSlow:
-		a.goroutines.reading, a.goroutines.told = true, true
+		a.goroutines.told = true
 	case probe.KindRecv, probe.KindSend, probe.KindServe, probe.KindServed:
 		if s := a.services.known[int(e.PID)]; s != nil && s.golang != nil {
 			s.golang.arrived(e)

@@ -10,6 +10,7 @@ import (
 const (
 	slow      = uint64(time.Millisecond)      // a request that takes longer is worth reading its goroutine
 	resting   = uint64(10 * time.Millisecond) // … while slow ones were found to be at work rather than to wait
+	brief     = uint64(5 * time.Millisecond)  // slow ones that are over so soon may only have had no CPU
 	shortRest = uint64(10 * time.Millisecond)
 	longRest  = uint64(200 * time.Millisecond)
 )
@@ -18,9 +19,10 @@ const (
 // events that happened before have been handled. Times are of CLOCK_MONOTONIC, ns.
 type goroutines struct {
 	reading bool   // some are read now
+	since   uint64 // since when
 	waits   bool   // one of them was seen to wait
 	told    bool   // the kernel programs need not wake the agent
-	rest    uint64 // how long to leave slow requests alone after those that only were at work, as on a machine without idle time
+	rest    uint64 // how long to leave slow requests alone after some that did not wait: the machine may have no idle time
 	until   uint64 // when that is over
 	next    uint64 // when to look next
 	sights  []sight
@@ -55,7 +57,10 @@ func (a *agent) readGoroutines() error {
 		}
 		g.next = min(g.next, s.golang.next)
 	}
-	if g.reading && !watching {
+	switch {
+	case watching && !g.reading:
+		g.since = now
+	case g.reading && !watching:
 		g.finish(now)
 	}
 	g.reading = watching
@@ -68,10 +73,9 @@ func (a *agent) readGoroutines() error {
 
 // finish takes that no slow request is left.
 func (g *goroutines) finish(now uint64) {
-	switch {
-	case g.waits:
+	if g.waits || now-g.since >= brief {
 		g.rest = 0
-	default:
+	} else {
 		g.rest = min(max(2*g.rest, shortRest), longRest)
 	}
 	g.waits, g.until = false, now+g.rest

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -190,6 +191,8 @@ func TestGoRequests(t *testing.T) {
 		"GET /panic 0 [no_response]", "GET /hijack 101 [upgraded]", "GET /exit 0 [no_response target_exited]",
 	}
 	for i, r := range records {
+		// A busy machine may have the agent look less often.
+		r.Request.Incomplete = slices.DeleteFunc(r.Request.Incomplete, func(why string) bool { return why == "precision" })
 		got := fmt.Sprintf("%s %s %d %v", r.Request.Method, r.Endpoint, r.Request.Status, r.Request.Incomplete)
 		if i >= len(want) || got != want[i] {
 			t.Errorf("record %d: %s", i, got)

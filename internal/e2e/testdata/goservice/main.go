@@ -66,6 +66,7 @@ func main() {
 		http.HandleFunc(path, timed(view))
 	}
 	for i, serve := range own {
+		serve := serve
 		http.HandleFunc("/own/"+strconv.Itoa(i), timed(func(truth) { serve() }))
 	}
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
