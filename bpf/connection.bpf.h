@@ -185,7 +185,7 @@ static __always_inline void begin_request(struct conn *c, u64 connection, struct
 	if (t->runtime == RUNTIME_GO && !c->framed) {
 		c->slow = 1;
 		slow_count(now, 1);
-		slow_check(pid, now);
+		slow_check(now);
 	}
 }
 

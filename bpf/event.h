@@ -30,7 +30,6 @@ enum event_kind {
 	EVENT_TLS,	     /* thread_event: TLS on a connection that is served; peer: enum tls_sight */
 	EVENT_GO_SAMPLE,     /* go_event: the goroutine is on a CPU */
 	EVENT_GO_SWITCH_OUT, /* go_event: a request's goroutine leaves its CPU with its thread */
-	EVENT_SLOW,	     /* thread_event: a request of a Go process has been open for some time */
 	EVENT_SERVE,	     /* serve_event: a goroutine begins to serve a stream */
 	EVENT_SERVED,	     /* serve_event: it has done so; stream is not told */
 };

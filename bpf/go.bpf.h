@@ -210,6 +210,12 @@ struct slow_requests slow;
 /* Set from when the agent is woken until it has stopped reading. */
 u32 reads_goroutines;
 
+/* Wakes the agent; it says no more than that. The other events wait meanwhile. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* a page; resized by the agent where pages are larger */
+} slow_wakeups SEC(".maps");
+
 static __always_inline u32 slow_generation(u64 time)
 {
 	return time >> SLOW_SHIFT & (SLOW_GENERATIONS - 1);
@@ -222,14 +228,14 @@ static __always_inline void slow_count(u64 time, u32 one)
 }
 
 /* Wakes the agent if a request is open that began before the last generation. */
-static __always_inline void slow_check(u32 pid, u64 now)
+static __always_inline void slow_check(u64 now)
 {
 	u32 young = slow.begun[slow_generation(now)] + slow.begun[slow_generation(now - (1 << SLOW_SHIFT))];
 
 	if (reads_goroutines || (s32)(slow.open - young) <= 0)
 		return;
 	reads_goroutines = 1;
-	send_thread_event(EVENT_SLOW, pid, 0, 0, BPF_RB_FORCE_WAKEUP);
+	bpf_ringbuf_output(&slow_wakeups, &now, sizeof(now), BPF_RB_FORCE_WAKEUP);
 }
 
 #endif

@@ -67,7 +67,7 @@ int go_run_handler(struct pt_regs *ctx)
 
 	go_serves(pid, goroutine, now);
 	slow_count(now, 1);
-	slow_check(pid, now);
+	slow_check(now);
 	send_serve(t, EVENT_SERVE, connection, read_user(stream + STREAM_ID), GO_G(ctx), goroutine);
 	return 0;
 }

@@ -61,7 +61,7 @@ int sample(void *ctx)
 	u32 pid = id >> 32;
 
 	if (slow.open) /* their goroutines may all be parked, and the CPU idle */
-		slow_check(pid, bpf_ktime_get_ns());
+		slow_check(bpf_ktime_get_ns());
 	if (!gate_open(pid))
 		return 0;
 	struct target *t = find_target(pid);

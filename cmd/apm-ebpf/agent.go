@@ -82,9 +82,10 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 
 // loop polls until there is a reason to stop.
 func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
-	over, done := context.WithCancel(ctx)
-	defer done()
-	go a.listen(over, reopen)
+	stopWaking := context.AfterFunc(ctx, a.probe.Wake)
+	defer stopWaking()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for {
 		if why := a.over(ctx); why != "" {
 			return a.stop(why)
@@ -92,22 +93,29 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 		if err := a.poll(); err != nil {
 			return err
 		}
+		pause.Reset(a.pause())
+		select {
+		case <-ctx.Done():
+		case <-a.full:
+		case <-a.records.Broken():
+		case <-reopen:
+			a.records.Reopen()
+		case <-a.probe.Slow():
+			a.goroutines.told = true
+		case <-pause.C:
+		}
 	}
 }
 
-// listen acts on what happens while a poll waits.
-func (a *agent) listen(over context.Context, reopen <-chan os.Signal) {
-	defer a.probe.Wake()
-	for {
-		select {
-		case <-over.Done():
-			return
-		case <-a.records.Broken():
-			return
-		case <-reopen:
-			a.records.Reopen()
-		}
+// pause tells how long to wait between polls. With sampling off it is the poll that waits.
+func (a *agent) pause() time.Duration {
+	switch {
+	case a.goroutines.reading:
+		return time.Duration(a.goroutines.next - min(a.goroutines.next, probe.Now()))
+	case a.sampling():
+		return pollEvery
 	}
+	return 0
 }
 
 // over tells why it is time to stop; nothing if it isn't.
@@ -174,15 +182,11 @@ func (a *agent) tidy(now time.Time) error {
 	return a.switchSampling()
 }
 
-// pollWait tells how long the next poll may wait for something urgent.
+// pollWait tells how long a poll with sampling off may wait for a request.
 func (a *agent) pollWait() time.Duration {
 	switched := a.switched
 	a.switched = false
 	switch {
-	case a.goroutines.reading:
-		return time.Duration(a.goroutines.next - min(a.goroutines.next, probe.Now()))
-	case a.sampling():
-		return pollEvery
 	case switched: // what began just before the kernel programs were told to wake the agent did not wake it
 		return 0
 	case a.probe.Holds():

@@ -16,8 +16,6 @@ func (a *agent) arrived(e *probe.Event) {
 	switch e.Kind {
 	case probe.KindTLS: // a request may follow at once
 		a.services.sawTLS(e.PID, e.Thread().Peer == probe.TLSUnseen)
-	case probe.KindSlow:
-		a.goroutines.told = true
 	case probe.KindRecv, probe.KindSend, probe.KindServe, probe.KindServed:
 		if s := a.services.known[int(e.PID)]; s != nil && s.golang != nil {
 			s.golang.arrived(e)
@@ -142,7 +140,7 @@ func (a *agent) connectionClosed(e *probe.Event) {
 		a.tracer.Close(c.Connection, http1.Closed, e.Time)
 	}
 	if s := a.services.known[int(e.PID)]; s != nil && s.golang != nil {
-		s.golang.closed(c.Connection)
+		s.golang.closed(c.Connection, e.Time)
 	}
 }
 

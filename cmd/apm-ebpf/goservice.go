@@ -145,10 +145,11 @@ func (s *goService) ended(r *trace.Request) {
 	s.forget(r.Goroutine.ID, w)
 }
 
-// closed takes the end of a connection: what was read there last need not have been a request.
-func (s *goService) closed(connection uint64) {
+// closed takes the end of a connection: what was read there last need not have been a request. Another one may have its
+// address by now.
+func (s *goService) closed(connection, now uint64) {
 	for goroutine, w := range s.waiting {
-		if w.connection == connection {
+		if w.connection == connection && w.begun < now {
 			s.forget(goroutine, w)
 		}
 	}

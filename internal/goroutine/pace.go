@@ -13,10 +13,10 @@ const (
 	shortest = time.Millisecond
 	precise  = 3 * time.Millisecond
 	// lookShare and walkShare are what looks at goroutines, and the search for new ones, may take of a CPU.
-	lookShare = 0.06
+	lookShare = 0.07
 	walkShare = 0.02
-	// wakeUp is what it takes an idle process to wake for a look.
-	wakeUp = 60 * time.Microsecond
+	// cheap is what a look may cost whatever its share: few requests are slow then.
+	cheap = 200 * time.Microsecond
 )
 
 // pace keeps the cost of looks within a share of a CPU.
@@ -50,13 +50,18 @@ func (p *pace) walks(search func() error) error {
 	return err
 }
 
-// smooth has an average follow a measurement.
-func smooth(average, now time.Duration) time.Duration { return average + (now-average)/4 }
+// smooth has an average follow a measurement. One that is far above counts little: memory was touched for the first time.
+func smooth(average, now time.Duration) time.Duration {
+	return average + (min(now, 2*average+cheap/4)-average)/4
+}
 
 // Period tells when to look next, after the last look, and whether that is so late that times are less precise than
 // they could be.
 func (r *Reader) Period() (period time.Duration, lowered bool) {
-	period = max(shortest, time.Duration(float64(r.pace.look+wakeUp)/lookShare))
+	if r.pace.look <= cheap {
+		return shortest, false
+	}
+	period = time.Duration(float64(r.pace.look) / lookShare)
 	return period, period > precise
 }
 

@@ -32,7 +32,6 @@ const (
 
 	KindGoSample    = Kind(apmEventKindEVENT_GO_SAMPLE)     // Go: a goroutine is on a CPU
 	KindGoSwitchOut = Kind(apmEventKindEVENT_GO_SWITCH_OUT) // Go: a goroutine that serves requests leaves its CPU with its thread
-	KindSlow        = Kind(apmEventKindEVENT_SLOW)          // a request of a Go process has been open for 1 to 2 ms
 	KindServe       = Kind(apmEventKindEVENT_SERVE)         // Serve: a goroutine begins to serve a stream of an HTTP/2 connection
 	KindServed      = Kind(apmEventKindEVENT_SERVED)        // Serve: it has done so; only the goroutine is told
 )

@@ -109,6 +109,7 @@ func (k *kernel) fit(spec *ebpf.CollectionSpec) error {
 	k.chose(hooks)
 	k.chose(k.registers())
 	k.chose(k.uprobes(spec))
+	spec.Maps["slow_wakeups"].MaxEntries = uint32(os.Getpagesize())
 	// A stack is a page at least (arch/arm64/include/asm/memory.h, THREAD_SHIFT).
 	if err := spec.Variables["kernel_stack"].Set(uint32(max(16<<10, os.Getpagesize()))); err != nil {
 		return fmt.Errorf("tell programs the size of kernel stacks: %w", err)

@@ -28,22 +28,24 @@ type Config struct {
 
 // Probe is the attached kernel half. Its methods are for one goroutine, except Wake.
 type Probe struct {
-	config  Config
-	kernel  *kernel
-	objects apmObjects
-	links   []link.Link
-	uprobes map[int][]link.Link // by process
-	lives   uint32              // address spaces added so far
-	ring    *ringbuf.Reader
-	reader  *reader
-	timer   *timer
-	idle    bool
-	aligned bool // the clocks are in phase with the kernel's tick
+	config   Config
+	kernel   *kernel
+	objects  apmObjects
+	links    []link.Link
+	uprobes  map[int][]link.Link // by process
+	lives    uint32              // address spaces added so far
+	ring     *ringbuf.Reader
+	reader   *reader
+	slowRing *ringbuf.Reader
+	slow     chan struct{}
+	timer    *timer
+	idle     bool
+	aligned  bool // the clocks are in phase with the kernel's tick
 }
 
 // Open loads and attaches the programs. Nothing is recorded before Add.
 func Open(config Config) (*Probe, error) {
-	p := &Probe{config: config, uprobes: map[int][]link.Link{}}
+	p := &Probe{config: config, slow: make(chan struct{}, 1), uprobes: map[int][]link.Link{}}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, explain(err)
@@ -82,6 +84,10 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 		return fmt.Errorf("open ring buffer: %w", err)
 	}
 	p.reader = newReader(p.ring)
+	if p.slowRing, err = ringbuf.NewReader(p.objects.SlowWakeups); err != nil {
+		return fmt.Errorf("open ring buffer: %w", err)
+	}
+	go p.awaitSlow()
 	frequency := p.config.Frequency
 	if frequency == 0 {
 		frequency = chooseFrequency(p.objects.Sample)
@@ -112,6 +118,7 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.Targets = c.DetachMap("targets")
 	p.objects.Events = c.DetachMap("events")
+	p.objects.SlowWakeups = c.DetachMap("slow_wakeups")
 	p.objects.Losses = c.DetachMap("losses")
 	p.objects.Listeners = c.DetachMap("listeners")
 	p.objects.AgentIdle = c.DetachMap("agent_idle")
@@ -160,6 +167,9 @@ func (p *Probe) Close() error {
 	if p.ring != nil {
 		errs = append(errs, p.ring.Close())
 	}
+	if p.slowRing != nil {
+		errs = append(errs, p.slowRing.Close())
+	}
 	return errors.Join(append(errs, p.objects.Close())...)
 }
 
@@ -200,10 +210,13 @@ func (p *Probe) Align() error {
 // Idle tells that sampling is off.
 func (p *Probe) Idle() bool { return p.idle }
 
-// Poll waits until wait is over or the kernel programs have something urgent to tell: with sampling off a request
-// that begins, with sampling on one of Go that is slow. It hands the events that have arrived to handle, in order of
-// time, the latest 10 ms excepted, after each was shown to arrived at once, in whatever order.
+// Poll hands the events that have arrived to handle, in order of time, the latest 10 ms excepted, after each was shown
+// to arrived at once, in whatever order. With sampling off it waits for the first one until wait is over; with sampling
+// on it does not wait.
 func (p *Probe) Poll(wait time.Duration, arrived, handle func(*Event)) error {
+	if !p.idle {
+		wait = 0
+	}
 	return p.reader.poll(wait, false, arrived, handle)
 }
 
@@ -213,6 +226,20 @@ func (p *Probe) Holds() bool { return len(p.reader.batch) > 0 }
 // Drain hands out every event that has arrived.
 func (p *Probe) Drain(handle func(*Event)) error {
 	return p.reader.poll(0, true, func(*Event) {}, handle)
+}
+
+// Slow tells that a request of Go has been open for 1 to 2 ms, and nobody reads goroutines.
+func (p *Probe) Slow() <-chan struct{} { return p.slow }
+
+// awaitSlow passes the kernel programs' wake-ups on until their ring is closed.
+func (p *Probe) awaitSlow() {
+	var record ringbuf.Record
+	for p.slowRing.ReadInto(&record) == nil {
+		select {
+		case p.slow <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // SetReading tells the kernel programs whether the agent reads goroutines: while it does not, a slow request wakes it.

@@ -95,7 +95,10 @@ func (g *Go) look(at place) placed {
 	}
 	f, ok := g.table.Find(pc - g.process.Bias)
 	if !ok { // what is mapped there can change
-		return placed{[]GoFrame{{Func: g.outside.image(pc)}}, -1}
+		if fn := g.outside.image(pc); fn != nil {
+			return placed{[]GoFrame{{Func: fn}}, -1}
+		}
+		return placed{nil, -1}
 	}
 	if len(g.places) >= maxPlaces {
 		clear(g.places)
