@@ -13,7 +13,8 @@ import (
 var ErrReaderGone = errors.New("reader of the records has gone")
 
 const (
-	defaultLimit = 8 << 20
+	defaultLimit = 16 << 20
+	flushAt      = 64 << 10 // so much waits for no Flush
 	maxWrite     = 1 << 20
 	keepBuffer   = 1 << 20 // a larger buffer is given back once it was written
 	reportEvery  = time.Minute
@@ -22,7 +23,7 @@ const (
 // LogOptions tell where a Log writes.
 type LogOptions struct {
 	Path   string      // file to append to, created with mode 0640; empty stands for standard output
-	Limit  int         // bytes that may wait to be written, 8 MiB where it is 0
+	Limit  int         // bytes that may wait to be written, 16 MiB where it is 0
 	Report func(error) // called once a minute at most while records are being lost; may be nil
 }
 
@@ -121,6 +122,9 @@ func (l *Log) Queue(line []byte) bool {
 	}
 	l.pending = append(l.pending, line...)
 	l.records++
+	if len(l.pending) > flushAt {
+		l.work.Signal()
+	}
 	return true
 }
 
