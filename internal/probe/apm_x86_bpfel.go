@@ -126,8 +126,8 @@ const (
 	apmEventKindEVENT_TLS           apmEventKind = 22
 	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 23
 	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 24
-	apmEventKindEVENT_SLOW          apmEventKind = 25
-	apmEventKindEVENT_SERVE         apmEventKind = 26
+	apmEventKindEVENT_SERVE         apmEventKind = 25
+	apmEventKindEVENT_SERVED        apmEventKind = 26
 )
 
 type apmFrame struct {
@@ -456,6 +456,7 @@ const (
 	apmMapPySuspended       = "py_suspended"
 	apmMapPyThreads         = "py_threads"
 	apmMapScratch           = "scratch"
+	apmMapSlowWakeups       = "slow_wakeups"
 	apmMapTargets           = "targets"
 	apmMapTickets           = "tickets"
 	apmMapTlsObjects        = "tls_objects"
@@ -464,6 +465,7 @@ const (
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
 	apmProgEpollModify      = "epoll_modify"
+	apmProgGoHandlerDone    = "go_handler_done"
 	apmProgGoRunHandler     = "go_run_handler"
 	apmProgGoTlsHandshake   = "go_tls_handshake"
 	apmProgGoTlsRead        = "go_tls_read"
@@ -563,6 +565,7 @@ type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
 	EpollModify      *ebpf.ProgramSpec `ebpf:"epoll_modify"`
+	GoHandlerDone    *ebpf.ProgramSpec `ebpf:"go_handler_done"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
 	GoTlsHandshake   *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.ProgramSpec `ebpf:"go_tls_read"`
@@ -616,6 +619,7 @@ type apmMapSpecs struct {
 	PySuspended   *ebpf.MapSpec `ebpf:"py_suspended"`
 	PyThreads     *ebpf.MapSpec `ebpf:"py_threads"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
+	SlowWakeups   *ebpf.MapSpec `ebpf:"slow_wakeups"`
 	Targets       *ebpf.MapSpec `ebpf:"targets"`
 	Tickets       *ebpf.MapSpec `ebpf:"tickets"`
 	TlsObjects    *ebpf.MapSpec `ebpf:"tls_objects"`
@@ -686,6 +690,7 @@ type apmMaps struct {
 	PySuspended   *ebpf.Map `ebpf:"py_suspended"`
 	PyThreads     *ebpf.Map `ebpf:"py_threads"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
+	SlowWakeups   *ebpf.Map `ebpf:"slow_wakeups"`
 	Targets       *ebpf.Map `ebpf:"targets"`
 	Tickets       *ebpf.Map `ebpf:"tickets"`
 	TlsObjects    *ebpf.Map `ebpf:"tls_objects"`
@@ -711,6 +716,7 @@ func (m *apmMaps) Close() error {
 		m.PySuspended,
 		m.PyThreads,
 		m.Scratch,
+		m.SlowWakeups,
 		m.Targets,
 		m.Tickets,
 		m.TlsObjects,
@@ -753,6 +759,7 @@ type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
 	EpollModify      *ebpf.Program `ebpf:"epoll_modify"`
+	GoHandlerDone    *ebpf.Program `ebpf:"go_handler_done"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
 	GoTlsHandshake   *ebpf.Program `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.Program `ebpf:"go_tls_read"`
@@ -791,6 +798,7 @@ func (p *apmPrograms) Close() error {
 		p.CodeDealloc,
 		p.EndRequest,
 		p.EpollModify,
+		p.GoHandlerDone,
 		p.GoRunHandler,
 		p.GoTlsHandshake,
 		p.GoTlsRead,
