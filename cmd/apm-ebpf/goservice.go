@@ -69,6 +69,7 @@ func (s *goService) kernelLayout(p *target.Go) probe.GoLayout {
 		G_goid:        s.layout.GoID,
 		G_trackingSeq: s.layout.TrackingSeq,
 		M_curg:        s.layout.MCurG,
+		TlsInput:      p.TLSInput(),
 	}
 }
 

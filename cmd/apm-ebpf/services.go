@@ -91,7 +91,6 @@ func (ss *services) add(pid int) error {
 	ss.known[pid] = s
 	delete(ss.born, pid)
 	ss.findLanes(s, time.Now())
-	ss.findTLS(s)
 	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
 	return nil
 }
@@ -113,14 +112,22 @@ func (ss *services) addPython(s *service) error {
 		Types:       pythonTypes(types),
 		SeesCodeEnd: ss.seeCodeEnd(s),
 	}
-	return ss.probe.AddPython(pid, known)
+	if err := ss.probe.AddPython(pid, known); err != nil {
+		return err
+	}
+	ss.findTLS(s)
+	return nil
 }
 
 func (ss *services) addGo(s *service) error {
 	if err := s.process.Go.NoAllGs; err != nil {
 		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("goroutines that handlers start are not told")
 	}
-	return ss.probe.AddGo(s.process.PID, s.golang.kernelLayout(s.process.Go))
+	if err := ss.probe.AddGo(s.process.PID, s.golang.kernelLayout(s.process.Go)); err != nil {
+		return err
+	}
+	ss.findGoTLS(s)
+	return nil
 }
 
 // seeCodeEnd has the kernel programs see when the code objects of a service end. Without, they tell each whenever it is

@@ -9,9 +9,6 @@ import (
 
 // findTLS has the kernel programs see the clear bytes of TLS connections of a service, as soon as it has OpenSSL.
 func (ss *services) findTLS(s *service) {
-	if s.golang != nil {
-		return
-	}
 	copies, err := s.process.OpenSSLs(s.openSSL)
 	if err != nil {
 		return // it has ended, which an event will tell
@@ -46,6 +43,18 @@ func (ss *services) attachOpenSSL(s *service, o *target.OpenSSL) error {
 	})
 }
 
+// findGoTLS does the same for a Go service, which has crypto/tls from the start or never.
+func (ss *services) findGoTLS(s *service) {
+	t, err := s.process.GoTLS()
+	if t != nil {
+		err = ss.probe.AttachGoTLS(s.process.PID, t.Path, t.Read, t.Write, t.Handshake)
+		t.Close()
+	}
+	if err != nil {
+		ss.blindToTLS(s, err)
+	}
+}
+
 // sawTLS looks for what ends TLS in a process that was seen to serve it, and tells where that cannot be seen.
 func (ss *services) sawTLS(pid uint32, unseen bool) {
 	s := ss.known[int(pid)]
@@ -56,8 +65,10 @@ func (ss *services) sawTLS(pid uint32, unseen bool) {
 		return
 	}
 	known := len(s.openSSL)
-	ss.findTLS(s)
-	if len(s.openSSL) == 0 || unseen && len(s.openSSL) == known {
+	if s.golang == nil {
+		ss.findTLS(s)
+	}
+	if unseen && len(s.openSSL) == known || s.golang == nil && len(s.openSSL) == 0 {
 		ss.blindToTLS(s, nil)
 	}
 }
@@ -69,5 +80,5 @@ func (ss *services) blindToTLS(s *service, err error) {
 	}
 	s.toldBlind = true
 	ss.log.Warn().Int("pid", s.process.PID).Err(err).
-		Msg("HTTPS requests of this process are not recorded: TLS ends in it, but not in an OpenSSL whose functions can be found")
+		Msg("HTTPS requests of this process are not recorded: TLS ends in it, but not in an OpenSSL or crypto/tls whose functions can be found")
 }

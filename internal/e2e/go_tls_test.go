@@ -1,0 +1,101 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+)
+
+func goServiceTLS(t *testing.T, build goBuild) *Service {
+	t.Helper()
+	cert, key := certificate(t)
+	s := goService(t, build, cert, key)
+	s.tls = true
+	return s
+}
+
+// TestGoTLS holds records of HTTPS to the same as those of HTTP, whatever way the service was built.
+func TestGoTLS(t *testing.T) {
+	prepared(t)
+	body := strings.Repeat("x", 100_000)
+	for _, build := range goBuilds {
+		t.Run(build.name, func(t *testing.T) {
+			s := goServiceTLS(t, build)
+			before := s.dial(t)
+			before.do(t, "GET", "/", "", "")
+			a := attach(t, s.PID)
+			c := s.dial(t)
+			answers := []*Answer{
+				before.do(t, "GET", "/doze", "", ""),
+				c.do(t, "GET", "/", "", ""),
+				c.do(t, "POST", "/echo", fmt.Sprintf("Content-Length: %d\r\n", len(body)), body),
+				c.do(t, "POST", "/echo", "Transfer-Encoding: chunked\r\n", chunked(body, 30_000)),
+				c.do(t, "GET", "/missing?a=b", "", ""),
+			}
+			want := []string{"GET /doze 200", "GET / 200", "POST /echo 200", "POST /echo 200", "GET /missing 200"}
+			for i, r := range a.exactly(t, len(want)) {
+				got := fmt.Sprintf("%s %s %d", r.Request.Method, r.Endpoint, r.Request.Status)
+				if got != want[i] || r.Services != s.Address || r.Request.Client == "" {
+					t.Errorf("%s", r.raw)
+				}
+				if r.Request.BytesOut < len(answers[i].Text) || r.Endpoint == "/echo" && r.Request.BytesIn < len(body) {
+					t.Errorf("%d bytes in, %d out: %s", r.Request.BytesIn, r.Request.BytesOut, r)
+				}
+				if i == 0 && r.tree(t).find("doze") == nil {
+					t.Errorf("no doze:\n%s", r.tree(t))
+				}
+			}
+		})
+	}
+}
+
+// TestGoTLSPeers tells by each record's address that its bytes are those of its connection.
+func TestGoTLSPeers(t *testing.T) {
+	prepared(t)
+	checkPeers(t, goServiceTLS(t, goBuilds[1]), "/")
+}
+
+// TestGoTLSHTTP2 has many streams at once on a few connections.
+func TestGoTLSHTTP2(t *testing.T) {
+	prepared(t)
+	s := goServiceTLS(t, goBuilds[1])
+	a := attach(t, s.PID)
+	asked := map[string]string{}
+	var lock sync.Mutex
+	for range 3 {
+		client := &http.Client{Timeout: patience, Transport: &http.Transport{
+			ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		}}
+		var streams sync.WaitGroup
+		for i := range 20 {
+			streams.Go(func() {
+				id, path := uuid.NewString(), fmt.Sprintf("/own/%d", i)
+				request, _ := http.NewRequest("GET", "https://"+s.Address+path, nil)
+				request.Header.Set("X-APM-TRACER", id)
+				answer, err := client.Do(request)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				io.Copy(io.Discard, answer.Body)
+				answer.Body.Close()
+				lock.Lock()
+				asked[id] = path
+				lock.Unlock()
+			})
+		}
+		streams.Wait()
+		client.CloseIdleConnections()
+	}
+	for id, r := range byID(t, a.exactly(t, len(asked))) {
+		if r.Protocol != "HTTP/2.0" || r.Endpoint != asked[id] || r.Request.Status != 200 {
+			t.Errorf("%s is told as %s", asked[id], r.raw)
+		}
+	}
+}
