@@ -53,10 +53,10 @@ func newGoService(p *target.Process, lines bool) (*goService, error) {
 	return s, nil
 }
 
-// isBackground tells a goroutine that net/http has wait for the connection's end while the handler runs.
-func (s *goService) isBackground(start uint64) bool {
-	frames := s.symbols.Frames(start, false)
-	return len(frames) > 0 && frames[len(frames)-1].Func.Name == "net/http.(*connReader).backgroundRead"
+// isBackground tells by its go statement a goroutine that net/http has wait for the connection's end while the handler runs.
+func (s *goService) isBackground(statement uint64) bool {
+	frames := s.symbols.Frames(statement, true)
+	return len(frames) > 0 && frames[0].Func.Name == "net/http.(*connReader).startBackgroundRead"
 }
 
 func (s *goService) kernelLayout(p *target.Go) probe.GoLayout {
@@ -116,10 +116,7 @@ func (s *goService) name(to []trace.Frame, frames []symbol.GoFrame) []trace.Fram
 func (s *goService) arrived(e *probe.Event) {
 	switch e.Kind {
 	case probe.KindRecv:
-		// The goroutine that reads HTTP/2 serves none of its requests.
-		if io := e.IO(); e.Begins() && io.Flags&probe.Framed == 0 {
-			s.waiting[io.Goroutine] = waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time}
-		}
+		s.received(e)
 	case probe.KindServe:
 		serve := e.Serve()
 		s.waiting[serve.Goroutine] = waiting{connection: serve.Connection, g: serve.G, ran: uint8(serve.Ran), begun: e.Time}
@@ -128,6 +125,23 @@ func (s *goService) arrived(e *probe.Event) {
 	case probe.KindServed:
 		s.answered(e.Serve().Goroutine, e.Time)
 	}
+}
+
+// received takes note of who reads what may be a request. It need not be who read its first byte: net/http reads one ahead
+// in a goroutine of its own ((*connReader).backgroundRead). The goroutine that reads HTTP/2 serves none of its requests.
+func (s *goService) received(e *probe.Event) {
+	io := e.IO()
+	if io.Flags&probe.Framed != 0 || io.Length <= 1 {
+		return
+	}
+	w, ok := s.waiting[io.Goroutine]
+	if ok && w.answered == 0 && !e.Begins() {
+		return
+	}
+	if w.watched {
+		s.reader.Unwatch(io.Goroutine)
+	}
+	s.waiting[io.Goroutine] = waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time}
 }
 
 func (s *goService) answered(goroutine, now uint64) {
