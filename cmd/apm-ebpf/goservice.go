@@ -131,7 +131,7 @@ func (s *goService) arrived(e *probe.Event) {
 // in a goroutine of its own ((*connReader).backgroundRead). The goroutine that reads HTTP/2 serves none of its requests.
 func (s *goService) received(e *probe.Event) {
 	io := e.IO()
-	if io.Flags&probe.Framed != 0 || io.Length <= 1 {
+	if io.Flags&probe.Framed != 0 || io.Flags&probe.Sampled == 0 || io.Length <= 1 {
 		return
 	}
 	w, ok := s.waiting[io.Goroutine]
