@@ -171,7 +171,7 @@ func (a *agent) tidy(now time.Time) error {
 		return err
 	}
 	var err error
-	a.tracer.Quiet(func(w trace.Window) {
+	a.tracer.Quiet(probe.Now(), func(w trace.Window) {
 		if e := a.probe.EndRequest(w.Connection, w.Begun); e != nil {
 			err = e
 		}

@@ -39,7 +39,7 @@ func BenchmarkRequest(b *testing.B) {
 		a.tracer.Received(&received)
 		sent.Time = now + 30_000
 		a.tracer.Sent(&sent)
-		a.tracer.Quiet(func(trace.Window) {})
+		a.tracer.Quiet(now, func(trace.Window) {})
 		now += 100_000
 	}
 	if a.written == 0 {

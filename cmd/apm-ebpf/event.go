@@ -118,6 +118,7 @@ func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 		Begun:      io.Request,
 		Begins:     io.Flags&probe.Begins != 0,
 		Sampled:    io.Flags&probe.Sampled != 0,
+		Framed:     io.Flags&probe.Framed != 0,
 		PID:        e.PID,
 		TID:        e.TID,
 		Time:       e.Time,

@@ -22,6 +22,7 @@ type conn struct {
 	wrote   uint64 // last write
 	lost    uint64 // stack events of the process that were lost, so far
 	hungUp  bool   // the peer reset the connection
+	framed  bool   // it speaks HTTP/2
 
 	vanished uint64 // when the Unix socket was found to be gone, 0: not yet
 }
@@ -43,6 +44,7 @@ type Transfer struct {
 	Begun      uint64 // names the window, with Connection
 	Begins     bool   // a window begins with it
 	Sampled    bool
+	Framed     bool // HTTP/2
 	PID, TID   uint32
 	Time       uint64    // CLOCK_MONOTONIC, ns
 	Lost       uint64    // stack events of the process that were lost, so far

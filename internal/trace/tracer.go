@@ -13,7 +13,7 @@ type Tracer struct {
 	finished    func(*Request)
 	processes   map[uint32]*process
 	conns       map[uint64]*conn
-	quiet       []Window
+	quiet       []quiet
 	builder     builder
 }
 

@@ -1,6 +1,10 @@
 package trace
 
-import "apm-ebpf/internal/http1"
+import (
+	"slices"
+
+	"apm-ebpf/internal/http1"
+)
 
 // Open takes a connection that was not known.
 func (t *Tracer) Open(o Connection, now uint64) {
@@ -36,14 +40,19 @@ func (t *Tracer) Received(x *Transfer) {
 	if x.Missed {
 		c.http.Missed()
 	}
+	c.framed = x.Framed
 	opened, ended := c.http.Read(x.Time, x.Chunk)
+	if len(opened) > 0 && x.Sampled && !c.sampled { // the kernel programs have not been told yet that the window is over
+		c.sampled = true
+		c.process.opened(c)
+	}
 	for _, h := range ended {
 		t.finish(c, h, x.Time)
 	}
 	for i, h := range opened {
 		t.begin(c, h, x, i == 0)
 	}
-	t.settleDown(c)
+	t.settleDown(c, x.Time)
 }
 
 // Sent takes what a target wrote. Its Chunk.Len is negative where the write failed.
@@ -80,7 +89,7 @@ func (t *Tracer) Sent(x *Transfer) {
 	for _, h := range ended {
 		t.finish(c, h, x.Time)
 	}
-	t.settleDown(c)
+	t.settleDown(c, x.Time)
 }
 
 // UnixSockets tells which processes serve on Unix sockets, and whether a request is open on any.
@@ -139,25 +148,40 @@ func (t *Tracer) end(c *conn, why http1.CloseReason, now uint64) {
 	for _, h := range c.http.Close(now, why) {
 		t.finish(c, h, now)
 	}
-	t.settleDown(c)
+	t.settleDown(c, now)
 }
 
 // settleDown notes a window in which nothing is open any more.
-func (t *Tracer) settleDown(c *conn) {
+func (t *Tracer) settleDown(c *conn, now uint64) {
 	if !c.sampled || !c.http.Idle() {
 		return
 	}
 	c.process.closed(c)
 	c.sampled = false
-	t.quiet = append(t.quiet, Window{c.id, c.begun})
+	t.quiet = append(t.quiet, quiet{Window{c.id, c.begun}, now})
 }
 
+// quiet is a window in which nothing is open, since a time in ns.
+type quiet struct {
+	Window
+	since uint64
+}
+
+// framedLinger is how long a window of HTTP/2 stays open after its last request, ns: a request that is read while it is
+// being closed gets no stacks.
+const framedLinger = 200_000_000
+
 // Quiet tells the windows that have ended while their connections stay open, and forgets them.
-func (t *Tracer) Quiet(yield func(Window)) {
-	for _, w := range t.quiet {
-		if c := t.conns[w.Connection]; c != nil && c.begun == w.Begun {
-			yield(w)
+func (t *Tracer) Quiet(now uint64, yield func(Window)) {
+	t.quiet = slices.DeleteFunc(t.quiet, func(w quiet) bool {
+		c := t.conns[w.Connection]
+		if c == nil || c.begun != w.Begun || c.sampled {
+			return true
 		}
-	}
-	t.quiet = t.quiet[:0]
+		if c.framed && now < w.since+framedLinger {
+			return false
+		}
+		yield(w.Window)
+		return true
+	})
 }
