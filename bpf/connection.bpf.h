@@ -44,20 +44,21 @@ struct {
 	__type(value, struct conn);
 } conns SEC(".maps");
 
-struct request_key {
-	u64 connection;
+struct open_request {
 	u64 request;
+	u32 pid;
+	u32 pad;
 };
 
 /*
- * Open sampled requests -> process. Whoever deletes an entry, the next read here or the agent, lowers
+ * Connection -> open sampled request. Whoever deletes an entry, the next read here or the agent, lowers
  * the gate: exactly one of them does, on kernels without compare-and-exchange too (5.10).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
-	__type(key, struct request_key);
-	__type(value, u32);
+	__type(key, u64);
+	__type(value, struct open_request);
 } open_requests SEC(".maps");
 
 struct listener {
@@ -134,15 +135,37 @@ static __always_inline bool draw_sample(struct target *t, u32 pid)
 /* Ends the sampling of a request, if it has not ended. */
 static __always_inline void end_sampling(u64 connection, u64 request)
 {
-	struct request_key key = {.connection = connection, .request = request};
-	u32 *pid = bpf_map_lookup_elem(&open_requests, &key);
+	struct open_request *open = bpf_map_lookup_elem(&open_requests, &connection);
 
-	if (!pid)
+	if (!open || open->request != request)
 		return;
-	u32 slot = *pid % GATES;
+	u32 slot = open->pid % GATES;
 
-	if (!bpf_map_delete_elem(&open_requests, &key))
+	if (!bpf_map_delete_elem(&open_requests, &connection))
 		__sync_fetch_and_add(&gates[slot], -1);
+}
+
+/*
+ * Begins the sampling of a request. The entry of the one before is taken over, and the gate with it; should
+ * the agent end that one just now, this one's stacks end too.
+ */
+static __always_inline bool begin_sampling(u64 connection, u32 pid, u64 now)
+{
+	struct open_request *open = bpf_map_lookup_elem(&open_requests, &connection);
+	struct open_request fresh = {.request = now, .pid = pid};
+
+	if (open && open->pid == pid) {
+		open->request = now;
+		return true;
+	}
+	if (open)
+		end_sampling(connection, open->request);
+	if (bpf_map_update_elem(&open_requests, &connection, &fresh, BPF_NOEXIST)) {
+		count_loss(LOSS_REQUESTS);
+		return false;
+	}
+	__sync_fetch_and_add(&gates[pid % GATES], 1);
+	return true;
 }
 
 /* Whoever waited for this connection's answer does so no longer. */
@@ -156,15 +179,15 @@ static __always_inline void end_waiting(struct conn *c)
 
 static __always_inline bool is_open(u64 connection, u64 request)
 {
-	struct request_key key = {.connection = connection, .request = request};
+	struct open_request *open = bpf_map_lookup_elem(&open_requests, &connection);
 
-	return bpf_map_lookup_elem(&open_requests, &key) != NULL;
+	return open && open->request == request;
 }
 
 static __always_inline void begin_request(struct conn *c, u64 connection, struct target *t, u32 pid, u64 now)
 {
-	if (c->sampled)
-		end_sampling(connection, c->request);
+	u64 before = c->sampled ? c->request : 0;
+
 	end_waiting(c);
 	c->request = now;
 	c->pid = pid;
@@ -172,17 +195,12 @@ static __always_inline void begin_request(struct conn *c, u64 connection, struct
 	c->kept_out = 0;
 	c->answering = 0;
 	c->sampled = draw_sample(t, pid);
-	if (!c->sampled)
-		return;
-	struct request_key key = {.connection = connection, .request = now};
-
-	if (bpf_map_update_elem(&open_requests, &key, &pid, BPF_NOEXIST)) {
-		count_loss(LOSS_REQUESTS);
-		c->sampled = 0;
+	if (!c->sampled) {
+		end_sampling(connection, before);
 		return;
 	}
-	__sync_fetch_and_add(&gates[pid % GATES], 1);
-	if (t->runtime == RUNTIME_GO && !c->framed) {
+	c->sampled = begin_sampling(connection, pid, now);
+	if (c->sampled && t->runtime == RUNTIME_GO && !c->framed) {
 		c->slow = 1;
 		slow_count(now, 1);
 		slow_check(now);

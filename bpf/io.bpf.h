@@ -398,7 +398,7 @@ static __always_inline void take_received(u64 connection, struct conn *c, struct
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32, begins = 0;
 
-	if (!c->framed)
+	if (!c->framed && c->answering)
 		c->framed = is_http2(b); /* also after Upgrade: h2c */
 	if (c->framed ? !is_open(connection, c->request) : c->answering && may_begin_request(b)) {
 		begin_request(c, connection, t, pid, bpf_ktime_get_ns());

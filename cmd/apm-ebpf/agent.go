@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
@@ -50,6 +51,7 @@ type agent struct {
 
 // run is the agent's life: it returns when it was told to stop, or has nothing left to do.
 func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.Signal) error {
+	uuid.EnableRandPool() // the trace IDs that it makes need not be secret
 	a := &agent{options: o, log: log, full: make(chan struct{})}
 	var err error
 	a.records, err = emit.OpenLog(emit.LogOptions{Path: o.logFile, Report: func(err error) {

@@ -240,6 +240,13 @@ const (
 	apmLossLOSS_COUNT      apmLoss = 7
 )
 
+type apmOpenRequest struct {
+	_       structs.HostLayout
+	Request uint64
+	Pid     uint32
+	Pad     uint32
+}
+
 type apmPyLayout struct {
 	_               structs.HostLayout
 	InterpHead      uint32
@@ -291,12 +298,6 @@ type apmPyTypes struct {
 	Anext          uint64
 	Context        uint64
 	Cell           uint64
-}
-
-type apmRequestKey struct {
-	_          structs.HostLayout
-	Connection uint64
-	Request    uint64
 }
 
 type apmRuntime uint32

@@ -167,9 +167,12 @@ type quiet struct {
 	since uint64
 }
 
-// framedLinger is how long a window of HTTP/2 stays open after its last request, ns: a request that is read while it is
-// being closed gets no stacks.
-const framedLinger = 200_000_000
+// A window stays open for so long after its last request, ns. Ending it takes a call, which the next request on the
+// connection saves; and a request of HTTP/2 that is read while it is being ended gets no stacks.
+const (
+	linger       = 20_000_000
+	framedLinger = 200_000_000
+)
 
 // Quiet tells the windows that have ended while their connections stay open, and forgets them.
 func (t *Tracer) Quiet(now uint64, yield func(Window)) {
@@ -178,7 +181,7 @@ func (t *Tracer) Quiet(now uint64, yield func(Window)) {
 		if c == nil || c.begun != w.Begun || c.sampled {
 			return true
 		}
-		if c.framed && now < w.since+framedLinger {
+		if now < w.since+linger || c.framed && now < w.since+framedLinger {
 			return false
 		}
 		yield(w.Window)
