@@ -10,7 +10,7 @@ import subprocess
 import textwrap
 import time
 
-from machine import AGENT, Agent, as_nobody, gunicorn, libc, report, until, write_certificate
+from machine import AGENT, Agent, as_nobody, go, gunicorn, libc, report, until, write_certificate
 
 FUNCTIONS = {
     '/wait': {'wait', 'doze'},
@@ -83,6 +83,14 @@ def asyncio():
 
 def tls():
     profile('tls', ONE_BY_ONE + TWO_AT_ONCE, gunicorn('-k', 'gthread', '--threads', '4', tls=True))
+
+
+def goroutines():
+    profile('go', [*ONE_BY_ONE, ['/gather'], *TWO_AT_ONCE], go())
+
+
+def go_tls():
+    profile('go-tls', ONE_BY_ONE + TWO_AT_ONCE, go(tls=True))
 
 
 def profile(name, rounds, service, **agent_options):
@@ -206,8 +214,8 @@ def fallbacks():
 
 
 CHECKS = {
-    'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'asyncio': asyncio, 'tls': tls,
-    'privileges': privileges, 'kill': kill, 'btf': btf, 'doctor': doctor,
+    'fallbacks': fallbacks, 'sync': sync, 'gthread': gthread, 'asyncio': asyncio, 'tls': tls, 'go': goroutines,
+    'go-tls': go_tls, 'privileges': privileges, 'kill': kill, 'btf': btf, 'doctor': doctor,
 }
 
 

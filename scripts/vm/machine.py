@@ -75,6 +75,10 @@ def gunicorn(*flags, app='service:app', tls=False):
                    '--log-level', 'warning', *certificate, *flags, app, tls=tls)
 
 
+def go(tls=False):
+    return Service('./goservice', *(['-certificate', PAIR] if tls else []), tls=tls)
+
+
 def write_certificate():
     subprocess.run(['./goservice', '-certificate', PAIR, '-write-certificate'], check=True)
 
