@@ -103,7 +103,7 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 		case <-reopen:
 			a.records.Reopen()
 		case <-a.probe.Slow():
-			a.goroutines.told = true
+			a.goroutines.woken, a.goroutines.told = true, true
 		case <-pause.C:
 		}
 	}

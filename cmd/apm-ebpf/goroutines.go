@@ -21,6 +21,7 @@ type goroutines struct {
 	reading bool   // some are read now
 	since   uint64 // since when
 	waits   bool   // one of them was seen to wait
+	woken   bool   // for a slow request, since they were last looked for
 	told    bool   // the kernel programs need not wake the agent
 	rest    uint64 // how long to leave slow requests alone after some that did not wait: the machine may have no idle time
 	until   uint64 // when that is over
@@ -60,10 +61,10 @@ func (a *agent) readGoroutines() error {
 	switch {
 	case watching && !g.reading:
 		g.since = now
-	case g.reading && !watching:
+	case !watching && (g.reading || g.woken): // woken for nothing where the count of slow requests went astray
 		g.finish(now)
 	}
-	g.reading = watching
+	g.reading, g.woken = watching, false
 	if told := watching || now < g.until; told != g.told {
 		g.told = told
 		return a.probe.SetReading(told)
@@ -73,7 +74,7 @@ func (a *agent) readGoroutines() error {
 
 // finish takes that no slow request is left.
 func (g *goroutines) finish(now uint64) {
-	if g.waits || now-g.since >= brief {
+	if g.waits || g.reading && now-g.since >= brief {
 		g.rest = 0
 	} else {
 		g.rest = min(max(2*g.rest, shortRest), longRest)

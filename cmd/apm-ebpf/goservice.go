@@ -195,12 +195,10 @@ func (s *goService) watch(now, least uint64) bool {
 // look reads the goroutines that are watched. It tells whether that happens so seldom that times are less precise than
 // they could be.
 func (s *goService) look(now uint64, yield func(*goroutine.Sight)) (lowered bool) {
-	if err := s.reader.Look(yield); err != nil {
-		return false // the process has ended, which an event will tell
-	}
+	err := s.reader.Look(yield)
 	period, lowered := s.reader.Period()
 	s.next = now + uint64(period)
-	return lowered
+	return lowered && err == nil // else the process has ended, which an event will tell
 }
 
 // parked names a stack that was read from outside, nil if there is none. The result is reused by the next call.

@@ -13,8 +13,8 @@ const (
 	shortest = time.Millisecond
 	precise  = 3 * time.Millisecond
 	// lookShare and walkShare are what looks at goroutines, and the search for new ones, may take of a CPU.
-	lookShare = 0.07
-	walkShare = 0.02
+	lookShare = 0.04
+	walkShare = 0.01
 	// cheap is what a look may cost whatever its share: few requests are slow then.
 	cheap = 200 * time.Microsecond
 )

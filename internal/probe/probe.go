@@ -186,6 +186,8 @@ func (p *Probe) SetSampling(on bool) error {
 	idle := uint32(1)
 	if on {
 		idle = 0
+	} else if err := p.objects.Slow.Set(apmSlowRequests{}); err != nil { // none is open; the count may have gone astray
+		return fmt.Errorf("tell the kernel programs: %w", err)
 	}
 	p.idle = !on
 	if err := p.objects.AgentIdle.Put(uint32(0), idle); err != nil {
@@ -249,14 +251,6 @@ func (p *Probe) SetReading(on bool) error {
 		reads = 1
 	}
 	if err := p.objects.ReadsGoroutines.Set(reads); err != nil {
-		return fmt.Errorf("tell the kernel programs: %w", err)
-	}
-	return nil
-}
-
-// NoneSlow corrects the count of slow requests where none is open: it may have gone astray.
-func (p *Probe) NoneSlow() error {
-	if err := p.objects.Slow.Set(apmSlowRequests{}); err != nil {
 		return fmt.Errorf("tell the kernel programs: %w", err)
 	}
 	return nil
