@@ -144,6 +144,9 @@ func now() uint64 {
 // TestGoTruth compares the times that a tracer tells of goroutines with those that their program measured. Times can be
 // wrong by what lies between two looks.
 func TestGoTruth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads another process, which emulators do not do")
+	}
 	for _, toolchain := range targettest.Toolchains(t) {
 		t.Run(toolchain.Version, func(t *testing.T) {
 			w := startGoWork(t, toolchain)
