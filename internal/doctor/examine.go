@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"apm-ebpf/internal/goroutine"
 	"apm-ebpf/internal/probe"
 	"apm-ebpf/internal/symbol"
 	"apm-ebpf/internal/target"
@@ -60,15 +61,30 @@ func process(pid int) Check {
 		c.Found, c.Remedy = err.Error(), remedy(err)
 		return c
 	}
-	symbols, err := symbol.NewPython(p)
+	image, source, err := layout(p)
 	if err != nil {
 		c.Found, c.Remedy = err.Error(), remedy(err)
 		return c
 	}
-	layout := symbols.Layout()
 	c.Grade = OK
-	c.Found = fmt.Sprintf("%s in %s, service %s, layout from %s", p.RuntimeName(), p.Python.Image, p.Name(), layout.Source)
+	c.Found = fmt.Sprintf("%s in %s, service %s, layout from %s", p.RuntimeName(), image, p.Name(), source)
 	return c
+}
+
+// layout tells which file has a process's runtime and where its layout is from.
+func layout(p *target.Process) (image, source string, err error) {
+	if p.Go != nil {
+		l, err := goroutine.LayoutOf(p.Go.Minor)
+		if err != nil {
+			return "", "", err
+		}
+		return p.Exe, l.Source, nil
+	}
+	symbols, err := symbol.NewPython(p)
+	if err != nil {
+		return "", "", err
+	}
+	return p.Python.Image, symbols.Layout().Source, nil
 }
 
 func remedy(err error) string {
@@ -79,7 +95,7 @@ func remedy(err error) string {
 	case errors.Is(err, target.ErrNotReady):
 		return "try again when the service has started"
 	case errors.As(err, &unsupported):
-		return "name the process of the Python server"
+		return "name the process of the server itself"
 	}
 	return "put right what the error says"
 }
