@@ -115,6 +115,10 @@ func (a *agent) pause() time.Duration {
 	case a.goroutines.reading:
 		return time.Duration(a.goroutines.next - min(a.goroutines.next, probe.Now()))
 	case a.sampling():
+		now := probe.Now()
+		if rest := time.Duration(max(a.goroutines.until, now) - now); rest > 0 {
+			return min(rest, pollEvery)
+		}
 		return pollEvery
 	}
 	return 0

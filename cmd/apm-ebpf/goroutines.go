@@ -12,7 +12,8 @@ const (
 	resting   = uint64(10 * time.Millisecond) // … while slow ones were found to be at work rather than to wait
 	brief     = uint64(5 * time.Millisecond)  // slow ones that are over so soon may only have had no CPU
 	shortRest = uint64(10 * time.Millisecond)
-	longRest  = uint64(200 * time.Millisecond)
+	longRest  = uint64(40 * time.Millisecond)
+	vainWakes = 20 // so many in a row tell that the count of slow requests went astray
 )
 
 // goroutines are those of all Go services, read from outside while requests are slow. What was seen waits until the
@@ -22,6 +23,7 @@ type goroutines struct {
 	since   uint64 // since when
 	waits   bool   // one of them was seen to wait
 	woken   bool   // for a slow request, since they were last looked for
+	vain    int    // how often in a row there was none
 	told    bool   // the kernel programs need not wake the agent
 	rest    uint64 // how long to leave slow requests alone after some that did not wait: the machine may have no idle time
 	until   uint64 // when that is over
@@ -61,8 +63,15 @@ func (a *agent) readGoroutines() error {
 	switch {
 	case watching && !g.reading:
 		g.since = now
-	case !watching && (g.reading || g.woken): // woken for nothing where the count of slow requests went astray
+	case g.reading && !watching:
 		g.finish(now)
+	case g.woken && !watching:
+		if g.vain++; g.vain > vainWakes {
+			g.until = now + longRest
+		}
+	}
+	if watching {
+		g.vain = 0
 	}
 	g.reading, g.woken = watching, false
 	if told := watching || now < g.until; told != g.told {
@@ -74,7 +83,7 @@ func (a *agent) readGoroutines() error {
 
 // finish takes that no slow request is left.
 func (g *goroutines) finish(now uint64) {
-	if g.waits || g.reading && now-g.since >= brief {
+	if g.waits || now-g.since >= brief {
 		g.rest = 0
 	} else {
 		g.rest = min(max(2*g.rest, shortRest), longRest)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"time"
 
 	"apm-ebpf/internal/goroutine"
 	"apm-ebpf/internal/probe"
@@ -35,8 +34,9 @@ type waiting struct {
 	answered   uint64 // first write of its answer, 0: none yet
 }
 
-// streaming is how long after it was begun an answer that goes on makes its request a slow one again, ns.
-const streaming = uint64(20 * time.Millisecond)
+// streaming is how long after it was begun an answer that goes on makes its request a slow one again, ns: longer than it
+// takes to learn that it has ended.
+const streaming = uint64(2 * pollEvery)
 
 func newGoService(p *target.Process, lines bool) (*goService, error) {
 	symbols, err := symbol.NewGo(p)

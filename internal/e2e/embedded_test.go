@@ -22,6 +22,18 @@ LoadModule wsgi_module %[4]s/mod_wsgi.so
 User nobody
 Group nogroup
 StartServers 1
+ServerLimit 1
+<IfModule mpm_prefork_module>
+MinSpareServers 1
+MaxSpareServers 1
+MaxRequestWorkers 1
+</IfModule>
+<IfModule mpm_event_module>
+ThreadsPerChild 4
+MinSpareThreads 1
+MaxSpareThreads 4
+MaxRequestWorkers 4
+</IfModule>
 WSGIScriptAlias / %[5]s
 <Directory />
 Require all granted
@@ -31,6 +43,9 @@ Require all granted
 // TestModWSGI has requests served by interpreters inside Apache: libpython is mapped by all its processes, the master has
 // no interpreter, and applications run in sub-interpreters.
 func TestModWSGI(t *testing.T) {
+	if os.Getenv("APM_EBPF_SERVERS") == "" {
+		t.Skip("tried on demand, as most servers are: make test-servers")
+	}
 	const modules = "/usr/lib/apache2/modules"
 	apache, err := exec.LookPath("/usr/sbin/apache2")
 	if err != nil {
@@ -60,12 +75,13 @@ func TestModWSGI(t *testing.T) {
 			s.PID = s.Process.Process.Pid
 			s.Log.wait(t, `(resuming) normal operations`, 1)
 			a := attach(t, s.PID)
-			for range 3 {
+			a.Log.wait(t, `"message":"profiling process"`, 1)
+			for range 4 { // the first may be answered by a worker whose interpreter has only just been started
 				if answer := s.get(t, "/"); answer.Text != "done" {
 					t.Fatal(answer.Status, answer.Text)
 				}
 			}
-			for _, r := range a.exactly(t, 3) {
+			for _, r := range a.exactly(t, 4)[1:] {
 				checkSums(t, r)
 				wait := r.tree(t).find("wait")
 				if wait == nil || wait.File != script || !wait.App || wait.Time < 0.02 {

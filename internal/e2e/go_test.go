@@ -107,10 +107,10 @@ func TestGoWaits(t *testing.T) {
 			t.Errorf("%s is not told: %s\n%s", w.function, r, tree)
 			continue
 		}
-		if got := function.total(w.leaf); got < 0.025 {
+		if got := function.total(w.leaf); got < 0.02 {
 			t.Errorf("%s: %.6f s of %s, want nearly all:\n%s", w.view, got, w.leaf, function)
 		}
-		if got := r.Request.Blocked[w.blocked]; got < 0.025 {
+		if got := r.Request.Blocked[w.blocked]; got < 0.02 {
 			t.Errorf("%s: blocked says %v", w.view, r.Request.Blocked)
 		}
 	}

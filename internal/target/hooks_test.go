@@ -286,8 +286,8 @@ func TestGreenlet(t *testing.T) {
 			if want := symbols[i].Value - text.Addr + text.Offset; g.Switch != want && g.Switch != want+4 {
 				t.Errorf("switch at offset %#x, want %#x", g.Switch, want)
 			}
-			if !samePlace(t, p, g.ProbeFile, g.Init, word(t, p, class+296)) {
-				t.Errorf("tp_init at offset %#x, the process has it at %#x", g.Init, word(t, p, class+296))
+			if init := word(t, p, class+p.Python.header()+280); !samePlace(t, p, g.ProbeFile, g.Init, init) {
+				t.Errorf("tp_init at offset %#x, the process has it at %#x", g.Init, init)
 			}
 			for _, offset := range []uint64{g.Init, g.Switch} {
 				first := firstInstruction(t, g.ProbeFile, offset)
