@@ -15,7 +15,7 @@ test: ## all tests, those that load BPF programs too; needs root
 	@scripts/test
 
 test-servers: ## every Python server and application layer, many requests at once; needs root, installs the servers
-	@APM_EBPF_SERVERS=1 scripts/test -run TestServers -count 1
+	@APM_EBPF_SERVERS=1 scripts/test -run 'TestServers|TestModWSGI' -count 1
 
 test-vm: ## Linux 5.10 to the newest, x86_64 and arm64, in emulated machines; takes an hour, so .ci/run only loads the programs on 5.10
 	@scripts/test-vm $(MACHINES)
