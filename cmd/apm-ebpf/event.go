@@ -17,8 +17,8 @@ func (a *agent) arrived(e *probe.Event) {
 	case probe.KindTLS: // a request may follow at once
 		a.services.sawTLS(e.PID, e.Thread().Peer == probe.TLSUnseen)
 	case probe.KindRecv, probe.KindSend, probe.KindServe, probe.KindServed:
-		if s := a.services.known[int(e.PID)]; s != nil && s.golang != nil {
-			s.golang.arrived(e)
+		if s := a.services.goService(e.PID); s != nil {
+			s.arrived(e)
 		}
 	}
 }
@@ -140,8 +140,8 @@ func (a *agent) connectionClosed(e *probe.Event) {
 	default:
 		a.tracer.Close(c.Connection, http1.Closed, e.Time)
 	}
-	if s := a.services.known[int(e.PID)]; s != nil && s.golang != nil {
-		s.golang.closed(c.Connection, e.Time)
+	if s := a.services.goService(e.PID); s != nil {
+		s.closed(c.Connection, e.Time)
 	}
 }
 

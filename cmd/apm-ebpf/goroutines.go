@@ -106,13 +106,13 @@ func (a *agent) tellSights(until uint64) {
 		seen := &g.sights[told]
 		seen.PCs = g.pcs[seen.from:seen.to]
 		told++
-		s := a.services.known[int(seen.pid)]
+		s := a.services.goService(seen.pid)
 		switch {
-		case s == nil || s.golang == nil:
+		case s == nil:
 		case seen.GoID == 0:
 			a.tracer.GoLooked(seen.pid, seen.Time, seen.lowered)
 		default:
-			a.tracer.GoSight(seen.pid, &seen.Sight, s.golang.parked(seen.PCs), s.golang.started(&seen.Sight))
+			a.tracer.GoSight(seen.pid, &seen.Sight, s.parked(seen.PCs), s.started(&seen.Sight))
 		}
 	}
 	g.sights = g.sights[told:]

@@ -28,8 +28,8 @@ var blockedBy = map[trace.Reason]emit.Reason{
 
 // finished writes the record of a request.
 func (a *agent) finished(r *trace.Request) {
-	if s := a.services.known[int(r.PID)]; s != nil && s.golang != nil {
-		s.golang.ended(r)
+	if s := a.services.goService(r.PID); s != nil {
+		s.ended(r)
 	}
 	o := a.options
 	if r.Duration() < o.minDuration.Nanoseconds() || o.count > 0 && a.written >= o.count {

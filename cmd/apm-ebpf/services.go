@@ -119,57 +119,6 @@ func (ss *services) addPython(s *service) error {
 	return nil
 }
 
-func (ss *services) addGo(s *service) error {
-	if err := s.process.Go.NoAllGs; err != nil {
-		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("goroutines that handlers start are not told")
-	}
-	if err := ss.probe.AddGo(s.process.PID, s.golang.kernelLayout(s.process.Go)); err != nil {
-		return err
-	}
-	if err := ss.attachHTTP2(s); err != nil {
-		s.blind = true
-		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("which goroutine serves a request of HTTP/2 cannot be told")
-	}
-	ss.findGoTLS(s)
-	return nil
-}
-
-// http2Handlers are the functions of each HTTP/2 server between which a goroutine serves a stream.
-var http2Handlers = [...]struct{ begin, end string }{
-	{"net/http.(*http2serverConn).runHandler", "net/http.(*http2responseWriter).handlerDone"},
-	{"golang.org/x/net/http2.(*serverConn).runHandler", "golang.org/x/net/http2.(*responseWriter).handlerDone"},
-}
-
-// attachHTTP2 has the kernel programs see which goroutine serves which stream.
-func (ss *services) attachHTTP2(s *service) error {
-	for _, h := range http2Handlers {
-		code, err := s.process.GoFuncs(h.begin, h.end)
-		if err != nil {
-			return err
-		}
-		if len(code.Funcs) == 2 {
-			err = ss.attachHandler(s, code, code.Funcs[h.begin], code.Funcs[h.end])
-		}
-		code.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (ss *services) attachHandler(s *service, code *target.GoCode, begin, end target.GoFunc) error {
-	run, err := code.Once(begin)
-	if err != nil {
-		return err
-	}
-	done, err := code.Once(end)
-	if err != nil {
-		return err
-	}
-	return ss.probe.AttachHTTP2(s.process.PID, code.Path, run, done)
-}
-
 // seeCodeEnd has the kernel programs see when the code objects of a service end. Without, they tell each whenever it is
 // seen, since it may be another at the same address.
 func (ss *services) seeCodeEnd(s *service) bool {
@@ -352,6 +301,14 @@ func (ss *services) findMoreLanes(now time.Time) {
 	for _, s := range ss.known {
 		ss.findLanes(s, now)
 	}
+}
+
+// goService gives what a process has if it is a known one of Go, else nil.
+func (ss *services) goService(pid uint32) *goService {
+	if s := ss.known[int(pid)]; s != nil {
+		return s.golang
+	}
+	return nil
 }
 
 // of gives the service of a process, recognising it at once if it is at work before its first visit.
