@@ -248,7 +248,7 @@ func (a *agent) switchSampling() error {
 	case on != a.sampling():
 		a.since, a.switched = now, true
 		return a.probe.SetSampling(on)
-	case on && now.Sub(a.since) > sampleLinger:
+	case on && now.Sub(a.since) > sampleLinger && !a.services.anyGo(): // it may take many ticks, and goroutines are to be read
 		return a.probe.Align()
 	}
 	return nil

@@ -311,6 +311,16 @@ func (ss *services) goService(pid uint32) *goService {
 	return nil
 }
 
+// anyGo tells that a known process is one of Go.
+func (ss *services) anyGo() bool {
+	for _, s := range ss.known {
+		if s.golang != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // of gives the service of a process, recognising it at once if it is at work before its first visit.
 func (ss *services) of(pid uint32) *service {
 	if s := ss.known[int(pid)]; s != nil {
