@@ -37,7 +37,7 @@ debian_source() {
 
 # ubuntu_source SUITE ARCH: Ubuntu's keys are in a Debian package.
 ubuntu_source() {
-	local keys=$VMS/ubuntu-archive-keyring.gpg dir=$VMS/apt/keys mirror
+	local keys=$VMS/ubuntu-archive-keyring.gpg dir=$VMS/apt/keys
 	if [ ! -f "$keys" ]; then
 		open_release trixie "$2"
 		rm -rf "$dir"
@@ -46,9 +46,7 @@ ubuntu_source() {
 		dpkg-deb --fsys-tarfile "$dir"/*.deb | tar -x -C "$VMS" --strip-components 4 ./usr/share/keyrings/"${keys##*/}"
 		rm -rf "$dir"
 	fi
-	mirror=http://archive.ubuntu.com/ubuntu
-	[ "$2" = amd64 ] || mirror=http://ports.ubuntu.com/ubuntu-ports
-	echo "deb [signed-by=$keys] ${UBUNTU_MIRROR:-$mirror} $1-updates main"
+	echo "deb [signed-by=$keys] $UBUNTU_MIRROR $1-updates main"
 }
 
 # kernel SUITE FLAVOUR ARCH: makes $VMS/SUITE-FLAVOUR-ARCH.vmlinuz of the newest kernel that linux-image-FLAVOUR stands
