@@ -104,6 +104,19 @@ fetch_go() {
 	ln -sfn "$dir" "$CACHE/go"
 }
 
+# go_tool NAME VERSION MODULE: puts a program of that module's on the PATH. A fixed version: a new one finds new things.
+go_tool() {
+	local bin=$CACHE/$1-$2
+	locked build_go_tool "$bin" "$@"
+	PATH=$bin:$PATH
+}
+
+build_go_tool() {
+	[ ! -x "$1/$2" ] || return 0
+	say "building $2 $3"
+	quietly "build $2" env GOBIN="$1" CGO_ENABLED=0 go install "$4@$3"
+}
+
 # system_python: the distribution's interpreter, with what it takes to make virtual environments.
 system_python() {
 	packages ca-certificates python3 python3-venv
