@@ -25,7 +25,7 @@ var servers = []server{
 		paths: "/work /pool /thread",
 	},
 	{
-		name: "gunicorn gevent", pip: "gunicorn gevent", often: true,
+		name: "gunicorn gevent", pip: "gunicorn gevent packaging", often: true,
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gevent wsgi:app",
 		paths: "/work /pool~ /thread /spawn",
 	},

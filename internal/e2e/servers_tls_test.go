@@ -13,7 +13,7 @@ var tlsServers = []server{
 		paths: "/work /pool~",
 	},
 	{
-		name: "gunicorn gevent", pip: "gunicorn gevent",
+		name: "gunicorn gevent", pip: "gunicorn gevent packaging",
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gevent --certfile CERT --keyfile KEY wsgi:app",
 		paths: "/work /spawn~",
 	},
