@@ -46,6 +46,7 @@ type agent struct {
 	unixLook   time.Time // when Unix sockets were last looked at
 	full       chan struct{}
 	goroutines goroutines
+	urgency    urgency
 	transfer   trace.Transfer
 }
 
@@ -84,6 +85,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 
 // loop polls until there is a reason to stop.
 func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
+	a.urgency.bind()
 	stopWaking := context.AfterFunc(ctx, a.probe.Wake)
 	defer stopWaking()
 	pause := time.NewTimer(0)
@@ -95,7 +97,6 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 		if err := a.poll(); err != nil {
 			return err
 		}
-		pause.Reset(a.pause())
 		select {
 		case <-ctx.Done():
 		case <-a.full:
@@ -104,24 +105,38 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 			a.records.Reopen()
 		case <-a.probe.Slow():
 			a.goroutines.woken, a.goroutines.told = true, true
-		case <-pause.C:
+		case <-a.paused(pause):
 		}
 	}
 }
 
-// pause tells how long to wait between polls. With sampling off it is the poll that waits.
-func (a *agent) pause() time.Duration {
-	switch {
-	case a.goroutines.reading:
-		return time.Duration(a.goroutines.next - min(a.goroutines.next, probe.Now()))
-	case a.sampling():
-		now := probe.Now()
-		if rest := time.Duration(max(a.goroutines.until, now) - now); rest > 0 {
-			return min(rest, pollEvery)
-		}
-		return pollEvery
+// paused gives what ends the pause between two polls.
+func (a *agent) paused(pause *time.Timer) <-chan time.Time {
+	if !a.goroutines.reading {
+		pause.Reset(a.pause())
+		return pause.C
 	}
-	return 0
+	a.urgency.raise()
+	sleep(a.goroutines.next) // the runtime's timers would have another thread wake this one
+	return elapsed
+}
+
+var elapsed = func() <-chan time.Time {
+	c := make(chan time.Time)
+	close(c)
+	return c
+}()
+
+// pause tells how long to wait between polls while no goroutines are read. With sampling off it is the poll that waits.
+func (a *agent) pause() time.Duration {
+	if !a.sampling() {
+		return 0
+	}
+	now := probe.Now()
+	if rest := time.Duration(max(a.goroutines.until, now) - now); rest > 0 {
+		return min(rest, pollEvery)
+	}
+	return pollEvery
 }
 
 // over tells why it is time to stop; nothing if it isn't.
@@ -152,18 +167,29 @@ func closed(c <-chan struct{}) bool {
 func (a *agent) poll() error {
 	a.setClock()
 	a.begun = false
-	if err := a.probe.Poll(a.pollWait(), a.arrived, a.handle); err != nil {
+	if !a.sampling() {
+		a.urgency.raise()
+	}
+	if err := a.probe.Poll(a.pollWait(), a.arrived, a.act, a.handle); err != nil {
 		return err
 	}
 	a.records.Flush()
-	if err := a.readGoroutines(); err != nil {
-		return err
-	}
 	now := time.Now()
 	if a.goroutines.reading && now.Sub(a.tidied) < pollEvery {
 		return nil
 	}
 	return a.tidy(now)
+}
+
+// act does what cannot wait until all that has arrived was handled.
+func (a *agent) act() error {
+	defer a.urgency.lower()
+	if a.begun && !a.sampling() {
+		if err := a.switchSampling(); err != nil {
+			return err
+		}
+	}
+	return a.readGoroutines()
 }
 
 // tidy does what is due now and then.

@@ -15,6 +15,7 @@ func (a *agent) arrived(e *probe.Event) {
 	a.begun = a.begun || e.Begins()
 	switch e.Kind {
 	case probe.KindTLS: // a request may follow at once
+		a.urgency.lower() // it takes milliseconds
 		a.services.sawTLS(e.PID, e.Thread().Peer == probe.TLSUnseen)
 	case probe.KindRecv, probe.KindSend, probe.KindServe, probe.KindServed:
 		if s := a.services.goService(e.PID); s != nil {

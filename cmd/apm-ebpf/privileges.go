@@ -5,7 +5,7 @@ import "apm-ebpf/internal/capability"
 // dropPrivileges keeps what it takes to attach to children that are still to come, and to open the log file again.
 func (a *agent) dropPrivileges() {
 	const load = capability.BPF | capability.Perfmon
-	keep := load | capability.SysPtrace | capability.DACReadSearch | capability.CheckpointRestore
+	keep := load | capability.SysPtrace | capability.DACReadSearch | capability.CheckpointRestore | capability.SysNice
 	if a.options.logFile != "" {
 		keep |= capability.DACOverride
 	}

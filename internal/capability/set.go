@@ -16,6 +16,7 @@ const (
 	DACReadSearch     Set = 1 << unix.CAP_DAC_READ_SEARCH    // to read other users' executables and /proc/PID/environ
 	SysPtrace         Set = 1 << unix.CAP_SYS_PTRACE         // to read the memory of other users' processes
 	SysAdmin          Set = 1 << unix.CAP_SYS_ADMIN          // stands for BPF and Perfmon; to attach uprobes as perf events to some kernels
+	SysNice           Set = 1 << unix.CAP_SYS_NICE           // to have a CPU at once when a request begins
 	SysResource       Set = 1 << unix.CAP_SYS_RESOURCE       // to lock the memory of maps before 5.11
 	Perfmon           Set = 1 << unix.CAP_PERFMON            // to attach programs, and for them to read memory
 	BPF               Set = 1 << unix.CAP_BPF                // to load programs and use maps
@@ -32,6 +33,7 @@ var names = []struct {
 	{DACReadSearch, "CAP_DAC_READ_SEARCH"},
 	{DACOverride, "CAP_DAC_OVERRIDE"},
 	{SysAdmin, "CAP_SYS_ADMIN"},
+	{SysNice, "CAP_SYS_NICE"},
 	{SysResource, "CAP_SYS_RESOURCE"},
 	{CheckpointRestore, "CAP_CHECKPOINT_RESTORE"},
 }

@@ -20,6 +20,7 @@ var capabilities = []wanted{
 	{capability.Perfmon, Fail, "to attach them and to read the kernel's data"},
 	{capability.SysPtrace, Warn, "to read the memory of other users' processes, and of those that gained privileges"},
 	{capability.DACReadSearch, Warn, "to read other users' executables and environments"},
+	{capability.SysNice, Warn, "to have a CPU at once where others are busy; times are less precise there without"},
 }
 
 // privileges are the effective capabilities.
@@ -52,7 +53,7 @@ func (p privileges) check(c wanted) Check {
 		check.Found = "covered by CAP_SYS_ADMIN"
 	default:
 		check.Grade, check.Found = c.grade, "missing; needed "+c.why
-		check.Remedy = fmt.Sprintf("run as root, add it in a container (--cap-add %s), or give it to the file: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search+ep apm-ebpf",
+		check.Remedy = fmt.Sprintf("run as root, add it in a container (--cap-add %s), or give it to the file: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_sys_nice+ep apm-ebpf",
 			strings.TrimPrefix(c.String(), "CAP_"))
 	}
 	return check

@@ -80,7 +80,7 @@ func TestWithoutCapabilities(t *testing.T) {
 // TestPrivilegesAfterStart finds no thread of an agent that root started with more than it needs.
 func TestPrivilegesAfterStart(t *testing.T) {
 	const needed = capability.BPF | capability.Perfmon | capability.SysPtrace | capability.DACReadSearch |
-		capability.DACOverride | capability.CheckpointRestore // the log file is to be opened again
+		capability.SysNice | capability.DACOverride | capability.CheckpointRestore // the log file is to be opened again
 	a := attach(t, gunicorn(t, anyPython(t), "app").PID)
 	threads, err := filepath.Glob("/proc/" + strconv.Itoa(a.Process.Process.Pid) + "/task/*/status")
 	if err != nil || len(threads) == 0 {

@@ -213,13 +213,13 @@ func (p *Probe) Align() error {
 func (p *Probe) Idle() bool { return p.idle }
 
 // Poll hands the events that have arrived to handle, in order of time, the latest 10 ms excepted, after each was shown
-// to arrived at once, in whatever order. With sampling off it waits for the first one until wait is over; with sampling
-// on it does not wait.
-func (p *Probe) Poll(wait time.Duration, arrived, handle func(*Event)) error {
+// to arrived at once, in whatever order; in between it calls act. With sampling off it waits for the first one until wait
+// is over; with sampling on it does not wait.
+func (p *Probe) Poll(wait time.Duration, arrived func(*Event), act func() error, handle func(*Event)) error {
 	if !p.idle {
 		wait = 0
 	}
-	return p.reader.poll(wait, false, arrived, handle)
+	return p.reader.poll(wait, false, arrived, act, handle)
 }
 
 // Holds tells whether events have arrived that are handed out only when they are older.
@@ -227,7 +227,7 @@ func (p *Probe) Holds() bool { return len(p.reader.batch) > 0 }
 
 // Drain hands out every event that has arrived.
 func (p *Probe) Drain(handle func(*Event)) error {
-	return p.reader.poll(0, true, func(*Event) {}, handle)
+	return p.reader.poll(0, true, func(*Event) {}, func() error { return nil }, handle)
 }
 
 // Slow tells that a request of Go has been open for 1 to 2 ms, and nobody reads goroutines.
