@@ -22,21 +22,21 @@ enum {
 	NR_FUTEX = 202,
 };
 
-#define REGS_SYSCALL(r) ((s32)BPF_CORE_READ(r, orig_ax))
-#define REGS_ARG0(r) BPF_CORE_READ(r, di)
-#define REGS_ARG1(r) BPF_CORE_READ(r, si)
-#define REGS_ARG2(r) BPF_CORE_READ(r, dx)
-#define REGS_ARG3(r) BPF_CORE_READ(r, r10)
-#define REGS_PC(r) BPF_CORE_READ(r, ip)
-#define REGS_SP(r) BPF_CORE_READ(r, sp)
-#define REGS_FP(r) BPF_CORE_READ(r, bp)
+#define REGS_SYSCALL(r) ((s32)REG(r, orig_ax))
+#define REGS_ARG0(r) REG(r, di)
+#define REGS_ARG1(r) REG(r, si)
+#define REGS_ARG2(r) REG(r, dx)
+#define REGS_ARG3(r) REG(r, r10)
+#define REGS_PC(r) REG(r, ip)
+#define REGS_SP(r) REG(r, sp)
+#define REGS_FP(r) REG(r, bp)
 #define UPROBE_ARG0(ctx) ((ctx)->di)
 #define UPROBE_ARG1(ctx) ((ctx)->si)
 #define UPROBE_ARG3(ctx) ((ctx)->cx)
 #define UPROBE_ARG4(ctx) ((ctx)->r8)
 #define UPROBE_RETURN(ctx) ((ctx)->ax)
-#define TLS_BASE(task) BPF_CORE_READ(task, thread.fsbase)
-#define GO_CURRENT(t, task, r) read_user(TLS_BASE(task) + (t)->go.tls_g)
+#define TLS_BASE thread.fsbase /* in task_struct */
+#define GO_CURRENT(t, r) read_user(current_tls() + (t)->go.tls_g)
 #define GO_CALLER(r, sp) read_user(sp)
 #define GO_CALLER_AT 8
 /* Go's own calling convention (src/cmd/compile/abi-internal.md). */
@@ -77,22 +77,22 @@ enum {
 	NR_FUTEX = 98,
 };
 
-#define REGS_SYSCALL(r) BPF_CORE_READ(r, syscallno)
-#define REGS_ARG0(r) BPF_CORE_READ(r, orig_x0)
-#define REGS_ARG1(r) BPF_CORE_READ(r, regs[1])
-#define REGS_ARG2(r) BPF_CORE_READ(r, regs[2])
-#define REGS_ARG3(r) BPF_CORE_READ(r, regs[3])
-#define REGS_PC(r) BPF_CORE_READ(r, pc)
-#define REGS_SP(r) BPF_CORE_READ(r, sp)
-#define REGS_FP(r) BPF_CORE_READ(r, regs[29])
+#define REGS_SYSCALL(r) REG(r, syscallno)
+#define REGS_ARG0(r) REG(r, orig_x0)
+#define REGS_ARG1(r) REG(r, regs[1])
+#define REGS_ARG2(r) REG(r, regs[2])
+#define REGS_ARG3(r) REG(r, regs[3])
+#define REGS_PC(r) REG(r, pc)
+#define REGS_SP(r) REG(r, sp)
+#define REGS_FP(r) REG(r, regs[29])
 #define UPROBE_ARG0(ctx) ((ctx)->regs[0])
 #define UPROBE_ARG1(ctx) ((ctx)->regs[1])
 #define UPROBE_ARG3(ctx) ((ctx)->regs[3])
 #define UPROBE_ARG4(ctx) ((ctx)->regs[4])
 #define UPROBE_RETURN(ctx) ((ctx)->regs[0])
-#define TLS_BASE(task) BPF_CORE_READ(task, thread.uw.tp_value)
-#define GO_CURRENT(t, task, r) BPF_CORE_READ(r, regs[28])
-#define GO_CALLER(r, sp) BPF_CORE_READ(r, regs[30])
+#define TLS_BASE thread.uw.tp_value /* in task_struct */
+#define GO_CURRENT(t, r) REG(r, regs[28])
+#define GO_CALLER(r, sp) REG(r, regs[30])
 #define GO_CALLER_AT 0
 #define GO_G(ctx) ((ctx)->regs[28])
 #define GO_FRAME(ctx) read_user((ctx)->regs[29]) /* the caller's: its stack ends where ours begins */
@@ -130,12 +130,19 @@ const volatile bool typed = true;
 /* Bytes of a kernel stack (THREAD_SIZE); the agent sets it where pages are larger. */
 const volatile u32 kernel_stack = 16384;
 
-/* A field of an object that a tracepoint's program was given. */
-#define GIVEN(object, field) (typed ? (object)->field : BPF_CORE_READ(object, field))
+/* A field of an object; a load from a pointer whose type the kernel knows costs a twentieth of a read. */
+#define LOAD(known, object, field) ((known) ? (object)->field : BPF_CORE_READ(object, field))
 
-/* Does the kernel know bpf_task_pt_regs, which takes typed pointers only? */
+/* A field of an object that a tracepoint's program was given. */
+#define GIVEN(object, field) LOAD(typed, object, field)
+
+/* Does the kernel know bpf_task_pt_regs (5.15), which takes typed pointers only, and so gives the current
+ * one? */
 #define HAVE_TASK_REGS                                                                                       \
 	(typed && bpf_core_enum_value_exists(enum bpf_func_id___have, BPF_FUNC_task_pt_regs___have))
+
+/* A register of those that task_regs gives. */
+#define REG(regs, register) LOAD(HAVE_TASK_REGS, regs, register)
 
 /*
  * Registers that a task had when it entered the kernel; task is a typed pointer where there are any.
@@ -154,6 +161,17 @@ static __always_inline struct pt_regs *user_regs(void)
 	if (HAVE_TASK_REGS)
 		return task_regs(bpf_get_current_task_btf());
 	return task_regs((struct task_struct *)bpf_get_current_task());
+}
+
+/* The TLS base of the current task. */
+static __always_inline u64 current_tls(void)
+{
+	struct task_struct *task;
+
+	if (HAVE_TASK_REGS)
+		return bpf_get_current_task_btf()->TLS_BASE;
+	task = (struct task_struct *)bpf_get_current_task();
+	return BPF_CORE_READ(task, TLS_BASE);
 }
 
 #endif

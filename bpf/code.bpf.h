@@ -14,7 +14,7 @@
  * and again, hence many slots. Nothing is deleted: what is new in a slot takes it over.
  */
 struct code_slot {
-	u64 code;    /* that was told */
+	u64 code;    /* that was told; CODE_OF_COROUTINE in the lowest bit */
 	u64 process; /* whose it is: pid, and life of the target */
 	u32 freed;   /* how many code objects of this slot are gone; its lower half is the mark */
 	u32 then;    /* freed when the code object was told */
@@ -23,6 +23,9 @@ struct code_slot {
 /* PyASCIIObject.state from kind on (CPython Include/cpython/unicodeobject.h). */
 #define TEXT_KIND 7 /* bytes a character */
 #define TEXT_ASCII (1 << 4)
+
+#define CODE_OF_COROUTINE 1ULL
+#define CO_COROUTINES 0x180 /* CO_COROUTINE, CO_ITERABLE_COROUTINE (CPython Include/cpython/code.h) */
 
 #define CODE_SLOT_BITS 15
 struct code_slot code_slots[1 << CODE_SLOT_BITS];
@@ -131,23 +134,30 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 	}
 	if (t->lanes & LANES_JOBS && runs_jobs(t, e))
 		t->runner = code;
-	s->code = code;
+	s->code = code | (e->flags & CO_COROUTINES ? CODE_OF_COROUTINE : 0);
 	s->process = (u64)pid << 32 | t->life;
 	s->then = freed;
 	return 0;
 }
 
-/* The address of a code object with its mark, for a frame of the event. The agent knows its name. */
-static __always_inline u64 seen_code(struct target *t, struct event *event, u64 code, u32 scratch)
+struct seen {
+	u64 marked; /* the address of a code object with its mark, for a frame of the event */
+	bool coroutine;
+};
+
+/* The agent knows the code object's name afterwards, unless what tells it was lost. */
+static __always_inline struct seen seen_code(struct target *t, struct event *event, u64 code, u32 scratch)
 {
 	struct code_slot *s = code_slot(event->pid, code);
-	u64 process = (u64)event->pid << 32 | t->life;
+	u64 process = (u64)event->pid << 32 | t->life, told = s->code;
 	u32 freed = s->freed;
 
 	/* One branch, for the verifier's sake. */
-	if ((s->code ^ code) | (s->process ^ process) | (s->then ^ freed) | !t->life)
+	if (((told & CODE_ADDRESS) ^ code) | (s->process ^ process) | (s->then ^ freed) | !t->life) {
 		tell_code(event->time, code, freed, event->pid, scratch);
-	return code | (u64)freed << 48;
+		told = s->code;
+	}
+	return (struct seen){code | (u64)freed << 48, told & CODE_OF_COROUTINE};
 }
 
 /* tp_dealloc of PyCode_Type: what the agent knows of this address holds no longer. */

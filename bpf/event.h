@@ -60,9 +60,9 @@ struct event {
 };
 
 struct frame {
-	u64 address; /* of the frame; up to CPython 3.10, of the generator that owns it */
+	u64 address; /* of the frame; up to CPython 3.10, of the coroutine that owns it */
 	u64 code;    /* code object, low 48 bits; the others tell it from those that had its address before */
-	u64 instr;   /* instruction, low 56 bits; owner in the top byte */
+	u64 instr;   /* instruction, low 56 bits, 0 where nobody asks; owner in the top byte */
 };
 
 #define CODE_ADDRESS 0xfffffffffff8ULL /* without the mark, nor the tag bits of references since 3.14 */

@@ -58,10 +58,9 @@ struct goroutine {
 
 /* What the thread's runtime.g says it is; on a system or signal stack its m says which goroutine it is there
  * for. */
-static __always_inline struct goroutine find_goroutine(struct target *t, struct task_struct *task,
-						       struct pt_regs *regs)
+static __always_inline struct goroutine find_goroutine(struct target *t, struct pt_regs *regs)
 {
-	struct goroutine r = {.g = GO_CURRENT(t, task, regs)};
+	struct goroutine r = {.g = GO_CURRENT(t, regs)};
 	u64 m = r.g ? read_user(r.g + t->go.g_m) : 0;
 	u64 current = m ? read_user(m + t->go.m_curg) : 0;
 
@@ -155,7 +154,7 @@ static __always_inline void send_go(struct go_walk *w, struct target *t, struct 
 static __always_inline void go_sample(struct target *t, u32 pid, u32 tid)
 {
 	struct pt_regs *regs = user_regs();
-	struct goroutine r = find_goroutine(t, (struct task_struct *)bpf_get_current_task(), regs);
+	struct goroutine r = find_goroutine(t, regs);
 
 	if (!r.id)
 		return; /* the scheduler, or a thread of its own */
@@ -169,7 +168,7 @@ static __always_inline void go_sample(struct target *t, u32 pid, u32 tid)
 static __always_inline struct go_walk *go_switch_out(struct target *t, struct task_struct *task, u32 pid,
 						     struct pt_regs *regs)
 {
-	struct goroutine r = find_goroutine(t, task, regs);
+	struct goroutine r = find_goroutine(t, regs);
 	struct goroutine_key key = {.goroutine = r.id, .pid = pid};
 	u64 thread = BPF_CORE_READ(task, pid);
 	u8 yes = 1;

@@ -129,7 +129,7 @@ static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn
 /* Adds the goroutine that reads or writes. */
 static __always_inline void add_goroutine(struct io_event *e, struct target *t)
 {
-	u64 g = GO_CURRENT(t, (struct task_struct *)bpf_get_current_task(), user_regs());
+	u64 g = GO_CURRENT(t, user_regs());
 	u8 ran = 0;
 
 	e->g = g;
@@ -495,7 +495,7 @@ static __always_inline void send_writer(struct target *t, u64 connection, u64 ti
 		return;
 	w->event.object = connection;
 	w->event.event.time = time;
-	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), slot);
+	send_stack(w, t, slot);
 }
 
 /* Takes bytes that a target has written, or an error: length is negative then. */

@@ -78,7 +78,7 @@ static __always_inline void send_lane_event(u32 kind, struct target *t, u64 obje
 	if (!w)
 		return;
 	w->event.object = object;
-	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), SCRATCH_UPROBE);
+	send_stack(w, t, SCRATCH_UPROBE);
 	*busy = 0;
 }
 
@@ -98,7 +98,7 @@ static __always_inline void add_link(struct walk *w, struct target *t, u64 objec
 	if (at >= CHAIN_MAX)
 		return;
 	w->event.frames[at].address = object;
-	w->event.frames[at].code = seen_code(t, &w->event.event, code & CODE_ADDRESS, slot);
+	w->event.frames[at].code = seen_code(t, &w->event.event, code & CODE_ADDRESS, slot).marked;
 	w->event.frames[at].instr = (instr & 0xffffffffffffffULL) | (u64)FRAME_OWNED_BY_GENERATOR << 56;
 	w->event.depth = at + 1;
 }
@@ -337,7 +337,7 @@ static __always_inline void thread_starts(u32 pid, u32 started)
 	if (!w)
 		return;
 	w->event.args[0] = started;
-	send_stack(w, t, (struct task_struct *)bpf_get_current_task(), SCRATCH_WAKE);
+	send_stack(w, t, SCRATCH_WAKE);
 }
 
 /* tp_init of _asyncio.Task(self, args, kwds): args[0] is the coroutine. */

@@ -57,7 +57,7 @@ int BPF_PROG(sched_process_exit, struct task_struct *task)
 
 	if (!find_target(pid))
 		return 0;
-	struct thread_key key = {.tls = TLS_BASE(task), .pid = pid};
+	struct thread_key key = {.tls = GIVEN(task, TLS_BASE), .pid = pid};
 
 	bpf_map_delete_elem(&py_threads, &key);
 	if (BPF_CORE_READ(task, signal, live.counter) == 0) {

@@ -1,18 +1,20 @@
 /*
  * The call stack of a CPython thread, walked in its own context, so never torn. Addresses only: names
- * are read by internal/symbol. From 3.11 on frames lie next to each other on the thread's data stack,
- * so one large read brings many; elsewhere each frame takes one read.
+ * are told by code.bpf.h. Reading from the process costs as much for a page as for two words, so from 3.11
+ * on, where frames lie next to each other on the thread's data stack, one read brings many. Up to 3.10 they
+ * are objects all over the heap, and each takes one read of two words.
  */
 #ifndef APM_PYTHON_H
 #define APM_PYTHON_H
 
 #include "code.bpf.h"
 
-#define CHUNK 4096
+#define PAGE 4096 /* the smallest there is: what lies in one can be read if any of it can */
 #define FRAME_SIZE_MAX 128
+#define THREAD_SIZE_MAX 512
 #define DATA_STACK_NEAR 65536 /* a caller's frame further away lies elsewhere: in a generator */
-#define FRAMES_A_CALL 8
-#define WALK_CALLS 256 /* at most FRAMES_A_CALL * WALK_CALLS frames are walked */
+#define FRAMES_A_CALL 16
+#define WALK_CALLS 128 /* at most FRAMES_A_CALL * WALK_CALLS frames are walked */
 #define THREADS_A_CALL 16
 #define FIND_CALLS 128
 
@@ -25,9 +27,13 @@ struct walk {
 	u64 frame;  /* to look at next, 0: done */
 	u64 thread; /* PyThreadState */
 	u64 tls;    /* the thread's TLS base, to find it by */
-	u64 start;  /* where in the target chunk begins, 0: nothing read */
-	u8 chunk[CHUNK + FRAME_SIZE_MAX];
+	u64 start;  /* what chunk holds of the target: from here … */
+	u64 end;    /* … to here; 0: nothing */
+	u32 named;  /* frames of the event whose code objects the agent knows */
+	u32 pad;
+	u8 chunk[PAGE + FRAME_SIZE_MAX];
 	u8 single[FRAME_SIZE_MAX + 8];
+	u8 state[THREAD_SIZE_MAX + 8]; /* of the PyThreadState, from py_layout.thread_start on */
 	struct stack_event event;
 };
 
@@ -83,7 +89,21 @@ __noinline int py_find_some(u32 slot)
 	return 1;
 }
 
-/* Sets walk.thread to the PyThreadState of the thread with this TLS base, 0 if there is none. */
+/* A field of the thread state that py_read_thread has read. */
+#define STATE(w, t, field)                                                                                   \
+	(*(u64 *)((w)->state + (((t)->py.field - (t)->py.thread_start) & (THREAD_SIZE_MAX - 8))))
+
+/* Reads walk.thread, in one piece. Is it the state of the thread with this TLS base? */
+static __always_inline bool py_read_thread(struct walk *w, struct target *t)
+{
+	u32 size = t->py.thread_size;
+
+	return size <= THREAD_SIZE_MAX &&
+	       !bpf_probe_read_user(w->state, size, (void *)(w->thread + t->py.thread_start)) &&
+	       is_thread(w->tls, STATE(w, t, thread_id));
+}
+
+/* Sets walk.thread to the PyThreadState of the thread with this TLS base and reads it; 0: there is none. */
 static __always_inline void py_find_thread(struct walk *w, struct target *t, u32 slot)
 {
 	struct thread_key key = {.tls = w->tls, .pid = w->event.event.pid};
@@ -91,7 +111,7 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 
 	if (known) {
 		w->thread = *known;
-		if (is_thread(w->tls, read_user(w->thread + t->py.thread_id)))
+		if (py_read_thread(w, t))
 			return;
 	}
 	w->frame = read_user(t->py_runtime + t->py.interp_head);
@@ -101,30 +121,35 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 	for (int i = 0; i < FIND_CALLS; i++)
 		if (!py_find_some(slot))
 			break;
-	if (w->thread && is_thread(w->tls, read_user(w->thread + t->py.thread_id)))
+	if (w->thread && py_read_thread(w, t))
 		bpf_map_update_elem(&py_threads, &key, &w->thread, BPF_ANY);
 	else
 		w->thread = 0;
 }
 
-/* Bytes of the frame at address, from the chunk where it holds them; NULL if they can't be read. */
+/*
+ * Bytes of the frame at address; NULL if they can't be read. Those on the data stack are read with what lies
+ * below them in their page, which holds their callers.
+ */
 static __always_inline u8 *py_frame(struct walk *w, u64 address, u32 size, bool near)
 {
-	u64 offset = address - w->start;
-
 	if (size > FRAME_SIZE_MAX)
 		return NULL;
-	if (w->start && offset <= CHUNK - size)
-		return w->chunk + (offset & (CHUNK - 1));
-	if (near) { /* the frame at the chunk's end, its callers below */
-		w->start = address + size - CHUNK;
-		if (!bpf_probe_read_user(w->chunk, CHUNK, (void *)w->start))
-			return w->chunk + ((CHUNK - size) & (CHUNK - 1));
-		w->start = 0;
+	if (w->end && address - w->start <= w->end - size - w->start)
+		return w->chunk + ((address - w->start) & (PAGE - 1));
+	if (!near) {
+		if (bpf_probe_read_user(w->single, size, (void *)address))
+			return NULL;
+		return w->single;
 	}
-	if (bpf_probe_read_user(w->single, size, (void *)address))
-		return NULL;
-	return w->single;
+	u64 below = address & (PAGE - 1);
+
+	w->start = address - below;
+	w->end = address + size;
+	if (!bpf_probe_read_user(w->chunk, below + size, (void *)w->start))
+		return w->chunk + below;
+	w->end = 0;
+	return NULL;
 }
 
 /* Room for one more frame; NULL never, but the verifier does not know. Of a very deep stack the middle is
@@ -138,10 +163,24 @@ static __always_inline struct frame *next_frame(struct walk *w)
 	return at < FRAMES_MAX ? &w->event.frames[at] : NULL;
 }
 
+/* The rest of the stack can't be read here: from there on the agent may still read it. */
+static __always_inline int py_unreadable(struct walk *w, u64 address)
+{
+	struct frame *rest = next_frame(w);
+
+	if (rest) {
+		rest->address = address;
+		rest->code = 0;
+		rest->instr = 0;
+	}
+	w->event.status = STACK_UNREADABLE;
+	return 0;
+}
+
 #define FIELD(bytes, offset) (*(u64 *)((bytes) + ((offset) & (FRAME_SIZE_MAX - 8))))
 
-/* Copies the next FRAMES_A_CALL frames. Returns nonzero while there are more. */
-__noinline int py_walk_some(u32 slot)
+/* Copies the next FRAMES_A_CALL frames of 3.11 and later. Returns nonzero while there are more. */
+__noinline int py_walk_frames(u32 slot)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
 	struct target *t;
@@ -151,7 +190,6 @@ __noinline int py_walk_some(u32 slot)
 	t = find_target(w->event.event.pid);
 	if (!t)
 		return 0;
-	u32 object = t->py.frame_owner == NO_OFFSET;
 	u64 callee = w->frame;
 
 	for (int i = 0; i < FRAMES_A_CALL; i++) {
@@ -159,56 +197,129 @@ __noinline int py_walk_some(u32 slot)
 
 		if (!address)
 			return 0;
-		bool near = !object && (!w->event.depth || callee - address < DATA_STACK_NEAR);
+		bool near = !w->event.depth || callee - address < DATA_STACK_NEAR;
 		u8 *bytes = py_frame(w, address, t->py.frame_size, near);
 
-		if (!bytes) { /* from there on the agent may still read it */
-			struct frame *rest = next_frame(w);
+		if (!bytes)
+			return py_unreadable(w, address);
+		u64 owner = bytes[t->py.frame_owner & (FRAME_SIZE_MAX - 1)];
 
-			if (rest) {
-				rest->address = address;
-				rest->code = 0;
-				rest->instr = 0;
-			}
-			w->event.status = STACK_UNREADABLE;
-			return 0;
-		}
-		u64 instr = FIELD(bytes, t->py.frame_instr), owner;
 		callee = address;
 		w->frame = FIELD(bytes, t->py.frame_prev);
-		if (object) {
-			u64 generator = FIELD(bytes, t->py.frame_gen);
-
-			instr = *(u32 *)(bytes + (t->py.frame_instr & (FRAME_SIZE_MAX - 4)));
-			owner = generator ? FRAME_OWNED_BY_GENERATOR : 0;
-			address = generator ? generator : address;
-		} else {
-			owner = bytes[t->py.frame_owner & (FRAME_SIZE_MAX - 1)];
-			if (owner >= FRAME_OWNED_BY_CSTACK)
-				continue;
-		}
+		if (owner >= FRAME_OWNED_BY_CSTACK)
+			continue;
 		struct frame *f = next_frame(w);
 
 		if (!f)
 			return 0;
 		f->address = address;
-		u64 code = FIELD(bytes, t->py.frame_code) & CODE_ADDRESS;
-
-		if (code == t->runner) /* of nested ones the outermost counts */
-			w->event.item = read_user(callee + t->py.frame_locals) & ~REFERENCE_TAGS;
-		f->code = seen_code(t, &w->event.event, code, slot);
-		f->instr = (instr & 0xffffffffffffffULL) | owner << 56;
+		f->code = FIELD(bytes, t->py.frame_code) & CODE_ADDRESS;
+		f->instr = (FIELD(bytes, t->py.frame_instr) & 0xffffffffffffffULL) | owner << 56;
 	}
 	return 1;
 }
 
+/*
+ * Copies the next FRAMES_A_CALL frames of 3.10 and older, whose f_back and f_code are neighbours, from f_back
+ * on. It keeps little on its stack: since 6.13 functions with 64 bytes and more get one elsewhere, where the
+ * kernel takes a quarter longer to see that it may copy something (check_object_size).
+ */
+__noinline int py_walk_objects(u32 slot, u32 back)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+
+	if (!w)
+		return 0;
+	for (int i = 0; i < FRAMES_A_CALL; i++) {
+		struct {
+			u64 back, code;
+		} object;
+		u64 address = w->frame;
+
+		if (!address)
+			return 0;
+		if (bpf_probe_read_user(&object, sizeof(object), (void *)(address + back)))
+			return py_unreadable(w, address);
+		w->frame = object.back;
+		struct frame *f = next_frame(w);
+
+		if (!f)
+			return 0;
+		f->address = address;
+		f->code = object.code & CODE_ADDRESS;
+		f->instr = 0;
+	}
+	return 1;
+}
+
+/* What else there is to know of a frame object takes more reads, which few frames need. */
+static __always_inline void py_frame_object(struct target *t, struct frame *f, bool coroutine)
+{
+	u32 last = 0;
+
+	if (t->lines)
+		bpf_probe_read_user(&last, sizeof(last), (void *)(f->address + t->py.frame_instr));
+	f->instr = last;
+	if (!coroutine)
+		return;
+	f->address = read_user(f->address + t->py.frame_gen);
+	f->instr |= (u64)FRAME_OWNED_BY_GENERATOR << 56;
+}
+
+/* Sees to it that the agent knows the next FRAMES_A_CALL code objects. Returns nonzero while there are more.
+ */
+__noinline int py_name_frames(u32 slot)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+	struct target *t;
+
+	if (!w)
+		return 0;
+	t = find_target(w->event.event.pid);
+	if (!t)
+		return 0;
+	for (int i = 0; i < FRAMES_A_CALL; i++) {
+		u32 at = w->named++;
+
+		if (at >= FRAMES_MAX || at >= w->event.depth)
+			return 0;
+		struct frame *f = &w->event.frames[at];
+		u64 code = f->code;
+
+		if (!code) /* of the rest that can't be read */
+			continue;
+		if (code == t->runner) /* of nested ones the outermost counts */
+			w->event.item = read_user(f->address + t->py.frame_locals) & ~REFERENCE_TAGS;
+		struct seen seen = seen_code(t, &w->event.event, code, slot);
+
+		f->code = seen.marked;
+		if (t->py.frame_owner == NO_OFFSET)
+			py_frame_object(t, f, seen.coroutine);
+	}
+	return 1;
+}
+
+/* Copies the stack from walk.frame on. */
+static __always_inline void py_walk_stack(struct walk *w, struct target *t, u32 slot)
+{
+	bool objects = t->py.frame_owner == NO_OFFSET;
+
+	w->end = 0;
+	for (int i = 0; i < WALK_CALLS; i++)
+		if (!(objects ? py_walk_objects(slot, t->py.frame_prev) : py_walk_frames(slot)))
+			break;
+	w->named = 0;
+	for (int i = 0; i < FRAMES_MAX / FRAMES_A_CALL; i++)
+		if (!py_name_frames(slot))
+			break;
+}
+
 /* Fills walk.event with the stack of the current thread. */
-static __always_inline void py_walk(struct walk *w, struct target *t, struct task_struct *task, u32 slot)
+static __always_inline void py_walk(struct walk *w, struct target *t, u32 slot)
 {
 	w->event.status = STACK_OK;
 	w->event.depth = 0;
-	w->start = 0;
-	w->tls = TLS_BASE(task);
+	w->tls = current_tls();
 	w->thread = 0;
 	if (w->tls)
 		py_find_thread(w, t, slot);
@@ -217,17 +328,14 @@ static __always_inline void py_walk(struct walk *w, struct target *t, struct tas
 		return;
 	}
 	if (t->lanes && t->py.thread_context != NO_OFFSET)
-		w->event.work = read_user(w->thread + t->py.thread_context);
-	w->frame = read_user(w->thread + t->py.thread_frame);
+		w->event.work = STATE(w, t, thread_context);
+	w->frame = STATE(w, t, thread_frame);
 	if (w->frame && t->py.cframe != NO_OFFSET)
 		w->frame = read_user(w->frame + t->py.cframe);
-	if (!w->frame) {
+	if (w->frame)
+		py_walk_stack(w, t, slot);
+	else
 		w->event.status = STACK_EMPTY;
-		return;
-	}
-	for (int i = 0; i < WALK_CALLS; i++)
-		if (!py_walk_some(slot))
-			break;
 }
 
 #endif

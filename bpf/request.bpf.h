@@ -153,7 +153,7 @@ int BPF_PROG(sock_send_length, struct sock *sk, int ret, int flags)
 
 static __always_inline struct sock *sock_of(struct task_struct *task, u32 fd)
 {
-	struct file *file = file_of(task, fd);
+	struct file *file = file_of(task, fd, false);
 
 	if (file_type(file) != S_IFSOCK)
 		return NULL;

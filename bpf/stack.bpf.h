@@ -48,9 +48,9 @@ static __always_inline void send_frames(struct walk *w, struct target *t)
 	}
 }
 
-static __always_inline void send_stack(struct walk *w, struct target *t, struct task_struct *task, u32 slot)
+static __always_inline void send_stack(struct walk *w, struct target *t, u32 slot)
 {
-	py_walk(w, t, task, slot);
+	py_walk(w, t, slot);
 	send_frames(w, t);
 }
 
@@ -77,18 +77,20 @@ int sample(void *ctx)
 	struct walk *w = begin_stack(SCRATCH_SAMPLE, EVENT_SAMPLE, pid, id);
 
 	if (w)
-		send_stack(w, t, (struct task_struct *)bpf_get_current_task(), SCRATCH_SAMPLE);
+		send_stack(w, t, SCRATCH_SAMPLE);
 	return 0;
 }
 
-static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
+/* The file of a descriptor; known: whether the kernel knows the task's type. */
+static __always_inline struct file *file_of(struct task_struct *task, u32 fd, bool known)
 {
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct files_struct *files = LOAD(known, task, files);
+	struct fdtable *table = LOAD(known, files, fdt);
 	struct file *file = NULL;
 
-	if (fd >= BPF_CORE_READ(table, max_fds))
+	if (fd >= LOAD(known, table, max_fds))
 		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + fd);
+	bpf_probe_read_kernel(&file, sizeof(file), LOAD(known, table, fd) + fd);
 	return file;
 }
 
@@ -102,8 +104,8 @@ static __always_inline u32 task_state(struct task_struct *task)
 	struct task_struct___5_13 *old = (void *)task;
 
 	if (bpf_core_field_exists(old->state))
-		return BPF_CORE_READ(old, state);
-	return BPF_CORE_READ(task, __state);
+		return GIVEN(old, state);
+	return GIVEN(task, __state);
 }
 
 /* A goroutine in a system call that waits, or preempted, stays with its thread. */
@@ -120,7 +122,7 @@ static __always_inline void go_switched_out(struct target *t, struct task_struct
 	if (w->event.syscall >= 0 && w->event.state) {
 		w->event.args[0] = REGS_ARG0(regs);
 		w->event.args[1] = REGS_ARG1(regs);
-		w->event.mode = file_type(file_of(task, w->event.args[0]));
+		w->event.mode = file_type(file_of(task, w->event.args[0], typed));
 	}
 	send_go(w, t, regs, SCRATCH_SWITCH);
 }
@@ -145,7 +147,7 @@ static __always_inline void switch_out(struct task_struct *task, u32 pid, bool p
 	}
 	if (t->runtime != RUNTIME_PYTHON)
 		return;
-	struct walk *w = begin_stack(SCRATCH_SWITCH, EVENT_SWITCH_OUT, pid, BPF_CORE_READ(task, pid));
+	struct walk *w = begin_stack(SCRATCH_SWITCH, EVENT_SWITCH_OUT, pid, GIVEN(task, pid));
 
 	if (!w)
 		return;
@@ -156,9 +158,9 @@ static __always_inline void switch_out(struct task_struct *task, u32 pid, bool p
 	if (w->event.syscall >= 0 && w->event.state) {
 		w->event.args[0] = REGS_ARG0(regs);
 		w->event.args[1] = REGS_ARG1(regs);
-		w->event.mode = file_type(file_of(task, w->event.args[0]));
+		w->event.mode = file_type(file_of(task, w->event.args[0], typed));
 	}
-	send_stack(w, t, task, SCRATCH_SWITCH);
+	send_stack(w, t, SCRATCH_SWITCH);
 }
 
 SEC("tp_btf/sched_switch")
@@ -179,7 +181,6 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_s
  */
 static __always_inline void hands_over(struct target *t, struct task_struct *task, u32 pid)
 {
-	struct task_struct *current = (struct task_struct *)bpf_get_current_task();
 	u64 id = bpf_get_current_pid_tgid();
 
 	if (t->runtime != RUNTIME_PYTHON || id >> 32 != pid)
@@ -194,8 +195,8 @@ static __always_inline void hands_over(struct target *t, struct task_struct *tas
 
 	if (!w)
 		return;
-	w->event.args[0] = BPF_CORE_READ(task, pid);
-	send_stack(w, t, current, SCRATCH_WAKE);
+	w->event.args[0] = GIVEN(task, pid);
+	send_stack(w, t, SCRATCH_WAKE);
 }
 
 SEC("tp_btf/sched_waking")

@@ -17,14 +17,16 @@ struct py_layout {
 	u32 threads_head;
 	u32 thread_next;
 	u32 thread_id;
+	u32 thread_start; /* of a thread state the bytes from here … */
+	u32 thread_size;  /* … that hold what is read with each stack */
 	u32 thread_frame;
 	u32 cframe; /* from thread_frame's object on to the frame; NO_OFFSET: it is the frame */
 	u32 frame_prev;
 	u32 frame_code;
 	u32 frame_instr;
-	u32 frame_owner; /* NO_OFFSET: frames are objects (up to 3.10) */
+	u32 frame_owner; /* NO_OFFSET: frames are objects (up to 3.10), whose frame_code follows frame_prev */
 	u32 frame_gen;	 /* frame objects: the generator that owns it */
-	u32 frame_size;	 /* bytes of a frame to read */
+	u32 frame_size;	 /* bytes of any other frame to read */
 	u32 code_flags;	 /* code objects: int */
 	u32 code_first_line;
 	u32 code_name; /* qualified where there is such */
@@ -122,10 +124,10 @@ struct target {
 	u32 runtime;
 	u32 sample_every; /* one of so many requests gets stacks */
 	u32 tls;	  /* TLS was seen on a connection that it serves */
-	u32 pad;
-	u64 requests; /* begun so far */
-	u64 lost;     /* stack events that were lost */
-	u64 runner;   /* code object of concurrent.futures' _WorkItem.run; 0: not seen, or queues are not */
+	u32 lines;	  /* where a frame is in its function is asked for */
+	u64 requests;	  /* begun so far */
+	u64 lost;	  /* stack events that were lost */
+	u64 runner; /* code object of concurrent.futures' _WorkItem.run; 0: not seen, or queues are not */
 };
 
 /* Process -> target. Written by the agent, and here on fork; deleted on exit. */

@@ -11,8 +11,10 @@ import mmap
 import os
 import pathlib
 import platform
+import re
 import statistics
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -186,6 +188,7 @@ def bench():
             with gunicorn(ROOT / 'scripts', 'bench_app:app', folder / 'gunicorn.log', prefix=SERVER,
                           BENCH_PAGE=str(folder / 'page')) as service:
                 tables(Server(service, page, folder), options.view or list(VIEWS), chosen)
+    walks()
 
 
 def tables(server, views, chosen):
@@ -211,6 +214,14 @@ def tables(server, views, chosen):
         for name, profiler in chosen.items():
             if name.startswith('apm-ebpf'):
                 print(f'  {name:20}', account(server, view, profiler, 2 if options.quick else 5), flush=True)
+
+
+def walks():
+    """A stack's cost on each interpreter that the tests have prepared."""
+    pythons = sorted(pathlib.Path(sys.prefix).parent.glob('3.*/bin/python'),
+                     key=lambda python: int(re.search(r'/3\.(\d+)', str(python))[1]))
+    print()
+    subprocess.run([sys.executable, '-B', ROOT / 'scripts' / 'bench-walk', *(pythons or [sys.executable])], check=True)
 
 
 def quartiles(values):

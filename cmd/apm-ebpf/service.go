@@ -280,14 +280,36 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 	case l.Minor > 14:
 		k.AwaitToldBy = probe.AwaitByPointerRenumbered
 	}
-	for _, end := range []uint32{l.FramePrev + 8, l.FrameCode + 8, l.FrameInstr + 8, l.FrameOwner + 1, l.FrameGen + 8} {
-		if end > 8 || end == 1 { // NoOffset wraps around
-			k.FrameSize = max(k.FrameSize, end)
+	if err := frameSize(&k); err != nil {
+		return k, err
+	}
+	return k, threadSize(&k)
+}
+
+// frameSize tells how much of a frame to read.
+func frameSize(k *probe.PythonLayout) error {
+	if k.FrameOwner == symbol.NoOffset {
+		if k.FrameCode != k.FramePrev+8 {
+			return fmt.Errorf("frame objects have f_back at %d and f_code at %d: they are read as neighbours", k.FramePrev, k.FrameCode)
 		}
+		return nil
 	}
-	k.FrameSize = (k.FrameSize + 7) &^ 7
+	k.FrameSize = (max(k.FramePrev+8, k.FrameCode+8, k.FrameInstr+8, k.FrameOwner+1) + 7) &^ 7
 	if k.FrameSize > probe.FrameSizeMax {
-		return k, fmt.Errorf("frames of %d bytes: at most %d can be read", k.FrameSize, probe.FrameSizeMax)
+		return fmt.Errorf("frames of %d bytes: at most %d can be read", k.FrameSize, probe.FrameSizeMax)
 	}
-	return k, nil
+	return nil
+}
+
+// threadSize tells which part of a thread state to read.
+func threadSize(k *probe.PythonLayout) error {
+	k.ThreadStart, k.ThreadSize = min(k.ThreadId, k.ThreadFrame), max(k.ThreadId, k.ThreadFrame)+8
+	if k.ThreadContext != symbol.NoOffset {
+		k.ThreadStart, k.ThreadSize = min(k.ThreadStart, k.ThreadContext), max(k.ThreadSize, k.ThreadContext+8)
+	}
+	k.ThreadSize -= k.ThreadStart
+	if k.ThreadSize > probe.ThreadSizeMax {
+		return fmt.Errorf("thread states of which %d bytes are needed: at most %d can be read", k.ThreadSize, probe.ThreadSizeMax)
+	}
+	return nil
 }

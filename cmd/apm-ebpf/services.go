@@ -111,6 +111,7 @@ func (ss *services) addPython(s *service) error {
 		Layout:      layout,
 		Types:       pythonTypes(types),
 		SeesCodeEnd: ss.seeCodeEnd(s),
+		Lines:       ss.options.lines,
 	}
 	if err := ss.probe.AddPython(pid, known); err != nil {
 		return err

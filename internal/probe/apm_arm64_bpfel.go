@@ -254,6 +254,8 @@ type apmPyLayout struct {
 	ThreadsHead     uint32
 	ThreadNext      uint32
 	ThreadId        uint32
+	ThreadStart     uint32
+	ThreadSize      uint32
 	ThreadFrame     uint32
 	Cframe          uint32
 	FramePrev       uint32
@@ -361,7 +363,7 @@ type apmTarget struct {
 	Runtime      uint32
 	SampleEvery  uint32
 	Tls          uint32
-	Pad          uint32
+	Lines        uint32
 	Requests     uint64
 	Lost         uint64
 	Runner       uint64
@@ -432,8 +434,12 @@ type apmWalk struct {
 	Thread uint64
 	Tls    uint64
 	Start  uint64
+	End    uint64
+	Named  uint32
+	Pad    uint32
 	Chunk  [4224]uint8
 	Single [136]uint8
+	State  [520]uint8
 	Event  apmStackEvent
 }
 

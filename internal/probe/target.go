@@ -38,6 +38,7 @@ type Python struct {
 	Layout              PythonLayout
 	Types               PythonTypes
 	SeesCodeEnd         bool // AttachCode was called for its interpreter
+	Lines               bool // Instr of its frames is wanted
 }
 
 // AddPython makes a CPython process a target. Its children become targets by themselves.
@@ -48,6 +49,9 @@ func (p *Probe) AddPython(pid int, py Python) error {
 		Runtime:      uint32(apmRuntimeRUNTIME_PYTHON),
 		Py:           py.Layout,
 		PyTypes:      py.Types,
+	}
+	if py.Lines {
+		t.Lines = 1
 	}
 	if py.SeesCodeEnd {
 		p.lives++
@@ -143,5 +147,8 @@ func (p *Probe) Follow(pid int) error {
 	return nil
 }
 
-// FrameSizeMax is how many bytes of a frame the kernel programs can read.
-const FrameSizeMax = 128
+// How many bytes of a frame and of a thread state the kernel programs can read.
+const (
+	FrameSizeMax  = 128
+	ThreadSizeMax = 512
+)

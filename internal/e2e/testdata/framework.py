@@ -53,6 +53,6 @@ def app(environ, start_response):
         return application(environ, start_response)
     sys.setprofile(note)
     try:
-        return application(environ, start_response)
+        return list(application(environ, start_response))  # traced to its end
     finally:
         sys.setprofile(None)
