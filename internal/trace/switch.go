@@ -1,6 +1,9 @@
 package trace
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // justBegun is how long after the beginning of a step the task's own frame may not be there yet, ns.
 const justBegun = 100_000
@@ -58,6 +61,9 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 			continue
 		}
 		if l == nil {
+			if t.called(s.Frames[:i+1]) {
+				continue
+			}
 			l, from = p.task(key), i
 			if i > 0 {
 				l.below = p.contexts.path(s.Frames[:i])
@@ -77,6 +83,20 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 		}
 	}
 	return l, p.contexts.path(s.Frames[from:]), below
+}
+
+// eventLoops begin the files of what drives the coroutines of tasks, relative to the module search path.
+var eventLoops = []string{"asyncio/", "uvloop/", "trio/", "curio/", "twisted/"}
+
+// called tells whether the coroutine on top of a stack is no task: nothing told of it as one, and what drives it, by
+// send(), is no event loop. It runs and ends as any other call.
+func (t *thread) called(frames []Frame) bool {
+	coroutine := len(frames) - 1
+	if coroutine == 0 || t.tasks || t.process.tasks[frames[coroutine].Task] != nil {
+		return false
+	}
+	driver := frames[coroutine-1].Func.ShortFile
+	return !slices.ContainsFunc(eventLoops, func(loop string) bool { return strings.HasPrefix(driver, loop) })
 }
 
 // take puts a lane on the thread. It has run since from.

@@ -221,3 +221,31 @@ loop 10
     rest 4
       [await] 4`)
 }
+
+// TestCalledCoroutine has a function drive a coroutine to its end by itself: it is a part of the thread's request, unlike
+// one that an event loop drives.
+func TestCalledCoroutine(t *testing.T) {
+	p := newPlay(t)
+	p.fn("unrolled_run").ShortFile = "trio/_core/_run.py"
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.sample(12, server, "loop view *outer *inner work")
+	p.sample(14, server, "loop view *outer *inner work")
+	p.write(20, 1, server, "loop view")
+	p.wants("/", `
+loop 10
+  view 10
+    outer 10
+      inner 10
+        work 10`)
+	p.read(30, 1, server, "/trio")
+	p.sample(32, server, "unrolled_run *handler work")
+	p.sample(34, server, "unrolled_run *other work")
+	p.write(40, 1, server, "unrolled_run *handler")
+	p.wants("/trio", `
+unrolled_run 10
+  [not sampled] 1
+  handler 9
+    work 6
+      [await] 4`)
+}

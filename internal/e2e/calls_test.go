@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+)
+
+// TestCalls compares stacks with what a traceback shows, function by function and line by line: called by Python and by C,
+// by every kind of function, generator and coroutine, under a debugger and in a signal's handler.
+func TestCalls(t *testing.T) {
+	type place struct {
+		function, file string
+		first          int
+	}
+	onEachPython(t, func(t *testing.T, python Python) {
+		s := gunicorn(t, python, "calls")
+		a := attach(t, s.PID, "--lines")
+		s.get(t, "/")
+		var seen [][][4]any // stacks, outermost first
+		if err := json.Unmarshal([]byte(s.get(t, "/").Text), &seen); err != nil {
+			t.Fatal(err)
+		}
+		if len(seen) < 40 {
+			t.Fatalf("only %d stacks", len(seen))
+		}
+		tree := a.exactly(t, 2)[1].tree(t)
+		for _, stack := range seen {
+			at, frames := []*Frame{{Children: []*Frame{tree}}}, 0
+			for _, told := range stack {
+				want := place{told[0].(string), told[1].(string), int(told[2].(float64))}
+				var next []*Frame
+				for _, f := range at {
+					for _, child := range f.Children {
+						if (place{child.Function, child.File, child.Line}) == want && child.Lines[fmt.Sprint(told[3])] > 0.004 {
+							next = append(next, child)
+						}
+					}
+				}
+				if len(next) == 0 {
+					t.Errorf("no %v after %d frames of %v", told, frames, stack)
+					break
+				}
+				at, frames = next, frames+1
+			}
+		}
+		if t.Failed() {
+			t.Log(tree)
+		}
+	})
+}
