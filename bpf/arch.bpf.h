@@ -163,15 +163,19 @@ static __always_inline struct pt_regs *user_regs(void)
 	return task_regs((struct task_struct *)bpf_get_current_task());
 }
 
-/* The TLS base of the current task. */
+#define PF_EXITING 4 /* include/linux/sched.h */
+
+/* The TLS base of the current task; 0: it ends, and what was its memory may be another thread's by now. */
 static __always_inline u64 current_tls(void)
 {
 	struct task_struct *task;
 
-	if (HAVE_TASK_REGS)
-		return bpf_get_current_task_btf()->TLS_BASE;
+	if (HAVE_TASK_REGS) {
+		task = bpf_get_current_task_btf();
+		return task->flags & PF_EXITING ? 0 : task->TLS_BASE;
+	}
 	task = (struct task_struct *)bpf_get_current_task();
-	return BPF_CORE_READ(task, TLS_BASE);
+	return BPF_CORE_READ(task, flags) & PF_EXITING ? 0 : BPF_CORE_READ(task, TLS_BASE);
 }
 
 #endif

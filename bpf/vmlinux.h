@@ -172,6 +172,7 @@ struct task_struct {
 	pid_t pid;
 	pid_t tgid;
 	unsigned int __state;
+	unsigned int flags;
 	struct files_struct *files;
 	struct signal_struct *signal;
 	struct thread_struct thread;
