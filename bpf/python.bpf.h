@@ -17,6 +17,8 @@
 #define WALK_CALLS 128 /* at most FRAMES_A_CALL * WALK_CALLS frames are walked */
 #define THREADS_A_CALL 16
 #define FIND_CALLS 128
+#define STATES_MAX 8		    /* of one thread: one in each interpreter that it has entered */
+#define INTERPRETERS_EVERY 10000000 /* ns between looks whether there are several */
 
 #define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
 
@@ -299,19 +301,71 @@ __noinline int py_name_frames(u32 slot)
 	return 1;
 }
 
-/* Copies the stack from walk.frame on. */
-static __always_inline void py_walk_stack(struct walk *w, struct target *t, u32 slot)
+/* Adds the frames of the thread state that py_read_thread has read. */
+static __always_inline void py_walk_state(struct walk *w, struct target *t, u32 slot)
 {
 	bool objects = t->py.frame_owner == NO_OFFSET;
 
+	w->frame = STATE(w, t, thread_frame);
+	if (w->frame && t->py.cframe != NO_OFFSET)
+		w->frame = read_user(w->frame + t->py.cframe);
 	w->end = 0;
 	for (int i = 0; i < WALK_CALLS; i++)
 		if (!(objects ? py_walk_objects(slot, t->py.frame_prev) : py_walk_frames(slot)))
 			break;
-	w->named = 0;
-	for (int i = 0; i < FRAMES_MAX / FRAMES_A_CALL; i++)
-		if (!py_name_frames(slot))
+}
+
+/* Does the process have sub-interpreters? They come and go, but not often. */
+static __always_inline bool several_interpreters(struct target *t, u64 now)
+{
+	u64 head;
+
+	if (now - t->interpreters_seen < INTERPRETERS_EVERY)
+		return t->several;
+	head = read_user(t->py_runtime + t->py.interp_head);
+	t->several = head && read_user(head + t->py.interp_next);
+	t->interpreters_seen = now;
+	return t->several;
+}
+
+/*
+ * Walks all states of the thread, one on top of the other. The list of interpreters has the newest first, and
+ * it is the older one that calls it; states without frames are of interpreters that it has left.
+ */
+__noinline int py_walk_interpreters(u32 slot)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+	struct target *t;
+
+	if (!w)
+		return 0;
+	t = find_target(w->event.event.pid);
+	if (!t)
+		return 0;
+	u64 interpreter = read_user(t->py_runtime + t->py.interp_head);
+	u64 next = interpreter ? read_user(interpreter + t->py.threads_head) : 0, found = 0;
+
+	for (int n = 0; n < STATES_MAX && interpreter; n++) {
+		w->frame = interpreter;
+		w->thread = next;
+		for (int i = 0; i < FIND_CALLS; i++)
+			if (!py_find_some(slot))
+				break;
+		interpreter = w->frame;
+		if (!w->thread)
 			break;
+		next = read_user(w->thread + t->py.thread_next);
+		if (!py_read_thread(w, t))
+			continue;
+		found = w->thread;
+		if (t->lanes && t->py.thread_context != NO_OFFSET && !w->event.depth)
+			w->event.work = STATE(w, t, thread_context);
+		py_walk_state(w, t, slot);
+		if (w->event.status == STACK_UNREADABLE)
+			break;
+	}
+	w->thread = found;
+	return 0;
 }
 
 /* Fills walk.event with the stack of the current thread. */
@@ -321,21 +375,21 @@ static __always_inline void py_walk(struct walk *w, struct target *t, u32 slot)
 	w->event.depth = 0;
 	w->tls = current_tls();
 	w->thread = 0;
-	if (w->tls)
+	if (w->tls && several_interpreters(t, w->event.event.time)) {
+		py_walk_interpreters(slot);
+	} else if (w->tls) {
 		py_find_thread(w, t, slot);
-	if (!w->thread) {
-		w->event.status = STACK_NO_THREAD;
-		return;
+		if (w->thread && t->lanes && t->py.thread_context != NO_OFFSET)
+			w->event.work = STATE(w, t, thread_context);
+		if (w->thread)
+			py_walk_state(w, t, slot);
 	}
-	if (t->lanes && t->py.thread_context != NO_OFFSET)
-		w->event.work = STATE(w, t, thread_context);
-	w->frame = STATE(w, t, thread_frame);
-	if (w->frame && t->py.cframe != NO_OFFSET)
-		w->frame = read_user(w->frame + t->py.cframe);
-	if (w->frame)
-		py_walk_stack(w, t, slot);
-	else
-		w->event.status = STACK_EMPTY;
+	if (!w->event.depth)
+		w->event.status = w->thread ? STACK_EMPTY : STACK_NO_THREAD;
+	w->named = 0;
+	for (int i = 0; i < FRAMES_MAX / FRAMES_A_CALL; i++)
+		if (!py_name_frames(slot))
+			break;
 }
 
 #endif

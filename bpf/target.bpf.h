@@ -125,8 +125,11 @@ struct target {
 	u32 sample_every; /* one of so many requests gets stacks */
 	u32 tls;	  /* TLS was seen on a connection that it serves */
 	u32 lines;	  /* where a frame is in its function is asked for */
-	u64 requests;	  /* begun so far */
-	u64 lost;	  /* stack events that were lost */
+	u32 several;	  /* Python: there were several interpreters … */
+	u32 pad;
+	u64 interpreters_seen; /* … then */
+	u64 requests;	       /* begun so far */
+	u64 lost;	       /* stack events that were lost */
 	u64 runner; /* code object of concurrent.futures' _WorkItem.run; 0: not seen, or queues are not */
 };
 

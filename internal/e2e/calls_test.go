@@ -49,3 +49,33 @@ func TestCalls(t *testing.T) {
 		}
 	})
 }
+
+// TestSubInterpreters has a thread call functions of another interpreter: it has a stack in each.
+func TestSubInterpreters(t *testing.T) {
+	onEachPython(t, func(t *testing.T, python Python) {
+		if !python.has("_interpreters") && !python.has("_xxsubinterpreters") {
+			t.Skip("no sub-interpreters for programs")
+		}
+		s := gunicorn(t, python, "interpreters")
+		a := attach(t, s.PID)
+		s.get(t, "/")
+		s.get(t, "/")
+		for _, r := range a.exactly(t, 2) {
+			checkSums(t, r)
+			slept := map[string]float64{}
+			r.tree(t).walk(func(f *Frame, above []*Frame) {
+				for i, from := len(above)-1, f; i >= 0 && f.Function == "[sleep]"; i, from = i-1, above[i] {
+					slept[above[i].name()+" "+from.name()] += f.Time
+				}
+			})
+			for _, want := range []string{"app outside", "outside <module>", "<module> inside", "inside [sleep]"} {
+				if slept[want] < 0.049 {
+					t.Errorf("sleeps %.6f as %s, want 0.05:\n%s", slept[want], want, r.tree(t))
+				}
+			}
+			if slept["app alone"] < 0.029 {
+				t.Errorf("sleeps %.6f beside an idle interpreter, want 0.03:\n%s", slept["app alone"], r.tree(t))
+			}
+		}
+	})
+}

@@ -352,21 +352,24 @@ const (
 )
 
 type apmTarget struct {
-	_            structs.HostLayout
-	PyRuntime    uint64
-	PyRuntimeEnd uint64
-	Py           apmPyLayout
-	PyTypes      apmPyTypes
-	Go           apmGoLayout
-	Lanes        uint32
-	Life         uint32
-	Runtime      uint32
-	SampleEvery  uint32
-	Tls          uint32
-	Lines        uint32
-	Requests     uint64
-	Lost         uint64
-	Runner       uint64
+	_                structs.HostLayout
+	PyRuntime        uint64
+	PyRuntimeEnd     uint64
+	Py               apmPyLayout
+	PyTypes          apmPyTypes
+	Go               apmGoLayout
+	Lanes            uint32
+	Life             uint32
+	Runtime          uint32
+	SampleEvery      uint32
+	Tls              uint32
+	Lines            uint32
+	Several          uint32
+	Pad              uint32
+	InterpretersSeen uint64
+	Requests         uint64
+	Lost             uint64
+	Runner           uint64
 }
 
 type apmText struct {

@@ -30,11 +30,11 @@ var installed = regexp.MustCompile(`^.*/((site|dist)-packages|[^/]+\.(whl|egg))(
 var archive = regexp.MustCompile(`^.*/[^/]+\.(zip|pyz|pex|par)/`)
 
 // IsApp tells whether a file, by its co_filename, is neither the standard library nor an installed package or command.
-// Code typed or built at run time (<string>, <stdin>, <ipython-input-…>) is the application's, other code without a file
+// Code typed or built at run time (<string>, <script>, <stdin>, <ipython-input-…>) is the application's, other code without a file
 // (<frozen importlib._bootstrap>, <__array_function__ internals>) is not.
 func (p *Paths) IsApp(file string) bool {
 	if strings.HasPrefix(file, "<") {
-		return file == "<string>" || file == "<stdin>" || strings.HasPrefix(file, "<ipython-input-")
+		return file == "<string>" || file == "<script>" || file == "<stdin>" || strings.HasPrefix(file, "<ipython-input-")
 	}
 	if file == "" {
 		return false
