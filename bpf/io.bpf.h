@@ -14,7 +14,7 @@
 #define ANSWER_KEPT (4 * IO_HEAD) /* of an answer, before only the beginnings of writes are */
 #define LATER_HEAD 64		  /* bytes of those beginnings: a chunk's size */
 #define FRAME_PARTS 128		  /* of a call of HTTP/2 */
-#define FRAMES_AHEAD 8		  /* that are looked at for where a part should end */
+#define FRAMES_AHEAD 64		  /* that are looked at for where a part should end */
 #define IOVECS 8		  /* of a vectored call that are looked at */
 #define STACK_AFTER_NS 1000000	  /* answers younger than this need no stack at their first write */
 
@@ -236,24 +236,30 @@ static __always_inline void send_part(struct io *io, u64 length, u32 slot)
 	io->event.tail = 0;
 }
 
-/* Length of a frame of DATA at address that is longer than a part, else 0, and in *next that of any frame. */
+#define DATA_MAX (FRAME_HEADER + (1 << 20)) /* more in a frame is not taken by any server that is known */
+#define STREAM_HIGH (0xffULL << 40)	    /* of a stream beyond 2^24 */
+
+/*
+ * Length of a frame of DATA at address that is longer than a part, else 0, and in *next that of any frame.
+ * Other bytes are seldom like it: DATA belongs to a stream that the client began, whose number is odd.
+ */
 static __always_inline u64 long_data(u64 address, u64 *next)
 {
 	u64 first = read_user(address);
 	u64 size = FRAME_HEADER + ((u64)(u8)first << 16 | (u8)(first >> 8) << 8 | (u8)(first >> 16));
 
 	*next = size;
-	if (size <= IO_HEAD || FRAME_KIND(first) != FRAME_DATA || first & FRAME_RESERVED ||
+	if (size <= IO_HEAD || size > DATA_MAX || FRAME_KIND(first) != FRAME_DATA || first & STREAM_HIGH ||
 	    FRAME_FLAGS(first) & ~(FLAG_END_STREAM | FLAG_PADDED))
 		return 0;
-	return size;
+	return read_user(address + FRAME_HEADER - 1) & 1 ? size : 0;
 }
 
 /*
  * Sends the next part of io.left bytes, the next io.room of which lie at io.base and others where io.count
- * iovecs at io.vector say. Of long DATA the beginning is kept alone. A part that does not begin with a frame
- * may be taken for DATA: what that hides the agent counts, and finds back. Returns 0 where no more can be
- * found.
+ * iovecs at io.vector say. Of long DATA the beginning is kept alone, unless there is no more than a part of
+ * it. A part that does not begin with a frame may be taken for DATA: what that hides the agent counts, and
+ * finds back. Returns 0 where no more can be found.
  */
 __noinline int io_part(u32 slot)
 {
@@ -276,19 +282,24 @@ __noinline int io_part(u32 slot)
 	u32 limit = 0;
 
 	if (!part) {
-		part = io->rest = long_data(io->base, &next);
+		part = long_data(io->base, &next);
+		if (io->left <= IO_HEAD)
+			part = 0;
+		io->rest = part;
 		limit = LATER_HEAD;
 	}
 	if (!part) {
+		u64 data = 0;
+
 		part = limit = IO_HEAD;
-		for (int i = 0; i < FRAMES_AHEAD && end + next < IO_HEAD;
-		     i++) { /* to where long DATA begins */
+		for (int i = 0; i < FRAMES_AHEAD && !data && end + next < IO_HEAD; i++) {
 			end += next;
-			if (long_data(io->base + end, &next)) {
-				part = end;
-				break;
-			}
+			data = long_data(io->base + end, &next);
 		}
+		/* The next part begins with a frame: with long DATA, or with what this one has no room for.
+		 */
+		if (data || (end && io->room > IO_HEAD))
+			part = end;
 	}
 	if (part > io->room)
 		part = io->room;
