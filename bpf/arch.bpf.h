@@ -45,6 +45,7 @@ enum {
 #define GO_ARG0(ctx) ((ctx)->ax)
 #define GO_ARG1(ctx) ((ctx)->bx)
 #define GO_ARG2(ctx) ((ctx)->cx)
+#define GO_ARG3(ctx) ((ctx)->di)
 
 /* Is it the thread that pthread_self() calls self? Its struct pthread begins at the TLS base. */
 static __always_inline bool is_thread(u64 tls, u64 self)
@@ -99,6 +100,7 @@ enum {
 #define GO_ARG0(ctx) ((ctx)->regs[0])
 #define GO_ARG1(ctx) ((ctx)->regs[1])
 #define GO_ARG2(ctx) ((ctx)->regs[2])
+#define GO_ARG3(ctx) ((ctx)->regs[3])
 
 /*
  * Is it the thread that pthread_self() calls self? Its struct pthread ends at the TLS base. The size is the C

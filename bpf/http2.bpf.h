@@ -11,18 +11,28 @@
 #define SERVER_CONN_DATA 24 /* serverConn.conn, a net.Conn: its data word */
 #define STREAM_ID 8
 #define NET_FD_SYSFD 16 /* netFD.pfd.Sysfd (net/fd_unix.go, internal/poll/fd_unix.go) */
+#define DATA_WORD 8	/* of an interface */
+#define WRAPPERS_MAX 3
 
-/* The connection behind a *net.TCPConn, *net.UnixConn or *tls.Conn, 0 if it is none that is known. */
+/*
+ * The connection behind a *net.TCPConn, *net.UnixConn or *tls.Conn, 0 if it is none that is known. It may be
+ * in a struct of others that begins with a net.Conn: gRPC's over TLS, netutil.LimitListener's, cmux's.
+ */
 static __always_inline u64 go_connection(u64 net_conn)
 {
-	u64 by_tls;
+	for (int i = 0; i <= WRAPPERS_MAX && net_conn; i++) {
+		u64 connection;
 
-	if (tls_connection(net_conn, &by_tls))
-		return by_tls;
-	u32 fd = read_user(read_user(net_conn) + NET_FD_SYSFD);
-	u64 connection = (u64)sock_of((struct task_struct *)bpf_get_current_task(), fd);
+		if (tls_connection(net_conn, &connection))
+			return connection;
+		u32 fd = read_user(read_user(net_conn) + NET_FD_SYSFD);
 
-	return bpf_map_lookup_elem(&conns, &connection) ? connection : 0;
+		connection = (u64)sock_of((struct task_struct *)bpf_get_current_task(), fd);
+		if (bpf_map_lookup_elem(&conns, &connection))
+			return connection;
+		net_conn = read_user(net_conn + DATA_WORD);
+	}
+	return 0;
 }
 
 static __always_inline void send_serve(struct target *t, u32 kind, u64 connection, u32 stream, u64 g,
@@ -52,6 +62,18 @@ static __always_inline struct target *http2_target(u32 pid)
 	return t && t->runtime == RUNTIME_GO ? t : NULL;
 }
 
+/* The current goroutine begins to serve a stream. */
+static __always_inline void begin_serve(struct pt_regs *ctx, struct target *t, u32 pid, u64 connection,
+					u32 stream)
+{
+	u64 goroutine = read_user(GO_G(ctx) + t->go.g_goid), now = bpf_ktime_get_ns();
+
+	go_serves(pid, goroutine, now);
+	slow_count(now, 1);
+	slow_check(now);
+	send_serve(t, EVENT_SERVE, connection, stream, GO_G(ctx), goroutine);
+}
+
 /* (*serverConn).runHandler(rw *responseWriter, req, handler). rw.rws.stream is the stream. */
 SEC("uprobe")
 int go_run_handler(struct pt_regs *ctx)
@@ -63,16 +85,38 @@ int go_run_handler(struct pt_regs *ctx)
 		return 0;
 	u64 connection = go_connection(read_user(GO_ARG0(ctx) + SERVER_CONN_DATA));
 	u64 stream = read_user(read_user(GO_ARG1(ctx)));
-	u64 goroutine = read_user(GO_G(ctx) + t->go.g_goid), now = bpf_ktime_get_ns();
 
-	go_serves(pid, goroutine, now);
-	slow_count(now, 1);
-	slow_check(now);
-	send_serve(t, EVENT_SERVE, connection, read_user(stream + STREAM_ID), GO_G(ctx), goroutine);
+	begin_serve(ctx, t, pid, connection, read_user(stream + STREAM_ID));
 	return 0;
 }
 
-/* (*responseWriter).handlerDone(), when runHandler's handler has returned. */
+/*
+ * google.golang.org/grpc.(*Server).handleStream(t ServerTransport, stream), also of the goroutines that serve
+ * one stream after another. Where net/http serves, t is no *http2Server, and go_run_handler has told already.
+ */
+SEC("uprobe")
+int go_grpc_handle(struct pt_regs *ctx)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct target *t = http2_target(pid);
+
+	if (!t)
+		return 0;
+	u64 connection = go_connection(read_user(GO_ARG2(ctx) + t->go.grpc_conn + DATA_WORD));
+	u64 stream = GO_ARG3(ctx) + t->go.grpc_stream;
+
+	if (!connection)
+		return 0;
+	if (t->go.grpc_stream_at)
+		stream = read_user(stream);
+	begin_serve(ctx, t, pid, connection, read_user(stream + t->go.grpc_id));
+	return 0;
+}
+
+/*
+ * (*responseWriter).handlerDone(), when runHandler's handler has returned, and gRPC's
+ * (*http2Server).writeStatus(), which ends its answer.
+ */
 SEC("uprobe")
 int go_handler_done(struct pt_regs *ctx)
 {

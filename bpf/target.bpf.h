@@ -85,6 +85,12 @@ struct go_layout {
 	u32 g_tracking_seq;
 	u32 m_curg;
 	u32 tls_input; /* in crypto/tls.Conn: the bytes.Reader of what was decrypted */
+
+	/* google.golang.org/grpc/internal/transport; zero where the program has none */
+	u32 grpc_conn;	    /* in http2Server: conn, a net.Conn */
+	u32 grpc_stream;    /* in what a stream is to the server: the Stream */
+	u32 grpc_id;	    /* in Stream: id */
+	u32 grpc_stream_at; /* there is a pointer to the Stream */
 };
 
 /* Which kinds of lanes a target was seen to have besides threads. */

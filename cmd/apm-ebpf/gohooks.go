@@ -6,15 +6,30 @@ func (ss *services) addGo(s *service) error {
 	if err := s.process.Go.NoAllGs; err != nil {
 		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("goroutines that handlers start are not told")
 	}
-	if err := ss.probe.AddGo(s.process.PID, s.golang.kernelLayout(s.process.Go)); err != nil {
+	grpc, err := s.process.GoGRPC()
+	if err != nil {
+		ss.blindToHandlers(s, "gRPC", err)
+	} else if grpc != nil {
+		defer grpc.Close()
+	}
+	if err := ss.probe.AddGo(s.process.PID, s.golang.kernelLayout(s.process.Go, grpc)); err != nil {
 		return err
 	}
+	if grpc != nil {
+		if err := ss.probe.AttachGRPC(s.process.PID, grpc.Path, grpc.Handle, grpc.Status); err != nil {
+			ss.blindToHandlers(s, "gRPC", err)
+		}
+	}
 	if err := ss.attachHTTP2(s); err != nil {
-		s.blind = true
-		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("which goroutine serves a request of HTTP/2 cannot be told")
+		ss.blindToHandlers(s, "HTTP/2", err)
 	}
 	ss.findGoTLS(s)
 	return nil
+}
+
+// blindToHandlers tells of requests whose owner will be undecided, as each of them will say.
+func (ss *services) blindToHandlers(s *service, protocol string, err error) {
+	ss.log.Warn().Int("pid", s.process.PID).Err(err).Msgf("which goroutine serves a request of %s cannot be told", protocol)
 }
 
 // http2Handlers are the functions of each HTTP/2 server between which a goroutine serves a stream.

@@ -59,8 +59,9 @@ func (s *goService) isBackground(statement uint64) bool {
 	return len(frames) > 0 && frames[0].Func.Name == "net/http.(*connReader).startBackgroundRead"
 }
 
-func (s *goService) kernelLayout(p *target.Go) probe.GoLayout {
-	return probe.GoLayout{
+// kernelLayout is of a program without a gRPC server where grpc is nil.
+func (s *goService) kernelLayout(p *target.Go, grpc *target.GoGRPC) probe.GoLayout {
+	layout := probe.GoLayout{
 		TlsG:          p.TLSOffset,
 		G_m:           s.layout.M,
 		G_schedSp:     s.layout.SchedSP,
@@ -71,6 +72,13 @@ func (s *goService) kernelLayout(p *target.Go) probe.GoLayout {
 		M_curg:        s.layout.MCurG,
 		TlsInput:      p.TLSInput(),
 	}
+	if grpc != nil {
+		layout.GrpcConn, layout.GrpcStream, layout.GrpcId = grpc.Conn, grpc.Stream, grpc.ID
+		if grpc.StreamPointer {
+			layout.GrpcStreamAt = 1
+		}
+	}
+	return layout
 }
 
 // stackOf names a stack. Where the innermost function has no frame yet, its caller is missing among the program counters,

@@ -162,6 +162,10 @@ type apmGoLayout struct {
 	G_trackingSeq uint32
 	M_curg        uint32
 	TlsInput      uint32
+	GrpcConn      uint32
+	GrpcStream    uint32
+	GrpcId        uint32
+	GrpcStreamAt  uint32
 }
 
 type apmGoWalk struct {
@@ -475,6 +479,7 @@ const (
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgEndRequest       = "end_request"
 	apmProgEpollModify      = "epoll_modify"
+	apmProgGoGrpcHandle     = "go_grpc_handle"
 	apmProgGoHandlerDone    = "go_handler_done"
 	apmProgGoRunHandler     = "go_run_handler"
 	apmProgGoTlsHandshake   = "go_tls_handshake"
@@ -575,6 +580,7 @@ type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
 	EpollModify      *ebpf.ProgramSpec `ebpf:"epoll_modify"`
+	GoGrpcHandle     *ebpf.ProgramSpec `ebpf:"go_grpc_handle"`
 	GoHandlerDone    *ebpf.ProgramSpec `ebpf:"go_handler_done"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
 	GoTlsHandshake   *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
@@ -769,6 +775,7 @@ type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
 	EpollModify      *ebpf.Program `ebpf:"epoll_modify"`
+	GoGrpcHandle     *ebpf.Program `ebpf:"go_grpc_handle"`
 	GoHandlerDone    *ebpf.Program `ebpf:"go_handler_done"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
 	GoTlsHandshake   *ebpf.Program `ebpf:"go_tls_handshake"`
@@ -808,6 +815,7 @@ func (p *apmPrograms) Close() error {
 		p.CodeDealloc,
 		p.EndRequest,
 		p.EpollModify,
+		p.GoGrpcHandle,
 		p.GoHandlerDone,
 		p.GoRunHandler,
 		p.GoTlsHandshake,

@@ -138,6 +138,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.GreenletInit = c.DetachProgram("greenlet_init")
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
 	p.objects.GoRunHandler = c.DetachProgram("go_run_handler")
+	p.objects.GoGrpcHandle = c.DetachProgram("go_grpc_handle")
 	p.objects.GoHandlerDone = c.DetachProgram("go_handler_done")
 	p.objects.CodeDealloc = c.DetachProgram("code_dealloc")
 	p.objects.SslRead = c.DetachProgram("ssl_read")

@@ -55,6 +55,15 @@ func (p *Probe) AttachHTTP2(pid int, file string, runHandler, handlerDone uint64
 	})
 }
 
+// AttachGRPC is as AttachHTTP2 for google.golang.org/grpc: instructions of (*Server).handleStream, which are to be near its
+// beginning, and of (*http2Server).writeStatus. AddGo must have told where its structs keep what is read.
+func (p *Probe) AttachGRPC(pid int, file string, handleStream, writeStatus uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{
+		{program: p.objects.GoGrpcHandle, offset: handleStream},
+		{program: p.objects.GoHandlerDone, offset: writeStatus},
+	})
+}
+
 // uprobe is a program and where in a file it runs: before the instruction at offset, in bytes, or with ret as the
 // function that begins there returns. Never ret in Go programs, whose stacks move.
 type uprobe struct {

@@ -14,6 +14,7 @@ type instruction struct {
 	limit      bool   // uses the end of the goroutine's stack, g.stackguard0
 	branch     bool   // a conditional one
 	push       bool   // push %rbp on x86_64
+	constant   uint64 // address that it makes; 0 where it makes none
 
 	// memory that it reads or writes a pointer at, by constant addresses; 0 where there is none
 	loads, stores [2]uint64
@@ -61,6 +62,9 @@ func amd64Instruction(decoded *x86asm.Inst, addr uint64) instruction {
 	if m, ok := decoded.Args[1].(x86asm.Mem); ok && decoded.Op == x86asm.CMP {
 		in.limit = m.Base == x86asm.R14 && m.Disp == stackguard
 	}
+	if m, ok := decoded.Args[1].(x86asm.Mem); ok && decoded.Op == x86asm.LEA && m.Base == x86asm.RIP {
+		in.constant = next + uint64(m.Disp)
+	}
 	if decoded.Op == x86asm.MOV && decoded.DataSize == 64 {
 		if m, ok := decoded.Args[0].(x86asm.Mem); ok && m.Base == x86asm.RIP {
 			in.stores[0] = next + uint64(m.Disp)
@@ -101,6 +105,7 @@ func arm64Instruction(word uint32, addr uint64, known *[32]uint64) instruction {
 		known[to] = addr&^0xfff + uint64(pages<<12)
 	case word&0xffc00000 == 0x91000000 && base != 0: // add
 		known[to] = base + imm12
+		in.constant = known[to]
 	case word&0xffc00000 == 0xf9000000 && base != 0: // str
 		in.stores[0] = base + 8*imm12
 	case word&0xffc00000 == 0xf9400000: // ldr
