@@ -22,7 +22,11 @@ func (p *Process) Mappings() ([]Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseMaps(text), nil
+	maps, root := parseMaps(text), p.fs.root(p.PID)
+	for i := range maps {
+		maps[i].Path = inside(root, maps[i].Path)
+	}
+	return maps, nil
 }
 
 // parseMaps reads the text of /proc/PID/maps and keeps the mappings of files. Lines that are anything else are left out.

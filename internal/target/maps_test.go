@@ -41,3 +41,16 @@ func FuzzParseMaps(f *testing.F) {
 		}
 	})
 }
+
+func TestInside(t *testing.T) {
+	for _, test := range []struct{ root, path, want string }{
+		{"", "/usr/bin/python3", "/usr/bin/python3"},
+		{"/srv/jail", "/srv/jail/usr/bin/python3", "/usr/bin/python3"},
+		{"/srv/jail", "/srv/jail", "/"},
+		{"/srv/jail", "/srv/jailed/python3", "/srv/jailed/python3"},
+	} {
+		if have := inside(test.root, test.path); have != test.want {
+			t.Errorf("inside(%q, %q) = %q, want %q", test.root, test.path, have, test.want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package target
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,25 @@ func (fs procfs) link(pid int, name string) (path string, err error) {
 	if path, err = os.Readlink(fs.path(pid, name)); err != nil {
 		return "", fmt.Errorf("read %s of process %d: %w", name, pid, procError(err))
 	}
-	return strings.TrimSuffix(path, " (deleted)"), nil
+	return inside(fs.root(pid), strings.TrimSuffix(path, " (deleted)")), nil
+}
+
+// root gives the target's root where the target sees less than the agent, as after chroot(2), else "". In a container,
+// which has mounts of its own, links and maps tell what it sees itself.
+func (fs procfs) root(pid int) string {
+	root, err := os.Readlink(fs.path(pid, "root"))
+	if err != nil || root == "/" {
+		return ""
+	}
+	return root
+}
+
+// inside gives a path below a root as a process sees it that has that root.
+func inside(root, path string) string {
+	if rest, ok := strings.CutPrefix(path, root); ok && root != "" && (rest == "" || rest[0] == '/') {
+		return cmp.Or(rest, "/")
+	}
+	return path
 }
 
 // strings gives the zero-terminated strings of /proc/PID/cmdline or environ. A process that renames itself leaves its
