@@ -50,6 +50,17 @@ struct {
 	__type(value, u8);
 } go_off_cpu SEC(".maps");
 
+/*
+ * Who started a goroutine, by the goroutine, where the runtime keeps no account of it: before Go 1.21. Read
+ * by the agent. LRU, since both end unseen here.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct goroutine_key);
+	__type(value, u64);
+} go_parents SEC(".maps");
+
 struct goroutine {
 	u64 g; /* 0: none is on the thread */
 	u64 id;
@@ -190,6 +201,24 @@ static __always_inline void go_serves(u32 pid, u64 goroutine, u64 since)
 static __always_inline bool go_is_off_cpu(u64 thread)
 {
 	return bpf_map_lookup_elem(&go_off_cpu, &thread) != NULL;
+}
+
+/* In the part of runtime.newproc that runs on the system stack: the call runqput(p, newg, next). */
+SEC("uprobe")
+int go_newproc(struct pt_regs *ctx)
+{
+	struct goroutine_key key = {.pid = bpf_get_current_pid_tgid() >> 32};
+	struct target *t = gate_open(key.pid) ? find_target(key.pid) : NULL;
+
+	if (!t || t->runtime != RUNTIME_GO)
+		return 0;
+	u64 starter = read_user(read_user(GO_G(ctx) + t->go.g_m) + t->go.m_curg);
+	u64 parent = starter ? read_user(starter + t->go.g_goid) : 0;
+
+	key.goroutine = read_user(GO_ARG1(ctx) + t->go.g_goid);
+	if (parent && key.goroutine)
+		bpf_map_update_elem(&go_parents, &key, &parent, BPF_ANY);
+	return 0;
 }
 
 #define SLOW_SHIFT 20 /* a generation of requests lasts 2^20 ns, about 1 ms */

@@ -91,17 +91,21 @@ use_go() {
 
 # fetch_go: any old go can bring a new one, which is published as a module.
 fetch_go() {
-	local version module dir
+	local version
 	version=$(go_directive toolchain)
 	version=${version:-$(go_directive go)}
-	module=golang.org/toolchain@v0.0.1-go$version.linux-$(cd / && go env GOARCH)
 	say "fetching Go $version"
-	(cd / && GO111MODULE=on go mod download -json "$module") >"$CACHE/go.json" 2>>"$LOG" ||
-		die "cannot fetch $module: $(cat "$CACHE/go.json") (log: $LOG)"
-	dir=$(sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\?$/\1/p' "$CACHE/go.json")
+	toolchain "$version" || die "cannot fetch Go $version: $(cat "$CACHE/go.json") (log: $LOG)"
+	ln -sfn "$TOOLCHAIN" "$CACHE/go"
+}
+
+# toolchain VERSION: brings a Go into go's cache of modules, in the directory TOOLCHAIN.
+toolchain() {
+	(cd / && GO111MODULE=on go mod download -json "golang.org/toolchain@v0.0.1-go$1.linux-$(go env GOARCH)") \
+		>"$CACHE/go.json" 2>>"$LOG" || return 1
+	TOOLCHAIN=$(sed -n 's/^[[:space:]]*"Dir": "\(.*\)",\?$/\1/p' "$CACHE/go.json")
 	# Modules carry no run bits.
-	chmod +x "$dir"/bin/* "$dir"/pkg/tool/*/*
-	ln -sfn "$dir" "$CACHE/go"
+	chmod +x "$TOOLCHAIN"/bin/* "$TOOLCHAIN"/pkg/tool/*/*
 }
 
 # go_tool NAME VERSION MODULE: puts a program of that module's on the PATH. A fixed version: a new one finds new things.

@@ -1,6 +1,11 @@
 package main
 
-import "apm-ebpf/internal/target"
+import (
+	"fmt"
+
+	"apm-ebpf/internal/goroutine"
+	"apm-ebpf/internal/target"
+)
 
 func (ss *services) addGo(s *service) error {
 	if err := s.process.Go.NoAllGs; err != nil {
@@ -24,6 +29,31 @@ func (ss *services) addGo(s *service) error {
 		ss.blindToHandlers(s, "HTTP/2", err)
 	}
 	ss.findGoTLS(s)
+	if s.golang.layout.ParentGoID == goroutine.NoOffset && s.process.Go.NoAllGs == nil {
+		if err := ss.attachStarts(s); err != nil {
+			ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("goroutines that handlers start are not told")
+		}
+	}
+	return nil
+}
+
+// attachStarts has the kernel programs tell who starts a goroutine, where Go's runtime does not.
+func (ss *services) attachStarts(s *service) error {
+	const newproc, runqput = "runtime.newproc.func1", "runtime.runqput"
+	code, err := s.process.GoFuncs(newproc)
+	if err != nil {
+		return err
+	}
+	defer code.Close()
+	calls := code.Calls(code.Funcs[newproc], runqput)
+	if len(calls) != 1 {
+		return fmt.Errorf("%s calls %s %d times", newproc, runqput, len(calls))
+	}
+	pid := s.process.PID
+	if err := ss.probe.AttachGoStarts(pid, code.Path, calls[0].Offset); err != nil {
+		return err
+	}
+	s.golang.reader.FollowStarts(s.process.Go.AllGs, func(goid uint64) uint64 { return ss.probe.GoParent(pid, goid) })
 	return nil
 }
 

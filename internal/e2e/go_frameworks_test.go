@@ -18,6 +18,11 @@ var goModules = []string{"go.mod", "older.mod"}
 func goFrameworks(t *testing.T, modules string) (binary string) {
 	t.Helper()
 	dir := filepath.Join(testdata(t), "goframeworks")
+	fetch := exec.Command("go", "mod", "download", "-modfile="+modules)
+	fetch.Dir = dir
+	if out, err := fetch.CombinedOutput(); err != nil {
+		t.Skipf("the frameworks of %s cannot be fetched: %v\n%s", modules, err, out)
+	}
 	replace := map[string]string{}
 	for _, name := range []string{"own.go", "work.go", "system.go"} {
 		replace[filepath.Join(dir, name)] = filepath.Join(testdata(t), "goservice", name)
@@ -38,14 +43,6 @@ func goFrameworks(t *testing.T, modules string) (binary string) {
 		t.Fatalf("build the service: %v\n%s", err, out)
 	}
 	return binary
-}
-
-func startGoFramework(t *testing.T, binary string, args ...string) *Service {
-	t.Helper()
-	s := &Service{Process: startProcess(t, exec.Command(binary, args...))}
-	s.PID = s.Process.Process.Pid
-	s.Address = s.Log.wait(t, `listening on (\S+)`, 1)[0]
-	return s
 }
 
 // checkOwn tells whether a record has the function that no other request has, and no other's.
@@ -71,7 +68,7 @@ func TestGoFrameworks(t *testing.T) {
 		binary := goFrameworks(t, modules)
 		for _, framework := range []string{"gin", "echo", "chi", "fasthttp", "fiber"} {
 			t.Run(framework+"_"+modules, func(t *testing.T) {
-				s := startGoFramework(t, binary, framework)
+				s := startGo(t, binary, framework)
 				a := attach(t, s.PID, "-F", "1000")
 				var answers []*Answer
 				for i := range alone {
@@ -113,7 +110,7 @@ func TestGRPC(t *testing.T) {
 		binary := goFrameworks(t, modules)
 		for _, server := range servers {
 			t.Run(server.name+"_"+modules, func(t *testing.T) {
-				s := startGoFramework(t, binary, server.server...)
+				s := startGo(t, binary, server.server...)
 				a := attach(t, s.PID, "-F", "1000")
 				called := map[string]struct {
 					Path  string

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"apm-ebpf/internal/target/targettest"
 )
 
 // goBuild is a way in which Go services are built.
@@ -39,6 +41,12 @@ func goService(t testing.TB, build goBuild, args ...string) *Service {
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("build the service: %v\n%s", err, out)
 	}
+	return startGo(t, binary, args...)
+}
+
+// startGo starts a Go service of testdata.
+func startGo(t testing.TB, binary string, args ...string) *Service {
+	t.Helper()
 	s := &Service{Process: startProcess(t, exec.Command(binary, args...))}
 	s.PID = s.Process.Process.Pid
 	s.Address = s.Log.wait(t, `listening on (\S+)`, 1)[0]
@@ -116,10 +124,19 @@ func TestGoWaits(t *testing.T) {
 	}
 }
 
-// TestGoBranches has a handler start goroutines.
+// TestGoBranches has a handler start goroutines, in the Go at hand and in the oldest one that was fetched, whose runtime
+// may not tell who did.
 func TestGoBranches(t *testing.T) {
 	prepared(t)
-	s := goService(t, goBuilds[1])
+	oldest := slices.MinFunc(targettest.Toolchains(t), func(a, b targettest.Toolchain) int { return a.Minor - b.Minor })
+	t.Run("at_hand", func(t *testing.T) { checkGoBranches(t, goService(t, goBuilds[1])) })
+	t.Run(oldest.Version, func(t *testing.T) {
+		checkGoBranches(t, startGo(t, oldest.BuildGo(t, filepath.Join(testdata(t), "goservice"), targettest.Builds[0])))
+	})
+}
+
+func checkGoBranches(t *testing.T, s *Service) {
+	t.Helper()
 	a := attach(t, s.PID)
 	s.get(t, "/fan")
 	s.get(t, "/outlive")

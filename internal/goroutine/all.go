@@ -22,6 +22,7 @@ const generations = 64
 type all struct {
 	memory target.Memory
 	slice  uint64 // address of the slice, 0: not known
+	parent func(goid uint64) uint64
 	known  []known
 	count  int // that were read of the slice
 	words  []byte
@@ -41,9 +42,6 @@ type known struct{ g, id uint64 }
 type started struct{ g, id, parent, goPC, startPC uint64 }
 
 func newAll(mem target.Memory, l *Layout, slice uint64) all {
-	if l.ParentGoID == NoOffset {
-		slice = 0
-	}
 	a := all{memory: mem, slice: slice, from: uint64(l.Status), size: int(l.StartPC + 8 - l.Status)}
 	a.gather.memory.Memory = mem
 	return a
@@ -106,9 +104,13 @@ func (a *all) see(l *Layout, k *known, b []byte) {
 		return // or being made
 	}
 	k.id = id
-	a.started = append(a.started, started{
-		g: k.g, id: id, parent: word(l.ParentGoID), goPC: word(l.GoPC), startPC: word(l.StartPC),
-	})
+	s := started{g: k.g, id: id, goPC: word(l.GoPC), startPC: word(l.StartPC)}
+	if l.ParentGoID != NoOffset {
+		s.parent = word(l.ParentGoID)
+	} else {
+		s.parent = a.parent(id)
+	}
+	a.started = append(a.started, s)
 }
 
 // findStarted has the goroutines watched that were started by those that are.

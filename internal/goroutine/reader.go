@@ -70,8 +70,17 @@ func NewReader(pid int, l *Layout, allgs uint64) *Reader {
 	mem := target.Memory(pid)
 	r := &Reader{layout: l, size: l.accountSize(), watched: map[uint64]*watched{}}
 	r.first.memory.Memory, r.second.memory.Memory, r.stacks.memory.Memory = mem, mem, mem
+	if l.ParentGoID == NoOffset {
+		allgs = 0
+	}
 	r.all = newAll(mem, l, allgs)
 	return r
+}
+
+// FollowStarts has what goroutines start looked at in a process whose runtime does not tell who started one, NoOffset of
+// ParentGoID: parent tells it. allgs is as NewReader has it.
+func (r *Reader) FollowStarts(allgs uint64, parent func(goid uint64) uint64) {
+	r.all.slice, r.all.parent = allgs, parent
 }
 
 // Watch has a goroutine looked at from now on, with all that it starts. g is the address of its runtime.g, seq its

@@ -460,6 +460,7 @@ const (
 	apmMapConns             = "conns"
 	apmMapEvents            = "events"
 	apmMapGoOffCpu          = "go_off_cpu"
+	apmMapGoParents         = "go_parents"
 	apmMapGoScratch         = "go_scratch"
 	apmMapGoServing         = "go_serving"
 	apmMapIoScratch         = "io_scratch"
@@ -481,6 +482,7 @@ const (
 	apmProgEpollModify      = "epoll_modify"
 	apmProgGoGrpcHandle     = "go_grpc_handle"
 	apmProgGoHandlerDone    = "go_handler_done"
+	apmProgGoNewproc        = "go_newproc"
 	apmProgGoRunHandler     = "go_run_handler"
 	apmProgGoTlsHandshake   = "go_tls_handshake"
 	apmProgGoTlsRead        = "go_tls_read"
@@ -582,6 +584,7 @@ type apmProgramSpecs struct {
 	EpollModify      *ebpf.ProgramSpec `ebpf:"epoll_modify"`
 	GoGrpcHandle     *ebpf.ProgramSpec `ebpf:"go_grpc_handle"`
 	GoHandlerDone    *ebpf.ProgramSpec `ebpf:"go_handler_done"`
+	GoNewproc        *ebpf.ProgramSpec `ebpf:"go_newproc"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
 	GoTlsHandshake   *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.ProgramSpec `ebpf:"go_tls_read"`
@@ -625,6 +628,7 @@ type apmMapSpecs struct {
 	Conns         *ebpf.MapSpec `ebpf:"conns"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	GoOffCpu      *ebpf.MapSpec `ebpf:"go_off_cpu"`
+	GoParents     *ebpf.MapSpec `ebpf:"go_parents"`
 	GoScratch     *ebpf.MapSpec `ebpf:"go_scratch"`
 	GoServing     *ebpf.MapSpec `ebpf:"go_serving"`
 	IoScratch     *ebpf.MapSpec `ebpf:"io_scratch"`
@@ -696,6 +700,7 @@ type apmMaps struct {
 	Conns         *ebpf.Map `ebpf:"conns"`
 	Events        *ebpf.Map `ebpf:"events"`
 	GoOffCpu      *ebpf.Map `ebpf:"go_off_cpu"`
+	GoParents     *ebpf.Map `ebpf:"go_parents"`
 	GoScratch     *ebpf.Map `ebpf:"go_scratch"`
 	GoServing     *ebpf.Map `ebpf:"go_serving"`
 	IoScratch     *ebpf.Map `ebpf:"io_scratch"`
@@ -722,6 +727,7 @@ func (m *apmMaps) Close() error {
 		m.Conns,
 		m.Events,
 		m.GoOffCpu,
+		m.GoParents,
 		m.GoScratch,
 		m.GoServing,
 		m.IoScratch,
@@ -777,6 +783,7 @@ type apmPrograms struct {
 	EpollModify      *ebpf.Program `ebpf:"epoll_modify"`
 	GoGrpcHandle     *ebpf.Program `ebpf:"go_grpc_handle"`
 	GoHandlerDone    *ebpf.Program `ebpf:"go_handler_done"`
+	GoNewproc        *ebpf.Program `ebpf:"go_newproc"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
 	GoTlsHandshake   *ebpf.Program `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.Program `ebpf:"go_tls_read"`
@@ -817,6 +824,7 @@ func (p *apmPrograms) Close() error {
 		p.EpollModify,
 		p.GoGrpcHandle,
 		p.GoHandlerDone,
+		p.GoNewproc,
 		p.GoRunHandler,
 		p.GoTlsHandshake,
 		p.GoTlsRead,

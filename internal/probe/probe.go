@@ -124,6 +124,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.AgentIdle = c.DetachMap("agent_idle")
 	p.objects.Conns = c.DetachMap("conns")
 	p.objects.ClockReadings = c.DetachMap("clock_readings")
+	p.objects.GoParents = c.DetachMap("go_parents")
 	p.objects.GoServing = c.DetachMap("go_serving")
 	p.objects.Slow = c.Variables["slow"]
 	p.objects.ReadsGoroutines = c.Variables["reads_goroutines"]
@@ -137,6 +138,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.QueuePut = c.DetachProgram("queue_put")
 	p.objects.GreenletInit = c.DetachProgram("greenlet_init")
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
+	p.objects.GoNewproc = c.DetachProgram("go_newproc")
 	p.objects.GoRunHandler = c.DetachProgram("go_run_handler")
 	p.objects.GoGrpcHandle = c.DetachProgram("go_grpc_handle")
 	p.objects.GoHandlerDone = c.DetachProgram("go_handler_done")

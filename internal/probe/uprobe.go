@@ -55,6 +55,22 @@ func (p *Probe) AttachHTTP2(pid int, file string, runHandler, handlerDone uint64
 	})
 }
 
+// AttachGoStarts has the kernel programs see who starts goroutines in a Go process, for GoParent, given the offset in its
+// executable of the call of runtime.runqput that runtime.newproc makes.
+func (p *Probe) AttachGoStarts(pid int, file string, runqput uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GoNewproc, offset: runqput}})
+}
+
+// GoParent gives the goroutine that started another one of a process while a request was open there, 0 where that is not
+// known or was long ago.
+func (p *Probe) GoParent(pid int, goroutine uint64) (parent uint64) {
+	key := apmGoroutineKey{Goroutine: goroutine, Pid: uint32(pid)}
+	if p.objects.GoParents.Lookup(&key, &parent) != nil {
+		return 0
+	}
+	return parent
+}
+
 // AttachGRPC is as AttachHTTP2 for google.golang.org/grpc: instructions of (*Server).handleStream, which are to be near its
 // beginning, and of (*http2Server).writeStatus. AddGo must have told where its structs keep what is read.
 func (p *Probe) AttachGRPC(pid int, file string, handleStream, writeStatus uint64) error {

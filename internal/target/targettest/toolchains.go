@@ -65,6 +65,9 @@ var toolchains = sync.OnceValue(func() []Toolchain {
 			continue
 		}
 		minor, _ := strconv.Atoi(match[1])
+		if len(found) > 0 && !slices.Contains(GoMinors, minor) {
+			continue
+		}
 		if !slices.ContainsFunc(found, func(c Toolchain) bool { return c.Minor == minor }) {
 			found = append(found, Toolchain{command, match[0], minor, len(found) == 0})
 		}
