@@ -100,10 +100,10 @@ func (a *agent) goroutine(s *goService, e *probe.Event) {
 	event := e.Go()
 	switch e.Kind {
 	case probe.KindGoSample:
-		a.tracer.GoSample(e.PID, event.Goroutine, e.Time, s.stackOf(e.PCs(), &event.Callers))
+		a.tracer.GoSample(e.PID, event.Goroutine, e.Time, s.ran(e))
 	case probe.KindGoSwitchOut:
 		why := trace.Wait{State: event.State, Syscall: int(event.Syscall), Args: event.Args, Mode: event.Mode}.Reason()
-		a.tracer.GoSwitchOut(e.PID, e.TID, event.Goroutine, e.Time, s.stackOf(e.PCs(), &event.Callers), why)
+		a.tracer.GoSwitchOut(e.PID, e.TID, event.Goroutine, e.Time, s.ran(e), why)
 	case probe.KindServe:
 		serve := e.Serve()
 		by := trace.Goroutine{ID: serve.Goroutine, Address: serve.G, Left: uint8(serve.Ran)}

@@ -112,7 +112,7 @@ func (a *agent) tellSights(until uint64) {
 		case seen.GoID == 0:
 			a.tracer.GoLooked(seen.pid, seen.Time, seen.lowered)
 		default:
-			a.tracer.GoSight(seen.pid, &seen.Sight, s.parked(seen.PCs), s.started(&seen.Sight))
+			a.tracer.GoSight(seen.pid, &seen.Sight, s.parked(&seen.Sight), s.started(&seen.Sight))
 		}
 	}
 	g.sights = g.sights[told:]

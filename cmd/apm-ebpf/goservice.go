@@ -82,9 +82,13 @@ func (s *goService) kernelLayout(p *target.Go, grpc *target.GoGRPC) probe.GoLayo
 }
 
 // stackOf names a stack. Where the innermost function has no frame yet, its caller is missing among the program counters,
-// and callers has it; nil for a stack that was read from outside. The result is reused by the next call.
-func (s *goService) stackOf(pcs []uint64, callers *[2]uint64) *trace.Stack {
+// and callers has it; nil for a stack that was read from outside. Of a truncated one the outermost functions are missing.
+// The result is reused by the next call.
+func (s *goService) stackOf(pcs []uint64, callers *[2]uint64, truncated bool) *trace.Stack {
 	frames := s.stack.Frames[:0]
+	if truncated {
+		frames = append(frames, trace.Frame{Func: trace.Truncated})
+	}
 	for i := len(pcs) - 1; i >= 0; i-- {
 		if i == 0 && callers != nil {
 			if missing := s.frameless(pcs[0], callers); missing != 0 && (len(pcs) < 2 || pcs[1] != missing) {
@@ -210,11 +214,17 @@ func (s *goService) look(now uint64, yield func(*goroutine.Sight)) (lowered bool
 }
 
 // parked names a stack that was read from outside, nil if there is none. The result is reused by the next call.
-func (s *goService) parked(pcs []uint64) *trace.Stack {
-	if len(pcs) == 0 {
+func (s *goService) parked(seen *goroutine.Sight) *trace.Stack {
+	if len(seen.PCs) == 0 {
 		return nil
 	}
-	return s.stackOf(pcs, nil)
+	return s.stackOf(seen.PCs, nil, seen.Truncated)
+}
+
+// ran names the stack that an event brought. The result is reused by the next call.
+func (s *goService) ran(e *probe.Event) *trace.Stack {
+	event, pcs := e.Go(), e.PCs()
+	return s.stackOf(pcs, &event.Callers, len(pcs) == len(event.Pcs))
 }
 
 // started names the functions of the go statement that started a goroutine, outermost first, where its starter is told.

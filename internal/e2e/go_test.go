@@ -204,6 +204,11 @@ func TestGoRequests(t *testing.T) {
 	upgraded.do(t, "GET", "/hijack", "Connection: Upgrade\r\nUpgrade: echo\r\n", "")
 	upgraded.send(t, "GET / HTTP/1.1\r\n\r\n")
 	a.await(t, 8)
+	left := dial(t, s.Address)
+	head, _ = left.head("GET", "/abandoned", "")
+	left.send(t, head)
+	left.Close()
+	a.await(t, 9)
 	last := dial(t, s.Address)
 	head, _ = last.head("GET", "/exit", "")
 	last.send(t, head)
@@ -213,7 +218,7 @@ func TestGoRequests(t *testing.T) {
 	records := a.records(t)
 	want := []string{
 		"GET / 200 []", "HEAD / 200 []", "POST /echo 200 []", "POST /echo 200 []", "GET /stream 200 []", "GET /missing 200 []",
-		"GET /panic 0 [no_response]", "GET /hijack 101 [upgraded]", "GET /exit 0 [no_response target_exited]",
+		"GET /panic 0 [no_response]", "GET /hijack 101 [upgraded]", "GET /abandoned 200 []", "GET /exit 0 [no_response target_exited]",
 	}
 	for i, r := range records {
 		precise(r)

@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/uuid"
@@ -67,35 +69,69 @@ func TestGoTLSHTTP2(t *testing.T) {
 	s := goServiceTLS(t, goBuilds[1])
 	a := attach(t, s.PID)
 	asked := map[string]string{}
-	var lock sync.Mutex
 	for range 3 {
-		client := &http.Client{Timeout: patience, Transport: &http.Transport{
-			ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-		}}
-		var streams sync.WaitGroup
-		for i := range 20 {
-			streams.Go(func() {
-				id, path := uuid.NewString(), fmt.Sprintf("/own/%d", i)
-				request, _ := http.NewRequest("GET", "https://"+s.Address+path, nil)
-				request.Header.Set("X-APM-TRACER", id)
-				answer, err := client.Do(request)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				io.Copy(io.Discard, answer.Body)
-				answer.Body.Close()
-				lock.Lock()
-				asked[id] = path
-				lock.Unlock()
-			})
-		}
-		streams.Wait()
-		client.CloseIdleConnections()
+		maps.Copy(asked, askStreams(t, s, 20, func(i int) string { return fmt.Sprintf("/own/%d", i) }))
 	}
 	for id, r := range byID(t, a.exactly(t, len(asked))) {
 		if r.Protocol != "HTTP/2.0" || r.Endpoint != asked[id] || r.Request.Status != 200 {
 			t.Errorf("%s is told as %s", asked[id], r.raw)
+		}
+	}
+}
+
+// askStreams has a client ask for n paths at once on a connection of HTTP/2, and gives the paths by trace ID.
+func askStreams(t *testing.T, s *Service, n int, path func(i int) string) map[string]string {
+	t.Helper()
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+	}}
+	defer client.CloseIdleConnections()
+	asked := map[string]string{}
+	for i := range n {
+		asked[uuid.NewString()] = path(i)
+	}
+	var all sync.WaitGroup
+	for id, path := range asked {
+		all.Go(func() {
+			request, _ := http.NewRequest("GET", "https://"+s.Address+path, nil)
+			request.Header.Set("X-APM-TRACER", id)
+			answer, err := client.Do(request)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.Copy(io.Discard, answer.Body)
+			answer.Body.Close()
+			if answer.StatusCode != http.StatusOK {
+				t.Errorf("%s: %s", path, answer.Status)
+			}
+		})
+	}
+	all.Wait()
+	return asked
+}
+
+// TestGoUnharmed has stacks grow and goroutines change threads while probes are in their way, and while agents are killed.
+func TestGoUnharmed(t *testing.T) {
+	prepared(t)
+	s := goServiceTLS(t, goBuilds[1])
+	views := []string{"/grow", "/migrate", "/fan", "/compute"}
+	view := func(i int) string { return views[i%len(views)] }
+	for range 2 {
+		a := attach(t, s.PID, "-F", "1000")
+		var load sync.WaitGroup
+		load.Go(func() { askStreams(t, s, 40, view) })
+		a.await(t, 10)
+		a.signal(t, syscall.SIGKILL)
+		load.Wait()
+	}
+	a := attach(t, s.PID, "-F", "1000")
+	asked := askStreams(t, s, 40, view)
+	for id, r := range byID(t, a.exactly(t, len(asked))) {
+		tree, function := r.tree(t), strings.TrimPrefix(asked[id], "/")
+		long := function == "fan" || function == "compute" // enough to be seen surely
+		if (long || tree.find("deep") != nil) && tree.find(function) == nil && !r.incomplete("stack_truncated") {
+			t.Errorf("%s is not told: %s", function, r)
 		}
 	}
 }

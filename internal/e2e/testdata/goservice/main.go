@@ -51,6 +51,8 @@ var views = map[string]func(t truth){
 	"/pipe":    func(t truth) { t.part("readPipe", readPipe) },
 	"/fan":     func(t truth) { t.part("fan", fan) },
 	"/several": several,
+	"/grow":    func(t truth) { t.part("grow", grow) },
+	"/migrate": func(t truth) { t.part("migrate", migrate) },
 	"/inline":  func(t truth) { t.part("inlining", inlining) },
 }
 
@@ -76,6 +78,7 @@ func main() {
 	http.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, served.Load()) })
 	http.HandleFunc("/panic", func(w http.ResponseWriter, r *http.Request) { doze(); panic("on purpose") })
 	http.HandleFunc("/stream", stream)
+	http.HandleFunc("/abandoned", outliveClient)
 	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	http.HandleFunc("/hijack", hijack)
 	http.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(3) })

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -130,6 +131,44 @@ func inlining() { outer(25 * time.Millisecond) }
 func outer(d time.Duration) int { return inner(d) }
 
 func inner(d time.Duration) int { return crunch(d) }
+
+// grow has its goroutine's stack move several times.
+//
+//go:noinline
+func grow() {
+	const depth = 20000
+	if got := deep(depth); got != depth*(depth+1)/2 {
+		panic(got)
+	}
+}
+
+//go:noinline
+func deep(n int) int {
+	var one [64]byte
+	one[n%len(one)] = 1
+	if n == 0 {
+		return 0
+	}
+	return deep(n-1) + n*int(one[n%len(one)])
+}
+
+// migrate has its goroutine go from thread to thread.
+//
+//go:noinline
+func migrate() {
+	for range [200]struct{}{} {
+		runtime.LockOSThread()
+		runtime.Gosched()
+		runtime.UnlockOSThread()
+		runtime.Gosched()
+	}
+}
+
+// outliveClient goes on after its client has hung up.
+func outliveClient(_ http.ResponseWriter, r *http.Request) {
+	<-r.Context().Done()
+	doze()
+}
 
 func stream(w http.ResponseWriter, r *http.Request) {
 	for i := range [5]struct{}{} {
