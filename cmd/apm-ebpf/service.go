@@ -139,7 +139,7 @@ func (s *service) addFrames(frames []probe.Frame) {
 }
 
 func (s *service) frame(f *probe.Frame) trace.Frame {
-	frame := trace.Frame{Func: s.functions[f.Code]}
+	frame := trace.Frame{Func: s.functions[f.Code], Instr: probe.Instr(f)}
 	if frame.Func == nil { // what told of it was lost
 		frame.Func = symbol.Unknown
 	}

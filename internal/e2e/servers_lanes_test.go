@@ -122,7 +122,7 @@ var servers = []server{
 	{
 		name: "bjoern", pip: "bjoern",
 		args:  "serve.py bjoern PORT",
-		paths: "/work", leaves: true,
+		paths: "/work /pool", minor: 11,
 	},
 	{
 		name: "uWSGI", pip: "uwsgi",

@@ -16,6 +16,7 @@ type conn struct {
 	local, remote netip.AddrPort // not valid on a Unix socket
 	inode         uint64         // of a Unix socket
 	requests      []*Request     // open, in order
+	turns         []turn         // of threads, since one of them was read
 
 	begun   uint64 // the read that the kernel programs took for the beginning of a request, which names it there
 	sampled bool   // stacks are taken for it

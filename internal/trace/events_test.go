@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -62,11 +63,13 @@ func (p *play) filled(x *told) {
 }
 
 // stack makes a stack of functions, outermost first. NAME@FILE is in a file; *NAME is the coroutine of a task, whose
-// object is named by the function.
+// object is named by the function. NAME#NUMBER is at an instruction.
 func (p *play) stack(text string) *Stack {
 	s := &Stack{Root: p.root}
 	for _, name := range strings.Fields(text) {
+		name, instr, _ := strings.Cut(name, "#")
 		f := Frame{Func: p.fn(strings.TrimPrefix(name, "*"))}
+		f.Instr, _ = strconv.ParseUint(instr, 10, 64)
 		if name[0] == '*' {
 			f.Task = p.coroutine(name[1:])
 		}

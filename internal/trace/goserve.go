@@ -48,12 +48,14 @@ func (r *Request) unserve() {
 // isStream tells a request of HTTP/2: the goroutine that reads and writes for all streams is not at work for it.
 func (r *Request) isStream() bool { return strings.HasPrefix(r.Proto, "HTTP/2") }
 
-// cut takes that a thread reads or writes, or a goroutine of Go.
-func (p *process) cut(x *Transfer) {
+// cut takes that a thread reads or writes on a connection, or a goroutine of Go.
+func (p *process) cut(c *conn, x *Transfer) {
 	if x.Goroutine.ID != 0 {
 		p.goroutine(x.Goroutine.ID).cut(x.Time)
 	} else {
-		p.thread(x.TID).cut(x.Time, nil)
+		t := p.thread(x.TID)
+		t.cut(x.Time, nil)
+		t.transfers(c, x.Time)
 	}
 }
 

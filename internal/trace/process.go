@@ -44,6 +44,7 @@ func (p *process) thread(tid uint32) *thread {
 		*t = thread{
 			process: p, home: home, epoch: p.epoch,
 			tasks: t.tasks, greenlets: t.greenlets, idleAt: t.idleAt, python: t.python, other: t.other, serves: t.serves,
+			instrs: t.instrs[:0], tried: t.tried, loopRuns: t.loopRuns,
 		}
 	}
 	return t
@@ -93,6 +94,9 @@ func (p *process) points() (at []uint64) {
 		at = append(at, c.begun, c.wrote)
 		for _, r := range c.requests {
 			at = append(at, r.Start)
+		}
+		for _, turn := range c.turns {
+			at = append(at, turn.from, turn.to)
 		}
 	}
 	slices.Sort(at)

@@ -48,24 +48,38 @@ func (p *Profile) own(b *builder, r *Request) {
 		return
 	}
 	l = l.trunk(r.Start)
-	from := max(r.Start, r.PrevEnd, min(l.answered, r.End))
-	if from = min(from, r.End); from > r.Start {
-		p.addOwn(b, &slice{why: RunQueue}, 0, int64(from-r.Start))
+	from := max(r.Start, r.PrevEnd)
+	if !r.inTurns {
+		from = max(from, min(l.answered, r.End))
 	}
-	trunk := branch{lane: l, at: b.node(0, l.below), from: from, to: r.End}
-	told := int64(0)
-	trunk.slices(func(s *slice, time int64) {
-		p.addOwn(b, s, trunk.at, time)
-		told += time
-	})
-	p.addOwn(b, &slice{why: NotSampled}, 0, int64(r.End-from)-told)
-	p.branches(b, r, trunk)
+	from = min(from, r.End)
+	untold, told := int64(r.End-from), int64(0)
+	trunks := r.trunks(b.node(0, l.below), from)
+	p.addOwn(b, &slice{why: RunQueue}, 0, r.Duration()-untold)
+	for i := range trunks {
+		trunks[i].slices(func(s *slice, time int64) {
+			p.addOwn(b, s, trunks[i].at, time)
+			told += time
+		})
+	}
+	if r.inTurns { // between its turns it waits for the thread
+		waits := untold
+		for _, turn := range trunks {
+			waits -= int64(turn.to - turn.from)
+		}
+		p.addOwn(b, &slice{why: RunQueue}, 0, waits)
+		untold -= waits
+	}
+	p.addOwn(b, &slice{why: NotSampled}, 0, untold-told)
+	p.branches(b, r, trunks)
 }
 
-// branches follows the lanes that the trunk started or gave work to, and theirs.
-func (p *Profile) branches(b *builder, r *Request, trunk branch) {
-	todo := []branch{trunk}
-	seen := map[*lane]bool{trunk.lane: true}
+// branches follows the lanes that the trunks, which are parts of one lane, started or gave work to, and theirs.
+func (p *Profile) branches(b *builder, r *Request, trunks []branch) {
+	todo, seen := trunks, map[*lane]bool{}
+	for _, trunk := range trunks {
+		seen[trunk.lane] = true
+	}
 	for i := 0; i < len(todo) && i < branchLimit; i++ {
 		for _, next := range b.branchesOf(r.process, &todo[i], seen) {
 			todo = append(todo, next)

@@ -33,6 +33,7 @@ type Request struct {
 	conn    *conn
 	reader  *thread // that read the head
 	shared  bool    // its reader read others' heads too before it answered any
+	inTurns bool    // and served it in turn with those
 	process *process
 	lane    *lane // that makes the first write of the answer
 	armed   *lane // that asked to be told when it can be written
@@ -104,6 +105,12 @@ func (t *Tracer) settle(r *Request, now uint64) {
 	}
 	if r.End > th.since || th.state == waiting {
 		th.settle(max(now, r.End))
+	}
+	if r.lane == &th.home {
+		r.inTurns = r.shared || r.interrupted(th)
+		if r.inTurns && !th.loopRuns {
+			r.lane = nil
+		}
 	}
 	r.Undecided = r.lane == nil
 }

@@ -4,9 +4,10 @@ import "apm-ebpf/internal/symbol"
 
 // Frame is one call of a stack.
 type Frame struct {
-	Func *symbol.Func
-	Line int32  // current line, 0 where lines are not told
-	Task uint64 // the coroutine object, where this is a coroutine's frame; it names an asyncio task
+	Func  *symbol.Func
+	Line  int32  // current line, 0 where lines are not told
+	Task  uint64 // the coroutine object, where this is a coroutine's frame; it names an asyncio task
+	Instr uint64 // current instruction, 0 where not told
 }
 
 // Stack is what a thread was seen to do.

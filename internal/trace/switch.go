@@ -33,6 +33,9 @@ func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 	}
 	t.under, t.spare = below, t.under
 	l.stack, l.begun = stack, true
+	if t.looksForLoop() {
+		t.calls(s)
+	}
 	return stack
 }
 
@@ -225,12 +228,16 @@ func (t *thread) reads(r *Request) {
 }
 
 // answers gives the lane that writes an answer on the thread now; nil where that can't be told: an event loop
-// writes for tasks too, and so does a thread that runs no Python, or has several requests at hand.
+// writes for tasks too, and so does a thread that runs no Python, or has several requests at hand, unless it runs what
+// serves them from the call in which it reads them, and so one after the other as they come.
 func (t *thread) answers(r *Request) *lane {
 	if t.lane != nil && t.lane != &t.home {
 		return t.lane
 	}
-	if t.tasks || t.greenlets || t.other && !t.python || t.shares(r) {
+	if t.tasks || t.greenlets || t.other && !t.python {
+		return nil
+	}
+	if t.shares(r) && !t.loopRuns {
 		return nil
 	}
 	return &t.home

@@ -40,6 +40,10 @@ type thread struct {
 	heads     map[*Request]struct{} // that it read and that have no answer yet
 	object    uint64                // greenlet that runs, as the last switch told
 	serves    bool                  // it has read requests' heads
+	turn      *conn                 // that it read or wrote on last
+	instrs    []uint64              // where the functions of the last stack stood, while looksForLoop
+	tried     uint8                 // answers that were looked at for that
+	loopRuns  bool                  // the call that answers requests also runs their handlers
 	python    bool                  // it was seen to run Python
 	other     bool                  // and to run none
 	switched  uint64                // when a greenlet left last

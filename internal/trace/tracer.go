@@ -103,6 +103,7 @@ func (t *Tracer) Wake(pid, tid uint32, now uint64) {
 // Write takes the stack of the thread that is about to tell its first write of an answer by Sent.
 func (t *Tracer) Write(pid, tid uint32, now uint64, s *Stack) {
 	if _, th := t.watch(pid, tid); th != nil {
+		th.beginsAnswer(s)
 		th.cut(now, s)
 	}
 }

@@ -35,7 +35,7 @@ func (t *Tracer) Received(x *Transfer) {
 		}
 	}
 	if c.sampled {
-		c.process.cut(x)
+		c.process.cut(c, x)
 	}
 	if x.Missed {
 		c.http.Missed()
@@ -68,7 +68,7 @@ func (t *Tracer) Sent(x *Transfer) {
 	}
 	c.lost = x.Lost
 	if c.sampled && len(c.requests) > 0 {
-		t.process(x.PID).cut(x)
+		t.process(x.PID).cut(c, x)
 	}
 	c.wrote = x.Time
 	if x.Missed {

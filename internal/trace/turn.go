@@ -1,0 +1,95 @@
+package trace
+
+import "slices"
+
+// turn is a time for which a thread that serves several connections by itself was at work for one of them: from a
+// transfer on it to the next one on another.
+type turn struct {
+	by       *thread
+	from, to uint64 // to is 0 while it lasts
+}
+
+// transfers takes that the thread reads or writes on a connection.
+func (t *thread) transfers(c *conn, now uint64) {
+	if t.tasks || t.greenlets {
+		return
+	}
+	if len(c.requests) == 0 {
+		c.turns = c.turns[:0]
+	}
+	n := len(c.turns)
+	if t.turn == c && n > 0 && c.turns[n-1].by == t && c.turns[n-1].to == 0 {
+		return
+	}
+	t.endTurn(now)
+	t.turn = c
+	c.turns = bounded(append(c.turns, turn{by: t, from: now}))
+}
+
+func (t *thread) endTurn(now uint64) {
+	if t.turn == nil {
+		return
+	}
+	for i := range t.turn.turns {
+		if turn := &t.turn.turns[i]; turn.by == t && turn.to == 0 {
+			turn.to = now
+		}
+	}
+}
+
+// answersTried is how many answers of a thread are looked at before it is taken for one that does not run handlers below
+// the call that answers.
+const answersTried = 200
+
+// looksForLoop tells that it is not known yet whether the thread does that.
+func (t *thread) looksForLoop() bool { return t.serves && !t.loopRuns && t.tried < answersTried }
+
+// calls notes where the functions of the last stack stood.
+func (t *thread) calls(s *Stack) {
+	t.instrs = t.instrs[:0]
+	for i := range s.Frames {
+		t.instrs = append(t.instrs, s.Frames[i].Instr)
+	}
+}
+
+// beginsAnswer takes the stack with which the thread begins an answer. Where what it ran before lay below the very same
+// call, that has called it: servers in C write answers and run handlers from their event loops.
+func (t *thread) beginsAnswer(s *Stack) {
+	n := len(s.Frames)
+	if !t.looksForLoop() || t.lane != &t.home || n == 0 {
+		return
+	}
+	t.tried++
+	if call := s.Frames[n-1].Instr; call == 0 || len(t.instrs) <= n || t.instrs[n-1] != call {
+		return
+	}
+	ran := t.stack
+	for ran != nil && int(ran.depth) > n {
+		ran = ran.parent
+	}
+	t.loopRuns = ran == t.process.contexts.path(s.Frames)
+}
+
+// trunks are the branches that lie under a request's window: its lane's for as long as that was at work for it.
+func (r *Request) trunks(at int32, from uint64) (all []branch) {
+	if !r.inTurns {
+		return []branch{{lane: r.lane.trunk(r.Start), at: at, from: from, to: r.End}}
+	}
+	for _, turn := range r.conn.turns {
+		to := r.End
+		if turn.to != 0 {
+			to = min(turn.to, to)
+		}
+		if begin := max(turn.from, from); &turn.by.home == r.lane && begin < to {
+			all = append(all, branch{lane: r.lane, at: at, from: begin, to: to})
+		}
+	}
+	return all
+}
+
+// interrupted tells that the thread was at work for other connections too in the request's window.
+func (r *Request) interrupted(t *thread) bool {
+	return slices.ContainsFunc(r.conn.turns, func(turn turn) bool {
+		return turn.by == t && turn.to > r.Start && turn.to < r.End
+	})
+}

@@ -1,0 +1,48 @@
+package trace
+
+import "testing"
+
+// TestTurns has a thread read several heads before it answers any.
+func TestTurns(t *testing.T) {
+	const server, app = "main serve#7", "main serve#7 "
+	serve := func(p *play, write string) {
+		p.open(1)
+		p.open(2)
+		p.read(10, 1, 100, "/a")
+		p.sample(12, 100, app+"a")
+		p.read(20, 2, 100, "/b")
+		p.sample(22, 100, app+"b")
+		p.write(30, 1, 100, write)
+		p.write(32, 2, 100, write)
+	}
+	t.Run("it runs handlers below the call that serves", func(t *testing.T) {
+		p := newPlay(t)
+		serve(p, server)
+		p.wants("/a", "main 20\n  [runqueue] 10\n  serve 10\n    a 10")
+		p.wants("/b", "main 12\n  [runqueue] 2\n  serve 10\n    b 10")
+	})
+	t.Run("it may run them at any time", func(t *testing.T) {
+		p := newPlay(t)
+		serve(p, "main serve#8")
+		for _, path := range []string{"/a", "/b"} {
+			if !p.told[path].Undecided {
+				t.Errorf("%s has an owner", path)
+			}
+		}
+	})
+	t.Run("another answer comes between the parts of one", func(t *testing.T) {
+		p := newPlay(t)
+		p.open(1)
+		p.open(2)
+		p.read(10, 1, 100, "/a")
+		p.sample(12, 100, app+"a")
+		p.tracer.Write(100, 100, 14*ms, p.stack(server))
+		p.sent(14, 1, 100, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok")
+		p.read(20, 2, 100, "/b")
+		p.sample(22, 100, app+"b")
+		p.write(24, 2, 100, server)
+		p.sent(26, 1, 100, "ok")
+		p.wants("/a", "main 16\n  [runqueue] 6\n  serve 4\n    a 4")
+		p.wants("/b", "main 4\n  serve 4\n    b 4")
+	})
+}
