@@ -177,6 +177,15 @@ static __always_inline void end_waiting(struct conn *c)
 	slow_count(c->request, -1);
 }
 
+/* The agent is to look at goroutines if this connection's answer takes long. */
+static __always_inline void begin_waiting(struct conn *c)
+{
+	if (c->slow)
+		return;
+	c->slow = 1;
+	slow_count(c->request, 1);
+}
+
 static __always_inline bool is_open(u64 connection, u64 request)
 {
 	struct open_request *open = bpf_map_lookup_elem(&open_requests, &connection);
@@ -201,8 +210,7 @@ static __always_inline void begin_request(struct conn *c, u64 connection, struct
 	}
 	c->sampled = begin_sampling(connection, pid, now);
 	if (c->sampled && t->runtime == RUNTIME_GO && !c->framed) {
-		c->slow = 1;
-		slow_count(now, 1);
+		begin_waiting(c);
 		slow_check(now);
 	}
 }

@@ -171,6 +171,8 @@ enum io_flag {
 	IO_WRITE_END = 1 << 3, /* EVENT_CLOSE: only our direction: shutdown(SHUT_WR) or close */
 	IO_MISSED = 1 << 4,    /* an event of this connection was lost before */
 	IO_FRAMED = 1 << 5,    /* HTTP/2 */
+	IO_SHORT = 1 << 6,     /* EVENT_SEND: the socket took less than it was given, so more will follow */
+	IO_CHUNK = 1 << 7,     /* EVENT_SEND: the end is like that of a chunk which is not the last */
 };
 
 struct io_event {

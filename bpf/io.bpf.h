@@ -50,6 +50,7 @@ struct buffers {
 	u64 base;   /* a buffer, or an array of iovec */
 	u32 count;  /* iovecs; 0: a buffer; unknown if base is 0 */
 	u32 peeked; /* MSG_PEEK */
+	u64 asked;  /* bytes that a write was given; 0: not known */
 };
 
 /*
@@ -509,6 +510,32 @@ static __always_inline void send_writer(struct target *t, u64 connection, u64 ti
 	send_stack(w, t, slot);
 }
 
+/* Does what is kept of a write end like a chunk (RFC 9112, 7.1), and not like the last one? */
+static __always_inline bool ends_chunk(struct io_event *e)
+{
+	u32 end = e->head + e->tail;
+
+	FORGET(end);
+	if (end < 4 || end > IO_HEAD + IO_TAIL)
+		return false;
+	if (e->data[end - 1] != '\n' || e->data[end - 2] != '\r')
+		return false;
+	return e->data[end - 3] != '\n' || e->data[end - 4] != '\r';
+}
+
+/* Goroutines of Go are to be looked at as long as an answer goes on, as far as its writes show that. */
+static __always_inline void go_answers(struct io_event *e, struct conn *c, struct buffers *b)
+{
+	if (b->asked > (u64)e->length)
+		e->flags |= IO_SHORT;
+	if (ends_chunk(e))
+		e->flags |= IO_CHUNK;
+	if (!(e->flags & (IO_SHORT | IO_CHUNK)))
+		end_waiting(c);
+	else if (is_open(e->connection, c->request))
+		begin_waiting(c);
+}
+
 /* Takes bytes that a target has written, or an error: length is negative then. */
 static __always_inline void take_sent(u64 connection, struct conn *c, struct target *t, struct buffers *b,
 				      s64 length, u32 slot)
@@ -533,6 +560,8 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 		if (!c->framed && b->base && !b->count)
 			send_long_head(io, c, b, length, slot);
 	}
+	if (c->answering && length > 0 && !c->framed && t && t->runtime == RUNTIME_GO)
+		go_answers(e, c, b);
 	if (length > 0 && c->framed)
 		send_parts(io, c, b, length, slot);
 	else

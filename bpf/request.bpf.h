@@ -22,9 +22,15 @@ static __always_inline struct buffers find_buffers(struct pt_regs *regs, s32 nr)
 	case NR_RECVFROM:
 		b.peeked = REGS_ARG3(regs) & MSG_PEEK;
 	case NR_READ:
+		b.base = REGS_ARG1(regs);
+		break;
 	case NR_WRITE:
 	case NR_SENDTO:
 		b.base = REGS_ARG1(regs);
+		b.asked = REGS_ARG2(regs);
+		break;
+	case NR_SENDFILE:
+		b.asked = REGS_ARG3(regs);
 		break;
 	case NR_READV:
 	case NR_WRITEV:

@@ -67,6 +67,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 	}
 	defer a.probe.Close()
 	a.tracer = trace.New(uint32(o.sampleRate), a.finished)
+	a.tracer.SamplePeriod = uint64(time.Second) / uint64(a.probe.Frequency())
 	a.services = &services{probe: a.probe, options: o, log: log, known: map[int]*service{}, born: map[int]*service{}, young: map[int]*visit{}}
 	for _, pid := range o.pids {
 		if err := a.services.addRoot(ctx, pid); err != nil {

@@ -114,6 +114,10 @@ func (a *agent) goroutine(s *goService, e *probe.Event) {
 func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 	io := e.IO()
 	head, tail := e.Data()
+	by := trace.Goroutine{ID: io.Goroutine, Address: io.G, Left: uint8(io.Ran)}
+	if s := a.services.goService(e.PID); s != nil {
+		by.Enters = s.enters
+	}
 	a.transfer = trace.Transfer{
 		Connection: io.Connection,
 		Begun:      io.Request,
@@ -125,7 +129,7 @@ func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 		Time:       e.Time,
 		Lost:       io.Lost,
 		Missed:     io.Flags&probe.Missed != 0,
-		Goroutine:  trace.Goroutine{ID: io.Goroutine, Address: io.G, Left: uint8(io.Ran)},
+		Goroutine:  by,
 		Chunk:      http1.Chunk{Head: head, Tail: tail, Len: int(io.Length)},
 	}
 	return &a.transfer

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 
@@ -20,6 +21,7 @@ type goService struct {
 	waiting map[uint64]waiting // by goroutine
 	stack   trace.Stack
 	lines   bool
+	enters  uint8 // trace.Goroutine.Enters in a call that reads or writes
 	starter []trace.Frame
 	next    uint64 // when goroutines are to be looked at, CLOCK_MONOTONIC, ns
 }
@@ -31,7 +33,8 @@ type waiting struct {
 	ran        uint8
 	watched    bool
 	begun      uint64 // CLOCK_MONOTONIC, ns
-	answered   uint64 // first write of its answer, 0: none yet
+	answering  bool
+	answered   uint64 // since when its answer is written as far as that can be told, 0: it is not
 }
 
 // streaming is how long after it was begun an answer that goes on makes its request a slow one again, ns: longer than it
@@ -48,6 +51,9 @@ func newGoService(p *target.Process, lines bool) (*goService, error) {
 		return nil, fmt.Errorf("read goroutines of process %d: %w", p.PID, err)
 	}
 	s := &goService{symbols: symbols, layout: layout, lines: lines, waiting: map[uint64]waiting{}}
+	if layout.SyscallsCount() {
+		s.enters = 1
+	}
 	s.reader = goroutine.NewReader(p.PID, layout, p.Go.AllGs)
 	s.reader.SPDelta, s.reader.Skip = symbols.SPDelta, s.isBackground
 	return s, nil
@@ -133,7 +139,7 @@ func (s *goService) arrived(e *probe.Event) {
 		serve := e.Serve()
 		s.waiting[serve.Goroutine] = waiting{connection: serve.Connection, g: serve.G, ran: uint8(serve.Ran), begun: e.Time}
 	case probe.KindSend:
-		s.answered(e.IO().Goroutine, e.Time)
+		s.sent(e)
 	case probe.KindServed:
 		s.answered(e.Serve().Goroutine, e.Time)
 	}
@@ -147,13 +153,32 @@ func (s *goService) received(e *probe.Event) {
 		return
 	}
 	w, ok := s.waiting[io.Goroutine]
-	if ok && w.answered == 0 && !e.Begins() {
+	if ok && !w.answering && !e.Begins() {
 		return
 	}
 	if w.watched {
 		s.reader.Unwatch(io.Goroutine)
 	}
 	s.waiting[io.Goroutine] = waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time}
+}
+
+// sent takes note of the answer that begins, and of one whose write shows that it goes on.
+func (s *goService) sent(e *probe.Event) {
+	io := e.IO()
+	w, ok := s.waiting[io.Goroutine]
+	goesOn := io.Flags&(probe.Short|probe.Chunk) != 0
+	if !ok || w.answered != 0 && !goesOn {
+		return
+	}
+	if goesOn && !w.answering && io.Flags&probe.Short == 0 {
+		head, _ := e.Data()
+		goesOn = bytes.Contains(head, []byte("chunked\r\n"))
+	}
+	w.answering, w.answered = true, e.Time
+	if goesOn {
+		w.answered = 0
+	}
+	s.waiting[io.Goroutine] = w
 }
 
 func (s *goService) answered(goroutine, now uint64) {

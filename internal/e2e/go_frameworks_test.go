@@ -17,15 +17,21 @@ var goModules = []string{"go.mod", "older.mod"}
 // goFrameworks builds testdata/goframeworks with the frameworks' releases that a file names.
 func goFrameworks(t *testing.T, modules string) (binary string) {
 	t.Helper()
-	dir := filepath.Join(testdata(t), "goframeworks")
+	return buildModule(t, "goframeworks", modules)
+}
+
+// buildModule builds a program of testdata, with modules of others that a file names, and goservice's work.
+func buildModule(t *testing.T, name, modules string) (binary string) {
+	t.Helper()
+	dir := filepath.Join(testdata(t), name)
 	fetch := exec.Command("go", "mod", "download", "-modfile="+modules)
 	fetch.Dir = dir
 	if out, err := fetch.CombinedOutput(); err != nil {
-		t.Skipf("the frameworks of %s cannot be fetched: %v\n%s", modules, err, out)
+		t.Skipf("the modules of %s cannot be fetched: %v\n%s", name, err, out)
 	}
 	replace := map[string]string{}
-	for _, name := range []string{"own.go", "work.go", "system.go"} {
-		replace[filepath.Join(dir, name)] = filepath.Join(testdata(t), "goservice", name)
+	for _, file := range []string{"own.go", "work.go", "system.go"} {
+		replace[filepath.Join(dir, file)] = filepath.Join(testdata(t), "goservice", file)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
@@ -35,7 +41,7 @@ func goFrameworks(t *testing.T, modules string) (binary string) {
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	binary = filepath.Join(t.TempDir(), "goframeworks")
+	binary = filepath.Join(t.TempDir(), name)
 	command := exec.Command("go", "build", "-modfile="+modules, "-overlay="+file, "-ldflags=-s -w", "-o", binary, ".")
 	command.Dir = dir
 	command.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "CGO_ENABLED=0")

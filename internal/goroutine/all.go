@@ -14,6 +14,13 @@ const (
 	walkAtOnce = 4096
 )
 
+// A goroutine whose starter is not watched yet is kept for so long, ns: a request may have started it that is to be found
+// slow. orphansMax bounds how many are.
+const (
+	orphanAge  = 20_000_000
+	orphansMax = 4096
+)
+
 // generations bounds how many goroutines that have started each other in a row are found in one walk.
 const generations = 64
 
@@ -31,18 +38,23 @@ type all struct {
 	addrs    []uint64
 	from     uint64 // where what is read begins in runtime.g
 	size     int
-	started  []started
-	complete uint64 // when a walk ended that missed none; 0: none has
+	started  []started // by whom is not watched, or not yet
+	keep     uint64    // for how long those are kept, ns
+	now      uint64    // when the walk began
+	complete uint64    // when a walk ended that missed none; 0: none has
 }
 
 // known is a runtime.g and the number of the goroutine that it was when it was last read.
 type known struct{ g, id uint64 }
 
-// started is a goroutine that was not there at the last walk.
-type started struct{ g, id, parent, goPC, startPC uint64 }
+// started is a goroutine that was not there at an earlier walk.
+type started struct {
+	g, id, parent, goPC, startPC uint64
+	before, at                   uint64 // when it was not there yet, and when it was
+}
 
 func newAll(mem target.Memory, l *Layout, slice uint64) all {
-	a := all{memory: mem, slice: slice, from: uint64(l.Status), size: int(l.StartPC + 8 - l.Status)}
+	a := all{memory: mem, slice: slice, keep: orphanAge, from: uint64(l.Status), size: int(l.StartPC + 8 - l.Status)}
 	a.gather.memory.Memory = mem
 	return a
 }
@@ -75,7 +87,8 @@ func (a *all) grow() (complete bool, err error) {
 
 // walk finds the goroutines that have come since the last walk.
 func (a *all) walk(l *Layout) error {
-	a.started = a.started[:0]
+	a.now = monotonic()
+	a.started = slices.DeleteFunc(a.started, func(s started) bool { return a.now-s.at > a.keep })
 	for some := range slices.Chunk(a.known, walkAtOnce) {
 		a.addrs = a.addrs[:0]
 		for _, k := range some {
@@ -104,7 +117,7 @@ func (a *all) see(l *Layout, k *known, b []byte) {
 		return // or being made
 	}
 	k.id = id
-	s := started{g: k.g, id: id, goPC: word(l.GoPC), startPC: word(l.StartPC)}
+	s := started{g: k.g, id: id, goPC: word(l.GoPC), startPC: word(l.StartPC), before: a.complete, at: a.now}
 	if l.ParentGoID != NoOffset {
 		s.parent = word(l.ParentGoID)
 	} else {
@@ -116,7 +129,6 @@ func (a *all) see(l *Layout, k *known, b []byte) {
 // findStarted has the goroutines watched that were started by those that are.
 func (r *Reader) findStarted() error {
 	a := &r.all
-	before := a.complete
 	complete, err := a.grow()
 	if err == nil {
 		err = a.walk(r.layout)
@@ -141,12 +153,15 @@ func (r *Reader) findStarted() error {
 			if r.watched[s.id] == nil && (r.Skip == nil || !r.Skip(s.goPC)) {
 				r.add(&watched{
 					account: account{id: s.id}, g: s.g, root: parent.root, parent: s.parent,
-					goPC: s.goPC, startPC: s.startPC, seen: before,
+					goPC: s.goPC, startPC: s.startPC, seen: s.before,
 				})
 			}
 			found = true
 			return true
 		})
+	}
+	if n := len(a.started); n > orphansMax {
+		a.started = slices.Clone(a.started[n-orphansMax:])
 	}
 	return nil
 }

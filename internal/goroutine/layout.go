@@ -45,6 +45,9 @@ func LayoutOf(minor int) (*Layout, error) {
 	return &layouts[minor-first], nil
 }
 
+// SyscallsCount tells whether trackingSeq counts system calls too (entersyscall in Go src/runtime/proc.go).
+func (l *Layout) SyscallsCount() bool { return l.Minor < 26 }
+
 // reason gives the words in which Go tells why a goroutine waits, "" for none.
 func (l *Layout) reason(number uint8) string {
 	if int(number) >= len(l.reasons) {

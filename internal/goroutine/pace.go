@@ -15,6 +15,8 @@ const (
 	// lookShare and walkShare are what looks at goroutines, and the search for new ones, may take of a CPU.
 	lookShare = 0.04
 	walkShare = 0.01
+	// walkCredit is what searches may take at once, after some time without any: what handlers start soon ends soon too.
+	walkCredit = 5 * time.Millisecond
 	// cheap is what a look may cost whatever its share: few requests are slow then.
 	cheap = 200 * time.Microsecond
 )
@@ -23,7 +25,8 @@ const (
 type pace struct {
 	began, walked time.Duration // CPU time of the thread
 	look, walk    time.Duration // what one costs, smoothed
-	walkAt        uint64        // when the next is due
+	credit        time.Duration // CPU time that searches may still take
+	counted       uint64        // up to when credit was given
 }
 
 func (p *pace) begin() {
@@ -39,14 +42,16 @@ func (p *pace) end() {
 // walks runs a search for new goroutines if one is due.
 func (p *pace) walks(search func() error) error {
 	now := monotonic()
-	if now < p.walkAt {
+	p.credit = min(p.credit+time.Duration(float64(now-p.counted)*walkShare), walkCredit)
+	p.counted = now
+	if p.credit < p.walk {
 		return nil
 	}
 	began := threadTime()
 	err := search()
 	p.walked = threadTime() - began
 	p.walk = smooth(p.walk, p.walked)
-	p.walkAt = now + uint64(float64(p.walk)/walkShare)
+	p.credit -= p.walked
 	return err
 }
 

@@ -256,7 +256,7 @@ func (r *Reader) tell(c *change, now uint64, yield func(*Sight)) {
 	w, s := c.w, &r.sight
 	*s = Sight{
 		GoID: w.id, G: w.g, Root: w.root.id,
-		Time: now, After: w.seen, State: c.state, Left: c.seq - w.seq,
+		Time: now, After: w.seen, State: c.state, Seq: c.seq, Left: c.seq - w.seq,
 		GoPC: w.goPC, StartPC: w.startPC,
 	}
 	if !w.told && w.parent != 0 {

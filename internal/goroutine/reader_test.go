@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"apm-ebpf/internal/target/targettest"
 )
@@ -189,6 +190,21 @@ func testStarted(t *testing.T, p *parked) {
 	if look(t, r); r.Watching() != 0 {
 		t.Errorf("%d goroutines are watched", r.Watching())
 	}
+	p.do("end")
+	testStartedBefore(t, p)
+}
+
+// testStartedBefore has goroutines found that were started, and seen, before their starter is watched.
+func testStartedBefore(t *testing.T, p *parked) {
+	r := p.reader("sleeps")
+	r.all.keep = uint64(time.Hour)
+	look(t, r)
+	p.do("fan")
+	r.pace.walk = 0
+	look(t, r)
+	r.Watch(p.ids["handler"], p.addresses()[p.ids["handler"]], 0)
+	lookUntil(t, r, func(map[uint64]Sight) bool { return r.Watching() == 42 })
+	p.do("end")
 }
 
 // started checks the first sight of a goroutine of those that the program named.

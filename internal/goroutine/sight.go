@@ -27,6 +27,7 @@ type Sight struct {
 
 	State State
 	Why   string // Waiting: for what, as Go prints it in brackets: "chan receive"
+	Seq   uint8  // trackingSeq: one more each time it leaves off running, modulo 256
 	Left  uint8  // how often it left off running since it was told last or watched, modulo 256, or NotKnown
 
 	// PCs are return addresses, the innermost function's first. Valid until Look goes on. There are none of one that

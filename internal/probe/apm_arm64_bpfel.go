@@ -223,6 +223,8 @@ const (
 	apmIoFlagIO_WRITE_END apmIoFlag = 8
 	apmIoFlagIO_MISSED    apmIoFlag = 16
 	apmIoFlagIO_FRAMED    apmIoFlag = 32
+	apmIoFlagIO_SHORT     apmIoFlag = 64
+	apmIoFlagIO_CHUNK     apmIoFlag = 128
 )
 
 type apmListener struct {

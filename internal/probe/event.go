@@ -50,6 +50,8 @@ const (
 	WriteEnd = uint32(apmIoFlagIO_WRITE_END) // Close: we closed or shut down our direction
 	Missed   = uint32(apmIoFlagIO_MISSED)    // an event of this connection was lost before
 	Framed   = uint32(apmIoFlagIO_FRAMED)    // the connection speaks HTTP/2
+	Short    = uint32(apmIoFlagIO_SHORT)     // Send, of Go: the socket took less than it was given, so more will follow
+	Chunk    = uint32(apmIoFlagIO_CHUNK)     // Send, of Go: the end is like that of a chunk which is not the last
 )
 
 // Status of a stack, from bpf/event.h.

@@ -7,6 +7,7 @@ type Goroutine struct {
 	ID      uint64 // 0: not Go
 	Address uint64 // of its runtime.g
 	Left    uint8  // g.trackingSeq: one more each time it leaves off running, modulo 256
+	Enters  uint8  // by how much the system call that it is in has raised Left
 }
 
 // goLane turns what is seen of a goroutine into slices of its lane. On a CPU it is seen by samples, which share a
@@ -24,7 +25,9 @@ type goLane struct {
 	since uint64   // up to where slices were told
 	seen  uint64   // when it was last seen in this state
 	told  bool     // running: the stack is that of a sample since then
-	fresh uint64   // running: nothing was seen of it since it read or wrote at this time; 0: something was
+	fresh uint64   // running: nothing was seen of it since it had a CPU at this time; 0: something was
+	left  uint8    // Goroutine.Left as last known
+	looks bool     // it is looked at
 	exact bool     // waiting: its thread does, in a system call, and its return will be told
 	woken uint64   // exact: when the thread could have gone on, 0: not yet
 
@@ -43,7 +46,8 @@ const edge = 500_000
 // forgetAll has the goroutine be as one that was never seen.
 func (g *goLane) forgetAll() {
 	g.lane.slices, g.lane.kids = g.lane.slices[:0], nil
-	g.state, g.stack, g.since, g.seen, g.told, g.fresh, g.exact, g.woken = unseen, nil, 0, 0, false, 0, false, 0
+	g.state, g.stack, g.since, g.seen, g.told, g.fresh = unseen, nil, 0, 0, false, 0
+	g.looks, g.exact, g.woken = false, false, 0
 }
 
 // run tells what it did up to a point: on a CPU with the stack of the last sample, or with what the stacks at both ends
@@ -55,6 +59,32 @@ func (g *goLane) run(to uint64, stack *Context) {
 	}
 	g.lane.add(s)
 	g.since = max(g.since, to)
+}
+
+// runs tells what it did up to a point, at which it runs or has just left off. Where it went without samples for so long
+// that it cannot have been on a CPU throughout, that is told as far as it was seen.
+func (g *goLane) runs(now uint64, stack *Context) {
+	if seen, lapsed := g.lapsed(now); lapsed {
+		g.run(min(seen+edge, now), nil)
+		g.misses(now, common(g.stack, stack))
+		return
+	}
+	g.run(now, stack)
+}
+
+// misses tells that it is not known what it did up to a point.
+func (g *goLane) misses(to uint64, stack *Context) {
+	g.lane.add(slice{from: g.since, to: to, stack: stack, why: NotSampled})
+	g.since = max(g.since, to)
+}
+
+// lapsed tells when the goroutine was last seen to run, and whether that is too long ago for it to have run since.
+func (g *goLane) lapsed(now uint64) (seen uint64, lapsed bool) {
+	seen = g.seen
+	if g.looks {
+		seen = max(seen, min(g.process.looked, now))
+	}
+	return seen, g.process.lapse != 0 && now > seen+g.process.lapse
 }
 
 // wait tells that it waited up to a point.
@@ -93,9 +123,11 @@ func (g *goLane) begins(now uint64) {
 // sample takes a stack with which the goroutine is on a CPU.
 func (g *goLane) sample(now uint64, stack *Context) {
 	g.begins(now)
-	switch {
+	switch _, lapsed := g.lapsed(now); {
 	case g.state == waiting:
 		g.goesOn(now)
+	case g.state == running && lapsed:
+		g.runs(now-edge, stack)
 	case g.told:
 		g.run(g.seen+(now-min(g.seen, now))/2, nil)
 	}
@@ -104,14 +136,18 @@ func (g *goLane) sample(now uint64, stack *Context) {
 }
 
 // cut takes that the goroutine reads or writes: it runs.
-func (g *goLane) cut(now uint64) {
+func (g *goLane) cut(now uint64, as Goroutine) {
 	g.begins(now)
-	if g.state == waiting {
-		g.goesOn(now)
-		g.told = false
+	switch {
+	case g.state == waiting: // and has hardly run since, or there would be a sample
+		g.wait(now)
+		g.told, g.exact = false, false
+	case g.fresh != 0 && as.Left-g.left != as.Enters: // nothing was seen of it, and it has left off running
+		g.misses(now, g.stack.outermost())
+	default:
+		g.runs(now, nil)
 	}
-	g.run(now, nil)
-	g.state, g.seen, g.told, g.fresh = running, now, false, now
+	g.state, g.seen, g.told, g.fresh, g.left = running, now, false, now, as.Left
 }
 
 // leave takes that the goroutine's thread leaves its CPU in a system call.
@@ -121,9 +157,12 @@ func (g *goLane) leave(now uint64, stack *Context, why Reason) {
 		g.goesOn(now)
 		g.told = false
 	}
-	g.run(now, stack)
+	g.runs(now, stack)
 	g.state, g.stack, g.why, g.seen, g.fresh = waiting, stack, why, now, 0
 	g.exact, g.woken = true, 0
+	if why != RunQueue {
+		g.left += g.process.enters
+	}
 	g.trim()
 }
 
@@ -138,7 +177,7 @@ func (g *goLane) wake(now uint64) {
 func (g *goLane) resume(now uint64) {
 	if g.exact {
 		g.goesOn(now)
-		g.state, g.seen, g.told = running, now, false
+		g.state, g.seen, g.told, g.fresh = running, now, false, now
 	}
 }
 
@@ -147,7 +186,7 @@ func (g *goLane) settle(now uint64) {
 	switch {
 	case now <= g.since || g.ended:
 	case g.state == running:
-		g.run(now, nil)
+		g.runs(now, nil)
 	case g.state == waiting:
 		woken := g.woken
 		g.wait(now)

@@ -20,6 +20,15 @@ func (p *play) goRead(at, conn, goid uint64, path string) {
 	})
 }
 
+// goPart has a goroutine write a part of an answer, having left off running so often since the head was read.
+func (p *play) goPart(at, conn, goid uint64, left uint8, text string) {
+	p.tracer.Sent(&Transfer{
+		Connection: conn, PID: server, TID: server, Time: at * ms,
+		Goroutine: Goroutine{ID: goid, Address: goid << 8, Left: left, Enters: 1},
+		Chunk:     http1.Chunk{Head: []byte(text), Len: len(text)},
+	})
+}
+
 // goWrite has a goroutine write a whole answer.
 func (p *play) goWrite(at, conn, goid uint64) {
 	text := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -35,7 +44,7 @@ func (p *play) goSample(at, goid uint64, stack string) {
 
 // parked has a goroutine seen that waits; it was as told before at after, and has left off running since so often.
 func (p *play) parked(after, at, goid uint64, stack, why string, left uint8) {
-	p.sight(goroutine.Sight{After: after, Time: at, GoID: goid, State: goroutine.Waiting, Why: why, Left: left}, stack)
+	p.sight(goroutine.Sight{After: after, Time: at, GoID: goid, State: goroutine.Waiting, Why: why, Left: left, Seq: left}, stack)
 }
 
 func (p *play) seen(after, at, goid uint64, state goroutine.State, left uint8) {
@@ -87,8 +96,8 @@ serve 10
 			p.goWrite(20, 1, handler)
 		}, `
 serve 10
-  a 9.5
-    [sleep] 9.5`},
+  a 10
+    [sleep] 10`},
 		{"parked more than once before it was looked at", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.parked(0, 14, handler, "serve a", "sleep", 2)
@@ -176,6 +185,40 @@ serve 10
   [not sampled] 4
   x 1
     [runqueue] 1`},
+		{"writes, and nothing in between shows that it ran on", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goSample(11, handler, "serve a")
+			p.goPart(12, 1, handler, 1, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n1")
+			p.goPart(14, 1, handler, 2, "2")
+			p.goPart(20, 1, handler, 4, "3")
+		}, `
+serve 10
+  [not sampled] 6
+  a 2`},
+		{"too long without a sample", func(p *play) {
+			p.tracer.processes[server].lapse = 3 * ms
+			p.goRead(10, 1, handler, "/")
+			p.goSample(11, handler, "serve a")
+			p.goSample(16, handler, "serve a")
+			p.goSample(18, handler, "serve b")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 3
+  a 7
+    [not sampled] 4`},
+		{"preempted, then parked before it was looked at", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.tracer.GoSwitchOut(server, 5, handler, 10*ms, p.stack("serve"), RunQueue)
+			p.resume(12, 5)
+			p.parked(0, 18, handler, "serve a", "sleep", 1)
+			p.looked(20)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 8
+    [sleep] 8
+  [runqueue] 2`},
 		{"nothing seen", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.goWrite(20, 1, handler)

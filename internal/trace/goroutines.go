@@ -6,6 +6,8 @@ type goroutines struct {
 	offCPU  map[uint32]*goLane // by thread that left its CPU with it
 	sweepAt int                // how many there may be before they are swept
 
+	enters  uint8  // Goroutine.Enters of those that read and write
+	lapse   uint64 // for how long a goroutine that runs may go without a sample, 0: not known
 	looked  uint64 // when they were looked at last
 	lowered uint64 // when that was last done too rarely
 	late    uint64 // after which look the next came too late, the last time that happened

@@ -25,7 +25,8 @@ func (r *Request) serve(by Goroutine, now uint64) {
 	}
 	r.unserve()
 	g := p.goroutine(by.ID)
-	g.cut(now)
+	g.cut(now, by)
+	g.looks = false
 	g.open++
 	g.served = now
 	r.goroutine, r.Goroutine = g, by
@@ -51,7 +52,8 @@ func (r *Request) isStream() bool { return strings.HasPrefix(r.Proto, "HTTP/2") 
 // cut takes that a thread reads or writes on a connection, or a goroutine of Go.
 func (p *process) cut(c *conn, x *Transfer) {
 	if x.Goroutine.ID != 0 {
-		p.goroutine(x.Goroutine.ID).cut(x.Time)
+		p.enters = x.Goroutine.Enters
+		p.goroutine(x.Goroutine.ID).cut(x.Time, x.Goroutine)
 	} else {
 		t := p.thread(x.TID)
 		t.cut(x.Time, nil)

@@ -5,6 +5,7 @@ import "apm-ebpf/internal/goroutine"
 // see takes a sight. stack is what was read with it, nil where it is as before.
 func (g *goLane) see(s *goroutine.Sight, stack *Context) {
 	g.begins(s.Time)
+	g.looks = true
 	after := min(max(s.After, g.seen), s.Time) // up to when it was as it was told before
 	middle := after + (s.Time-after)/2
 	if stack == nil {
@@ -12,7 +13,7 @@ func (g *goLane) see(s *goroutine.Sight, stack *Context) {
 	}
 	switch s.State {
 	case goroutine.Running:
-		g.seesRunning(s.Time, middle)
+		g.seesRunning(s.Time, middle, s.Seq)
 	case goroutine.Dead:
 		g.dies(middle)
 	default:
@@ -21,7 +22,7 @@ func (g *goLane) see(s *goroutine.Sight, stack *Context) {
 }
 
 // seesRunning takes that the goroutine runs, with a stack that cannot be read.
-func (g *goLane) seesRunning(now, middle uint64) {
+func (g *goLane) seesRunning(now, middle uint64, seq uint8) {
 	switch {
 	case g.exact:
 		return // its system call returns just now, which will be told
@@ -29,7 +30,7 @@ func (g *goLane) seesRunning(now, middle uint64) {
 		g.wait(middle)
 		g.told = false
 	}
-	g.state, g.seen = running, now
+	g.state, g.seen, g.left, g.fresh = running, now, seq, 0
 }
 
 // seesParked takes that the goroutine is off its thread, or in a system call.
@@ -37,19 +38,23 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	if g.exact && s.State == goroutine.Syscall {
 		return
 	}
-	missed := s.Left > 1 && s.Left != goroutine.NotKnown // it has been parked in between
+	left := s.Left
+	if g.fresh != 0 && left != goroutine.NotKnown {
+		left = s.Seq - g.left
+	}
+	missed := left > 1 && left != goroutine.NotKnown // it has been parked in between
 	switch {
 	case g.state == waiting:
 		g.wait(middle)
 	case g.state == running && g.told:
 		g.run(min(after+edge, middle), nil)
 	case g.state == running && missed && (g.fresh != 0 || s.Time-after > tooLate):
-		g.lane.add(slice{from: g.since, to: middle, stack: common(g.stack, stack), why: NotSampled})
-		g.since = max(g.since, middle)
+		g.misses(middle, common(g.stack, stack))
 	case g.state == running && g.fresh == 0:
 		g.run(middle, stack)
 	}
 	g.state, g.stack, g.why, g.seen, g.told, g.exact, g.fresh = waiting, stack, parkedFor(s), s.Time, false, false, 0
+	g.left = s.Seq
 	g.trim()
 }
 

@@ -9,6 +9,9 @@ import (
 
 // Tracer takes events in the order of their times. Its methods are for one goroutine.
 type Tracer struct {
+	// SamplePeriod is that of the CPU clocks, ns, 0 where it is not known: what runs is sampled as often.
+	SamplePeriod uint64
+
 	sampleEvery uint32
 	finished    func(*Request)
 	processes   map[uint32]*process
@@ -42,6 +45,9 @@ func (t *Tracer) process(pid uint32) *process {
 	p := t.processes[pid]
 	if p == nil {
 		p = newProcess()
+		if t.SamplePeriod != 0 {
+			p.lapse = 2*t.SamplePeriod + late
+		}
 		t.processes[pid] = p
 	}
 	return p
