@@ -12,7 +12,7 @@
 #define OBJECT_HEAD 192	     /* bytes of a coroutine up to its frame's stack top */
 #define CHAIN_MAX 128	     /* links of a suspended chain */
 #define LOCALS_MAX 32	     /* locals searched for a Context */
-#define SHORT_WAIT_NS 500000 /* a wait shorter than this is not worth its chain */
+#define CHAIN_EVERY_NS 500000 /* a task that goes on more often than this is not worth a chain each time */
 #define GREENLET_IMPL 24     /* PyGreenlet.pimpl, from ob_type on (greenlet.h, 2.0 and later) */
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
@@ -38,13 +38,13 @@ struct coroutine_key {
 	u32 pad;
 };
 
-/* Suspended coroutine -> since when. LRU, since they are freed unseen here. */
+/* Coroutine -> when its chain was walked last. LRU, since they are freed unseen here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
 	__type(key, struct coroutine_key);
 	__type(value, u64);
-} py_suspended SEC(".maps");
+} py_chains SEC(".maps");
 
 /* The target, if a sampled request of it is open; notes that it has such lanes either way. */
 static __always_inline struct target *lanes_target(u32 kind)
@@ -307,18 +307,16 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	if (key.coroutine) {
 		w->event.args[0] = key.coroutine;
 		w->event.args[1] = frame_state(t, key.coroutine);
-		bpf_map_update_elem(&py_suspended, &key, &now, BPF_ANY);
 	}
-	bool others =
-	    key.coroutine != coroutine; /* else its own step's end was not seen: it waited till now */
-
 	key.coroutine = coroutine;
-	u64 *since = bpf_map_lookup_elem(&py_suspended, &key);
+	u64 *walked = bpf_map_lookup_elem(&py_chains, &key);
 
-	if (since && others && now - *since < SHORT_WAIT_NS)
+	if (walked && now - *walked < CHAIN_EVERY_NS) {
 		w->event.status = STACK_EMPTY;
-	else
+	} else {
 		walk_chain(w, coroutine, SCRATCH_UPROBE);
+		bpf_map_update_elem(&py_chains, &key, &now, BPF_ANY);
+	}
 	send_frames(w, t);
 	*busy = 0;
 	bpf_map_update_elem(&py_steps, &id, &coroutine, BPF_ANY);
@@ -353,7 +351,7 @@ int task_init(struct pt_regs *ctx)
 	    .coroutine = read_user(args + t->py.tuple_items),
 	    .pid = bpf_get_current_pid_tgid() >> 32,
 	};
-	bpf_map_delete_elem(&py_suspended, &key); /* of an earlier one at this address */
+	bpf_map_delete_elem(&py_chains, &key); /* of an earlier one at this address */
 	send_lane_event(EVENT_TASK, t, key.coroutine);
 	return 0;
 }

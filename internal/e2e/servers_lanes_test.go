@@ -222,6 +222,35 @@ func (v *server) check(t *testing.T, s *Service, a *Agent, path string) {
 	}
 }
 
+// TestAlone has requests one at a time: no other task of theirs tells when one is suspended, and the server's own come
+// between at any moment.
+func TestAlone(t *testing.T) {
+	prepared(t)
+	for _, name := range []string{"uvicorn h11", "uvicorn uvloop", "aiohttp"} {
+		t.Run(name, func(t *testing.T) {
+			v := servers[slices.IndexFunc(servers, func(v server) bool { return v.name == name })]
+			python := venv(t, v.interpreter(t))
+			install(t, python, v.pip)
+			s := v.start(t, python)
+			a := attach(t, s.PID, "-F", "1000")
+			var all []asked
+			for k := range crowd {
+				target := fmt.Sprintf("/parts/%d", k)
+				all = append(all, asked{s.get(t, target), target, k})
+			}
+			found := byID(t, a.exactly(t, len(all)))
+			var c lanesComparison
+			for _, x := range all {
+				c.add(t, found[x.ID], x)
+			}
+			if c.undecided+c.foreign+c.missing > 0 || 50*len(c.wrong) > c.right {
+				t.Errorf("%d have no owner, %d show others' functions, %d lack their own", c.undecided, c.foreign, c.missing)
+				t.Errorf("%d times are right, %d wrong: %q", c.right, len(c.wrong), c.wrong)
+			}
+		})
+	}
+}
+
 // lanesComparison holds records against what their services tell.
 type lanesComparison struct {
 	partial                            bool // branches may be missing

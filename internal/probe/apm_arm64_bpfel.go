@@ -469,8 +469,8 @@ const (
 	apmMapListeners         = "listeners"
 	apmMapLosses            = "losses"
 	apmMapOpenRequests      = "open_requests"
+	apmMapPyChains          = "py_chains"
 	apmMapPySteps           = "py_steps"
-	apmMapPySuspended       = "py_suspended"
 	apmMapPyThreads         = "py_threads"
 	apmMapScratch           = "scratch"
 	apmMapSlowWakeups       = "slow_wakeups"
@@ -637,8 +637,8 @@ type apmMapSpecs struct {
 	Listeners     *ebpf.MapSpec `ebpf:"listeners"`
 	Losses        *ebpf.MapSpec `ebpf:"losses"`
 	OpenRequests  *ebpf.MapSpec `ebpf:"open_requests"`
+	PyChains      *ebpf.MapSpec `ebpf:"py_chains"`
 	PySteps       *ebpf.MapSpec `ebpf:"py_steps"`
-	PySuspended   *ebpf.MapSpec `ebpf:"py_suspended"`
 	PyThreads     *ebpf.MapSpec `ebpf:"py_threads"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	SlowWakeups   *ebpf.MapSpec `ebpf:"slow_wakeups"`
@@ -709,8 +709,8 @@ type apmMaps struct {
 	Listeners     *ebpf.Map `ebpf:"listeners"`
 	Losses        *ebpf.Map `ebpf:"losses"`
 	OpenRequests  *ebpf.Map `ebpf:"open_requests"`
+	PyChains      *ebpf.Map `ebpf:"py_chains"`
 	PySteps       *ebpf.Map `ebpf:"py_steps"`
-	PySuspended   *ebpf.Map `ebpf:"py_suspended"`
 	PyThreads     *ebpf.Map `ebpf:"py_threads"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	SlowWakeups   *ebpf.Map `ebpf:"slow_wakeups"`
@@ -736,8 +736,8 @@ func (m *apmMaps) Close() error {
 		m.Listeners,
 		m.Losses,
 		m.OpenRequests,
+		m.PyChains,
 		m.PySteps,
-		m.PySuspended,
 		m.PyThreads,
 		m.Scratch,
 		m.SlowWakeups,

@@ -135,7 +135,7 @@ func (t *thread) move(now uint64, l *lane, below []under) {
 type Step struct {
 	Coroutine uint64
 	Chain     []Frame // where it was suspended, outermost first
-	Short     bool    // so shortly that the chain was not taken
+	Short     bool    // so soon after the one before that the chain was not taken
 	Work      uint64  // a Context among the locals of the chain's last frame: handed to a thread
 	LastDone  bool    // the task of the step before has finished
 }

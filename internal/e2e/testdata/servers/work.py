@@ -23,6 +23,10 @@ class timed:
         self.truth[self.name] = self.truth.get(self.name, 0) + now() - self.start
 
 
+def later(function, *args):
+    asyncio.get_running_loop().call_later(0.02, function, *args)
+
+
 SOURCE = '''
 def work_K(truth):
     with timed(truth, 'work_K'):
@@ -93,6 +97,36 @@ async def group_K(truth):
         async with asyncio.TaskGroup() as g:
             g.create_task(child_K(truth))
             g.create_task(nested_K(truth))
+
+async def parts_K(truth):
+    with timed(truth, 'parts_K'):
+        for part in locked_K, queued_K, evented_K, awaited_K:
+            await part(truth)
+
+async def locked_K(truth):
+    lock = asyncio.Lock()
+    await lock.acquire()
+    later(lock.release)
+    with timed(truth, 'locked_K'):
+        await lock.acquire()
+
+async def queued_K(truth):
+    queue = asyncio.Queue()
+    later(queue.put_nowait, 0)
+    with timed(truth, 'queued_K'):
+        await queue.get()
+
+async def evented_K(truth):
+    event = asyncio.Event()
+    later(event.set)
+    with timed(truth, 'evented_K'):
+        await event.wait()
+
+async def awaited_K(truth):
+    future = asyncio.get_running_loop().create_future()
+    later(future.set_result, 0)
+    with timed(truth, 'awaited_K'):
+        await future
 
 async def many_K(truth):
     with timed(truth, 'many_K'):
