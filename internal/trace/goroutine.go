@@ -72,6 +72,13 @@ func (g *goLane) runs(now uint64, stack *Context) {
 	g.run(now, stack)
 }
 
+// ranOn tells that it ran up to when it had a CPU last.
+func (g *goLane) ranOn(stack *Context) {
+	if g.fresh != 0 {
+		g.run(g.fresh, stack)
+	}
+}
+
 // misses tells that it is not known what it did up to a point.
 func (g *goLane) misses(to uint64, stack *Context) {
 	g.lane.add(slice{from: g.since, to: to, stack: stack, why: NotSampled})
@@ -130,6 +137,8 @@ func (g *goLane) sample(now uint64, stack *Context) {
 		g.runs(now-edge, stack)
 	case g.told:
 		g.run(g.seen+(now-min(g.seen, now))/2, nil)
+	default:
+		g.ranOn(stack)
 	}
 	g.state, g.stack, g.seen, g.told, g.fresh = running, stack, now, true, 0
 	g.trim()
@@ -142,10 +151,11 @@ func (g *goLane) cut(now uint64, as Goroutine) {
 	case g.state == waiting: // and has hardly run since, or there would be a sample
 		g.wait(now)
 		g.told, g.exact = false, false
-	case g.fresh != 0 && as.Left-g.left != as.Enters: // nothing was seen of it, and it has left off running
-		g.misses(now, g.stack.outermost())
-	default:
+	case g.fresh == 0:
 		g.runs(now, nil)
+	case as.Left-g.left != as.Enters: // nothing was seen of it, and it has left off running
+		g.ranOn(nil)
+		g.misses(now, g.stack.outermost())
 	}
 	g.state, g.seen, g.told, g.fresh, g.left = running, now, false, now, as.Left
 }

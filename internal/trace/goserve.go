@@ -26,6 +26,7 @@ func (r *Request) serve(by Goroutine, now uint64) {
 	r.unserve()
 	g := p.goroutine(by.ID)
 	g.cut(now, by)
+	g.ranOn(nil)
 	g.looks = false
 	g.open++
 	g.served = now

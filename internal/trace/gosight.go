@@ -42,6 +42,7 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	if g.fresh != 0 && left != goroutine.NotKnown {
 		left = s.Seq - g.left
 	}
+	g.ranOn(stack)
 	missed := left > 1 && left != goroutine.NotKnown // it has been parked in between
 	switch {
 	case g.state == waiting:
