@@ -131,11 +131,16 @@ func TestGRPC(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				var unseen, all float64
 				for id, r := range byID(t, a.exactly(t, len(called))) {
+					unseen, all = unseen+r.tree(t).total("[not sampled]"), all+r.Request.Duration
 					if call := called[id]; r.Endpoint != call.Path || r.incomplete("owner") {
 						t.Errorf("%s is told as %s", call.Path, r)
 					}
 					checkOwn(t, r, "own"+strings.TrimLeft(r.Endpoint, "/own.Os"))
+				}
+				if unseen > 0.1*all {
+					t.Errorf("%.3f s of %.3f s were not sampled", unseen, all)
 				}
 			})
 		}

@@ -35,7 +35,8 @@ type goLane struct {
 	absent    uint64         // when it was not there yet
 	placed    bool           // lane.started and .born were told
 	open      int            // requests that it serves
-	served    uint64         // when it began to serve the last of them
+	serves    *Request       // the last of them, nil: it has ended
+	served    uint64         // when it began to serve that
 	family    int            // goroutines that were started for them
 }
 

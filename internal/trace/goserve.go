@@ -12,6 +12,9 @@ func (t *Tracer) Serve(connection uint64, stream uint32, by Goroutine, now uint6
 		if r.FirstWrite == 0 && (stream == 0 || r.Request == c.http.Stream(stream)) {
 			r.serve(by, now)
 			r.byHandler = true
+			if stream != 0 {
+				r.begun = now
+			}
 			return
 		}
 	}
@@ -29,7 +32,10 @@ func (r *Request) serve(by Goroutine, now uint64) {
 	g.ranOn(nil)
 	g.looks = false
 	g.open++
-	g.served = now
+	if last := g.serves; last != nil && last.byHandler {
+		last.left = now
+	}
+	g.serves, g.served = r, now
 	r.goroutine, r.Goroutine = g, by
 }
 
@@ -40,6 +46,9 @@ func (r *Request) unserve() {
 		return
 	}
 	r.goroutine = nil
+	if g.serves == r {
+		g.serves = nil
+	}
 	g.open--
 	if g.open == 0 {
 		g.disown()
@@ -49,6 +58,19 @@ func (r *Request) unserve() {
 
 // isStream tells a request of HTTP/2: the goroutine that reads and writes for all streams is not at work for it.
 func (r *Request) isStream() bool { return strings.HasPrefix(r.Proto, "HTTP/2") }
+
+// handled tells up to when the goroutine that ran the handler was at work for the request. The answer may be written
+// later, by another.
+func (r *Request) handled() uint64 {
+	switch {
+	case !r.byHandler || r.lane.of == nil:
+	case r.left != 0:
+		return min(r.left, r.End)
+	case r.lane.ended && len(r.lane.slices) > 0:
+		return min(r.lane.told(), r.End)
+	}
+	return r.End
+}
 
 // cut takes that a thread reads or writes on a connection, or a goroutine of Go.
 func (p *process) cut(c *conn, x *Transfer) {

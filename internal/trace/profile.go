@@ -48,8 +48,8 @@ func (p *Profile) own(b *builder, r *Request) {
 		return
 	}
 	l = l.trunk(r.Start)
-	from := max(r.Start, r.PrevEnd)
-	if !r.inTurns {
+	from := max(r.Start, r.PrevEnd, r.begun)
+	if !r.inTurns && r.begun == 0 {
 		from = max(from, min(l.answered, r.End))
 	}
 	from = min(from, r.End)
@@ -69,6 +69,10 @@ func (p *Profile) own(b *builder, r *Request) {
 		}
 		p.addOwn(b, &slice{why: RunQueue}, 0, waits)
 		untold -= waits
+	}
+	if handled := max(r.handled(), from); handled < r.End {
+		p.addOwn(b, &slice{why: Blocked}, 0, int64(r.End-handled))
+		untold -= int64(r.End - handled)
 	}
 	p.addOwn(b, &slice{why: NotSampled}, 0, untold-told)
 	p.branches(b, r, trunks)

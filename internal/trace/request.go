@@ -40,6 +40,8 @@ type Request struct {
 
 	goroutine *goLane // that is at work for it, nil: none is known
 	byHandler bool    // it is known to run the handler
+	begun     uint64  // HTTP/2: when it began to, 0: not known
+	left      uint64  // HTTP/2: when it turned to another, 0: it has not
 }
 
 func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {

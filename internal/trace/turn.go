@@ -73,7 +73,7 @@ func (t *thread) beginsAnswer(s *Stack) {
 // trunks are the branches that lie under a request's window: its lane's for as long as that was at work for it.
 func (r *Request) trunks(at int32, from uint64) (all []branch) {
 	if !r.inTurns {
-		return []branch{{lane: r.lane.trunk(r.Start), at: at, from: from, to: r.End}}
+		return []branch{{lane: r.lane.trunk(r.Start), at: at, from: from, to: r.handled()}}
 	}
 	for _, turn := range r.conn.turns {
 		to := r.End

@@ -1,0 +1,81 @@
+package trace
+
+import (
+	"bytes"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"apm-ebpf/internal/goroutine"
+	"apm-ebpf/internal/http1"
+)
+
+// framer is the goroutine that reads and writes the frames of a connection.
+const framer = uint64(5)
+
+// frames gives what passes on a connection of HTTP/2: the head of a message on each of some streams.
+func frames(preface string, streams []uint32, fields ...hpack.HeaderField) []byte {
+	var text, block bytes.Buffer
+	text.WriteString(preface)
+	to, encoder := http2.NewFramer(&text, nil), hpack.NewEncoder(&block)
+	for _, stream := range streams {
+		block.Reset()
+		for _, f := range fields {
+			encoder.WriteField(f)
+		}
+		to.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+	}
+	return text.Bytes()
+}
+
+// readStreams has requests read that are all named by their stream.
+func (p *play) readStreams(at, conn uint64, streams ...uint32) {
+	text := []byte(http2.ClientPreface)
+	for i, stream := range streams {
+		path := string(rune('a' + i))
+		text = append(text, frames("", []uint32{stream}, hpack.HeaderField{Name: ":method", Value: "GET", Sensitive: true},
+			hpack.HeaderField{Name: ":path", Value: "/" + path, Sensitive: true}, hpack.HeaderField{Name: ":scheme", Value: "http", Sensitive: true})...)
+	}
+	p.tracer.Received(&Transfer{
+		Connection: conn, Begun: at * ms, Begins: true, Sampled: true, Framed: true, PID: server, TID: server, Time: at * ms,
+		Goroutine: Goroutine{ID: framer}, Chunk: http1.Chunk{Head: text, Len: len(text)},
+	})
+}
+
+func (p *play) answerStreams(at, conn uint64, streams ...uint32) {
+	text := frames("", streams, hpack.HeaderField{Name: ":status", Value: "200", Sensitive: true})
+	p.tracer.Sent(&Transfer{
+		Connection: conn, Framed: true, PID: server, TID: server, Time: at * ms, Goroutine: Goroutine{ID: framer},
+		Chunk: http1.Chunk{Head: text, Len: len(text)},
+	})
+}
+
+func (p *play) serve(at, conn, goid uint64, stream uint32) {
+	p.tracer.Serve(conn, stream, Goroutine{ID: goid}, at*ms)
+}
+
+// TestStreamsWait tells what the requests of HTTP/2 do before a goroutine serves them, and after it has.
+func TestStreamsWait(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.readStreams(10, 1, 1, 3)
+	p.serve(12, 1, handler, 1)
+	p.parked(0, 13, handler, "serve a", "sleep", 1)
+	p.serve(16, 1, handler, 3) // by the same goroutine
+	p.parked(0, 17, handler, "serve b", "select", 1)
+	p.seen(18, 18, handler, goroutine.Dead, 1)
+	p.answerStreams(20, 1, 1, 3)
+	p.wants("/a", `
+serve 10
+  [blocked] 4
+  [runqueue] 2
+  a 4
+    [sleep] 4`)
+	p.wants("/b", `
+serve 10
+  [blocked] 2
+  [runqueue] 6
+  b 2
+    [select] 2`)
+}
