@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"apm-ebpf/internal/emit"
+	"apm-ebpf/internal/goroutine"
 	"apm-ebpf/internal/probe"
 	"apm-ebpf/internal/target"
 	"apm-ebpf/internal/trace"
@@ -117,8 +118,10 @@ func (a *agent) paused(pause *time.Timer) <-chan time.Time {
 		pause.Reset(a.pause())
 		return pause.C
 	}
+	began := goroutine.ThreadTime()
 	a.urgency.raise()
 	sleep(a.goroutines.next) // the runtime's timers would have another thread wake this one
+	a.goroutines.wake = goroutine.Smooth(a.goroutines.wake, goroutine.ThreadTime()-began)
 	return elapsed
 }
 

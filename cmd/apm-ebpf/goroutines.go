@@ -19,15 +19,16 @@ const (
 // goroutines are those of all Go services, read from outside while requests are slow. What was seen waits until the
 // events that happened before have been handled. Times are of CLOCK_MONOTONIC, ns.
 type goroutines struct {
-	reading bool   // some are read now
-	since   uint64 // since when
-	waits   bool   // one of them was seen to wait
-	woken   bool   // for a slow request, since they were last looked for
-	vain    int    // how often in a row there was none
-	told    bool   // the kernel programs need not wake the agent
-	rest    uint64 // how long to leave slow requests alone after some that did not wait: the machine may have no idle time
-	until   uint64 // when that is over
-	next    uint64 // when to look next
+	reading bool          // some are read now
+	since   uint64        // since when
+	waits   bool          // one of them was seen to wait
+	woken   bool          // for a slow request, since they were last looked for
+	vain    int           // how often in a row there was none
+	told    bool          // the kernel programs need not wake the agent
+	rest    uint64        // how long to leave slow requests alone after some that did not wait: the machine may have no idle time
+	until   uint64        // when that is over
+	next    uint64        // when to look next
+	wake    time.Duration // CPU time that it takes to wait for that, smoothed
 	sights  []sight
 	pcs     []uint64 // of all sights
 }
@@ -55,7 +56,7 @@ func (a *agent) readGoroutines() error {
 		}
 		watching = true
 		if now >= s.golang.next {
-			lowered := s.golang.look(now, func(seen *goroutine.Sight) { g.keep(uint32(pid), seen) })
+			lowered := s.golang.look(now, g.wake, func(seen *goroutine.Sight) { g.keep(uint32(pid), seen) })
 			g.sights = append(g.sights, sight{Sight: goroutine.Sight{Time: probe.Now()}, pid: uint32(pid), lowered: lowered})
 		}
 		g.next = min(g.next, s.golang.next)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"time"
 
 	"apm-ebpf/internal/goroutine"
 	"apm-ebpf/internal/probe"
@@ -230,10 +231,10 @@ func (s *goService) watch(now, least uint64) bool {
 }
 
 // look reads the goroutines that are watched. It tells whether that happens so seldom that times are less precise than
-// they could be.
-func (s *goService) look(now uint64, yield func(*goroutine.Sight)) (lowered bool) {
+// they could be. wake is what it costs to have a CPU again for the next look.
+func (s *goService) look(now uint64, wake time.Duration, yield func(*goroutine.Sight)) (lowered bool) {
 	err := s.reader.Look(yield)
-	period, lowered := s.reader.Period()
+	period, lowered := s.reader.Period(wake)
 	s.next = now + uint64(period)
 	return lowered && err == nil // else the process has ended, which an event will tell
 }

@@ -13,12 +13,10 @@ const (
 	shortest = time.Millisecond
 	precise  = 3 * time.Millisecond
 	// lookShare and walkShare are what looks at goroutines, and the search for new ones, may take of a CPU.
-	lookShare = 0.04
+	lookShare = 0.025
 	walkShare = 0.01
 	// walkCredit is what searches may take at once, after some time without any: what handlers start soon ends soon too.
 	walkCredit = 5 * time.Millisecond
-	// cheap is what a look may cost whatever its share: few requests are slow then.
-	cheap = 200 * time.Microsecond
 )
 
 // pace keeps the cost of looks within a share of a CPU.
@@ -31,11 +29,11 @@ type pace struct {
 
 func (p *pace) begin() {
 	runtime.LockOSThread()
-	p.began, p.walked = threadTime(), 0
+	p.began, p.walked = ThreadTime(), 0
 }
 
 func (p *pace) end() {
-	p.look = smooth(p.look, threadTime()-p.began-p.walked)
+	p.look = Smooth(p.look, ThreadTime()-p.began-p.walked)
 	runtime.UnlockOSThread()
 }
 
@@ -47,33 +45,32 @@ func (p *pace) walks(search func() error) error {
 	if p.credit < p.walk {
 		return nil
 	}
-	began := threadTime()
+	began := ThreadTime()
 	err := search()
-	p.walked = threadTime() - began
-	p.walk = smooth(p.walk, p.walked)
+	p.walked = ThreadTime() - began
+	p.walk = Smooth(p.walk, p.walked)
 	p.credit -= p.walked
 	return err
 }
 
-// smooth has an average follow a measurement. One that is far above counts little: memory was touched for the first time.
-func smooth(average, now time.Duration) time.Duration {
-	return average + (min(now, 2*average+cheap/4)-average)/4
+// Smooth has an average follow a measurement. One that is far above counts little: memory was touched for the first time.
+func Smooth(average, now time.Duration) time.Duration {
+	const little = 200 * time.Microsecond
+	return average + (min(now, 8*average+little)-average)/8
 }
 
 // Period tells when to look next, after the last look, and whether that is so late that times are less precise than
-// they could be.
-func (r *Reader) Period() (period time.Duration, lowered bool) {
-	if r.pace.look <= cheap {
-		return shortest, false
-	}
-	period = time.Duration(float64(r.pace.look) / lookShare)
+// they could be. wake is what it costs to have a CPU again for a look.
+func (r *Reader) Period(wake time.Duration) (period time.Duration, lowered bool) {
+	period = max(shortest, time.Duration(float64(r.pace.look+wake)/lookShare))
 	return period, period > precise
 }
 
 // Cost tells what a look costs now, in CPU time, and a search for new goroutines, which not every look makes.
 func (r *Reader) Cost() (look, search time.Duration) { return r.pace.look, r.pace.walk }
 
-func threadTime() time.Duration {
+// ThreadTime is the CPU time that the calling thread has had.
+func ThreadTime() time.Duration {
 	var t unix.Timespec
 	unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
 	return time.Duration(t.Nano())

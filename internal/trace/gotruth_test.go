@@ -126,7 +126,7 @@ func (w *goWork) watch() (sights []seen, looks []uint64, truth map[uint64]map[st
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		period, _ := r.Period()
+		period, _ := r.Period(0)
 		select {
 		case truth = <-answers:
 			return sights, append(looks, now()), truth
