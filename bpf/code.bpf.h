@@ -90,6 +90,18 @@ static __always_inline bool runs_jobs(struct target *t, struct code_event *e)
 	       read_user(end - 9) == EIGHT("thread.p");
 }
 
+/* Is it a method of queue.Queue? name: the last four letters. */
+static __always_inline bool is_queues(struct target *t, struct code_event *e, const char *name)
+{
+	u64 end = e->file.address + t->py.str_ascii + e->file.length;
+	u32 plain = *(u32 *)e->name.data, qualified = *(u32 *)(e->name.data + 6), want = *(const u32 *)name;
+	bool method =
+	    e->name.length == 10 && *(u32 *)e->name.data == *(const u32 *)"Queu" && qualified == want;
+
+	return ((e->name.length == 4 && plain == want) || method) &&
+	       read_user(end - 8) == EIGHT("queue.py") && (read_user(end - 9) & 0xff) == '/';
+}
+
 /*
  * Tells a code object, ahead of the event of that time whose stack it is in. Scalar arguments, because
  * 5.10 knows no others for global functions.
@@ -134,6 +146,10 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 	}
 	if (t->lanes & LANES_JOBS && runs_jobs(t, e))
 		t->runner = code;
+	if (is_queues(t, e, "_put"))
+		t->put = code;
+	if (is_queues(t, e, "_get"))
+		t->get = code;
 	s->code = code | (e->flags & CO_COROUTINES ? CODE_OF_COROUTINE : 0);
 	s->process = (u64)pid << 32 | t->life;
 	s->then = freed;

@@ -368,6 +368,21 @@ __noinline int py_walk_interpreters(u32 slot)
 	return 0;
 }
 
+/* The code object of the function that the current thread runs, 0: none. */
+static __always_inline u64 py_leaf(struct walk *w, struct target *t, u32 slot)
+{
+	w->tls = current_tls();
+	w->thread = 0;
+	if (!w->tls)
+		return 0;
+	py_find_thread(w, t, slot);
+	u64 frame = w->thread ? STATE(w, t, thread_frame) : 0;
+
+	if (frame && t->py.cframe != NO_OFFSET)
+		frame = read_user(frame + t->py.cframe);
+	return frame ? read_user(frame + t->py.frame_code) & CODE_ADDRESS : 0;
+}
+
 /* Fills walk.event with the stack of the current thread. */
 static __always_inline void py_walk(struct walk *w, struct target *t, u32 slot)
 {

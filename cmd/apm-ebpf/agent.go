@@ -200,6 +200,7 @@ func (a *agent) act() error {
 func (a *agent) tidy(now time.Time) error {
 	a.tidied = now
 	a.services.visits(now)
+	a.services.watchDeques(now)
 	if a.sampling() {
 		a.services.findMoreLanes(now)
 	}

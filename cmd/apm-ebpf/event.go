@@ -75,6 +75,7 @@ func (a *agent) stack(e *probe.Event) {
 		a.tracer.Sample(e.PID, e.TID, e.Time, s.stackOf(e))
 	case probe.KindSwitchOut:
 		a.tracer.SwitchOut(e.PID, e.TID, e.Time, s.stackOf(e), s.wait(event))
+		a.services.sawStack(s)
 	case probe.KindWrite:
 		a.tracer.Write(e.PID, e.TID, e.Time, s.stackOf(e))
 	case probe.KindTask:
@@ -83,6 +84,8 @@ func (a *agent) stack(e *probe.Event) {
 		a.tracer.Step(e.PID, e.TID, e.Time, s.step(e))
 	case probe.KindJob:
 		a.tracer.Job(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
+	case probe.KindTake:
+		a.tracer.Take(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindArm:
 		a.tracer.Arm(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindSpawn:
@@ -93,6 +96,7 @@ func (a *agent) stack(e *probe.Event) {
 		a.tracer.Thread(e.PID, e.TID, e.Time, s.stackOf(e), uint32(event.Args[0]))
 	case probe.KindHandoff:
 		a.tracer.Handoff(e.PID, e.TID, e.Time, s.stackOf(e), uint32(event.Args[0]))
+		a.services.sawStack(s)
 	}
 }
 

@@ -28,6 +28,9 @@ type service struct {
 	slots     map[uint32][2]uint64    // the last two code objects of each slot of theirs
 
 	asyncio, greenlet, queue, epoll bool      // no more to look for
+	deque                           bool      // the same, once a thread was seen to use a queue.Queue
+	dequeUses                       uint64    // of its deques, when they were counted last; 0 where they are not probed
+	dequeCount                      time.Time // when that was
 	blind                           bool      // it has tasks or greenlets that cannot be told apart
 	looked                          time.Time // when they were last looked for
 
@@ -153,6 +156,20 @@ func (s *service) frame(f *probe.Frame) trace.Frame {
 		frame.Line = int32(s.symbols.LineOf(frame.Func, probe.Address(f.Code), probe.Instr(f)))
 	}
 	return frame
+}
+
+// waitsOnQueue tells the stack of a thread, innermost function first, that waits for a queue.Queue or wakes one that does.
+// What AnyIO hands to its threads is known by its Context.
+func waitsOnQueue(leaf, caller, outer *symbol.Func) bool {
+	return strings.HasSuffix(leaf.File, "/threading.py") && strings.HasSuffix(caller.File, "/queue.py") &&
+		!strings.Contains(outer.File, "/anyio/")
+}
+
+// usesQueue tells it of the stack that was named last.
+func (s *service) usesQueue() bool {
+	f := s.stack.Frames
+	n := len(f)
+	return n >= 3 && waitsOnQueue(f[n-1].Func, f[n-2].Func, f[n-3].Func)
 }
 
 // step names what is told of the beginning of a task's step.

@@ -232,6 +232,9 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	if !s.epoll && (loaded.Select || first) {
 		s.epoll = ss.attachEpoll(s)
 	}
+	if !s.deque && first && s.symbols.Waits(s.process.Python.Runtime, waitsOnQueue) {
+		ss.attachDeque(s)
+	}
 	s.looked = now
 }
 
@@ -260,7 +263,7 @@ func (ss *services) attachQueue(s *service) bool {
 		return false
 	}
 	if err == nil {
-		err = ss.probe.AttachQueue(s.process.PID, q.Path, q.Put)
+		err = ss.probe.AttachQueue(s.process.PID, q.Path, q.Put, q.Get)
 		q.Close()
 	}
 	if err != nil {
@@ -269,7 +272,54 @@ func (ss *services) attachQueue(s *service) bool {
 	return true
 }
 
-// attachEpoll does the same.
+// attachDeque has the kernel programs see what threads take from queue.Queue. It is attached where a thread was seen to
+// use one, since event loops have deques too, whose every use costs a trap then.
+func (ss *services) attachDeque(s *service) {
+	s.deque = true
+	d, err := s.process.Deque()
+	if err == nil {
+		err = ss.probe.AttachDeque(s.process.PID, d.Path, d.Append, d.PopLeft)
+		d.Close()
+	}
+	if err != nil {
+		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("what threads of a pool do may be told for no request")
+		return
+	}
+	s.dequeCount, s.dequeUses = time.Now(), max(ss.probe.DequeUses(s.process.PID), 1)
+}
+
+const (
+	dequesEvery = time.Second
+	dequesMax   = 20_000 // uses in that time, each of which costs a microsecond
+)
+
+// watchDeques detaches where a service uses deques for other things so much that it would feel it.
+func (ss *services) watchDeques(now time.Time) {
+	for pid, s := range ss.known {
+		if s.dequeUses == 0 {
+			continue
+		}
+		uses := ss.probe.DequeUses(pid)
+		if uses < s.dequeUses+dequesMax {
+			if now.Sub(s.dequeCount) >= dequesEvery {
+				s.dequeCount, s.dequeUses = now, max(uses, 1)
+			}
+			continue
+		}
+		s.dequeUses = 0
+		err := ss.probe.DetachDeque(pid)
+		ss.log.Warn().Int("pid", pid).Err(err).Msg("what threads do that wait on a queue.Queue is not told: the service uses deques too often")
+	}
+}
+
+// sawStack looks at the stack of a service that was named last.
+func (ss *services) sawStack(s *service) {
+	if !s.deque && s.usesQueue() && ss.known[s.process.PID] == s {
+		ss.attachDeque(s)
+	}
+}
+
+// attachEpoll does the same as attachQueue.
 func (ss *services) attachEpoll(s *service) bool {
 	e, err := s.process.Epoll()
 	if e == nil && err == nil {

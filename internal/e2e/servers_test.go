@@ -17,7 +17,7 @@ type server struct {
 	name   string
 	pip    string // what it needs, for pip
 	args   string // after the interpreter, or BIN/PROGRAM of its environment; PORT is the port to listen on
-	paths  string // requests: a kind of work.py each, below a prefix; with ~ the branches may be missing
+	paths  string // requests: a kind of work.py each, below a prefix; with ~ the branches may be missing, with ? untold
 	minor  int    // oldest Python 3 on which it runs
 	closes bool   // it closes connections without saying so
 	leaves bool   // which lane served a request need not be told

@@ -117,17 +117,18 @@ const (
 	apmEventKindEVENT_TASK          apmEventKind = 13
 	apmEventKindEVENT_STEP          apmEventKind = 14
 	apmEventKindEVENT_JOB           apmEventKind = 15
-	apmEventKindEVENT_ARM           apmEventKind = 16
-	apmEventKindEVENT_SPAWN         apmEventKind = 17
-	apmEventKindEVENT_GREENLET      apmEventKind = 18
-	apmEventKindEVENT_THREAD        apmEventKind = 19
-	apmEventKindEVENT_HANDOFF       apmEventKind = 20
-	apmEventKindEVENT_CODE          apmEventKind = 21
-	apmEventKindEVENT_TLS           apmEventKind = 22
-	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 23
-	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 24
-	apmEventKindEVENT_SERVE         apmEventKind = 25
-	apmEventKindEVENT_SERVED        apmEventKind = 26
+	apmEventKindEVENT_TAKE          apmEventKind = 16
+	apmEventKindEVENT_ARM           apmEventKind = 17
+	apmEventKindEVENT_SPAWN         apmEventKind = 18
+	apmEventKindEVENT_GREENLET      apmEventKind = 19
+	apmEventKindEVENT_THREAD        apmEventKind = 20
+	apmEventKindEVENT_HANDOFF       apmEventKind = 21
+	apmEventKindEVENT_CODE          apmEventKind = 22
+	apmEventKindEVENT_TLS           apmEventKind = 23
+	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 24
+	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 25
+	apmEventKindEVENT_SERVE         apmEventKind = 26
+	apmEventKindEVENT_SERVED        apmEventKind = 27
 )
 
 type apmFrame struct {
@@ -376,6 +377,10 @@ type apmTarget struct {
 	Requests         uint64
 	Lost             uint64
 	Runner           uint64
+	Put              uint64
+	Get              uint64
+	Sought           uint64
+	Deques           uint64
 }
 
 type apmText struct {
@@ -480,6 +485,8 @@ const (
 	apmMapTlsThreads        = "tls_threads"
 	apmMapUprobeBusy        = "uprobe_busy"
 	apmProgCodeDealloc      = "code_dealloc"
+	apmProgDequeAppend      = "deque_append"
+	apmProgDequePopleft     = "deque_popleft"
 	apmProgEndRequest       = "end_request"
 	apmProgEpollModify      = "epoll_modify"
 	apmProgGoGrpcHandle     = "go_grpc_handle"
@@ -492,6 +499,7 @@ const (
 	apmProgGreenletInit     = "greenlet_init"
 	apmProgGreenletSwitch   = "greenlet_switch"
 	apmProgInetSockSetState = "inet_sock_set_state"
+	apmProgQueueGot         = "queue_got"
 	apmProgQueuePut         = "queue_put"
 	apmProgReadClock        = "read_clock"
 	apmProgSample           = "sample"
@@ -582,6 +590,8 @@ type apmSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
+	DequeAppend      *ebpf.ProgramSpec `ebpf:"deque_append"`
+	DequePopleft     *ebpf.ProgramSpec `ebpf:"deque_popleft"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
 	EpollModify      *ebpf.ProgramSpec `ebpf:"epoll_modify"`
 	GoGrpcHandle     *ebpf.ProgramSpec `ebpf:"go_grpc_handle"`
@@ -594,6 +604,7 @@ type apmProgramSpecs struct {
 	GreenletInit     *ebpf.ProgramSpec `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.ProgramSpec `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.ProgramSpec `ebpf:"inet_sock_set_state"`
+	QueueGot         *ebpf.ProgramSpec `ebpf:"queue_got"`
 	QueuePut         *ebpf.ProgramSpec `ebpf:"queue_put"`
 	ReadClock        *ebpf.ProgramSpec `ebpf:"read_clock"`
 	Sample           *ebpf.ProgramSpec `ebpf:"sample"`
@@ -781,6 +792,8 @@ type apmVariables struct {
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
+	DequeAppend      *ebpf.Program `ebpf:"deque_append"`
+	DequePopleft     *ebpf.Program `ebpf:"deque_popleft"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
 	EpollModify      *ebpf.Program `ebpf:"epoll_modify"`
 	GoGrpcHandle     *ebpf.Program `ebpf:"go_grpc_handle"`
@@ -793,6 +806,7 @@ type apmPrograms struct {
 	GreenletInit     *ebpf.Program `ebpf:"greenlet_init"`
 	GreenletSwitch   *ebpf.Program `ebpf:"greenlet_switch"`
 	InetSockSetState *ebpf.Program `ebpf:"inet_sock_set_state"`
+	QueueGot         *ebpf.Program `ebpf:"queue_got"`
 	QueuePut         *ebpf.Program `ebpf:"queue_put"`
 	ReadClock        *ebpf.Program `ebpf:"read_clock"`
 	Sample           *ebpf.Program `ebpf:"sample"`
@@ -822,6 +836,8 @@ type apmPrograms struct {
 func (p *apmPrograms) Close() error {
 	return _ApmClose(
 		p.CodeDealloc,
+		p.DequeAppend,
+		p.DequePopleft,
 		p.EndRequest,
 		p.EpollModify,
 		p.GoGrpcHandle,
@@ -834,6 +850,7 @@ func (p *apmPrograms) Close() error {
 		p.GreenletInit,
 		p.GreenletSwitch,
 		p.InetSockSetState,
+		p.QueueGot,
 		p.QueuePut,
 		p.ReadClock,
 		p.Sample,

@@ -33,6 +33,7 @@ type Probe struct {
 	objects  apmObjects
 	links    []link.Link
 	uprobes  map[int][]link.Link // by process
+	deques   map[int][]link.Link // the same, those on deques
 	lives    uint32              // address spaces added so far
 	ring     *ringbuf.Reader
 	reader   *reader
@@ -45,7 +46,7 @@ type Probe struct {
 
 // Open loads and attaches the programs. Nothing is recorded before Add.
 func Open(config Config) (*Probe, error) {
-	p := &Probe{config: config, slow: make(chan struct{}, 1), uprobes: map[int][]link.Link{}}
+	p := &Probe{config: config, slow: make(chan struct{}, 1), uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, explain(err)
@@ -136,6 +137,9 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.TaskWakeup = c.DetachProgram("task_wakeup")
 	p.objects.EpollModify = c.DetachProgram("epoll_modify")
 	p.objects.QueuePut = c.DetachProgram("queue_put")
+	p.objects.QueueGot = c.DetachProgram("queue_got")
+	p.objects.DequeAppend = c.DetachProgram("deque_append")
+	p.objects.DequePopleft = c.DetachProgram("deque_popleft")
 	p.objects.GreenletInit = c.DetachProgram("greenlet_init")
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
 	p.objects.GoNewproc = c.DetachProgram("go_newproc")
@@ -163,8 +167,10 @@ func (p *Probe) Close() error {
 		p.timer.close()
 	}
 	links := p.links
-	for _, more := range p.uprobes {
-		links = append(links, more...)
+	for _, uprobes := range []map[int][]link.Link{p.uprobes, p.deques} {
+		for _, more := range uprobes {
+			links = append(links, more...)
+		}
 	}
 	errs := []error{closeAll(links)}
 	if p.ring != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -27,10 +28,46 @@ func (p *Probe) AttachGreenlet(pid int, file string, create, leave uint64) error
 	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GreenletInit, offset: create}, {program: p.objects.GreenletSwitch, offset: leave}})
 }
 
-// AttachQueue has the kernel programs see what a process puts into queues, given the file of its _queue module and
-// the offset in it of the place where it does.
-func (p *Probe) AttachQueue(pid int, file string, put uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.QueuePut, offset: put}})
+// AttachQueue has the kernel programs see what a process puts into queues and takes from them, given the file of its
+// _queue module and the offsets in it of the places where it puts, and of the functions by which it takes.
+func (p *Probe) AttachQueue(pid int, file string, put, get []uint64) error {
+	var uprobes []uprobe
+	for _, offset := range put {
+		uprobes = append(uprobes, uprobe{program: p.objects.QueuePut, offset: offset})
+	}
+	for _, offset := range get {
+		uprobes = append(uprobes, uprobe{program: p.objects.QueueGot, offset: offset, ret: true})
+	}
+	return p.attachUprobes(pid, file, uprobes)
+}
+
+// AttachDeque does so for the queues that Python keeps in deques, given the file of its _collections module and the
+// offsets in it of the places where one is filled and emptied.
+func (p *Probe) AttachDeque(pid int, file string, appends, popLeft uint64) error {
+	before := len(p.uprobes[pid])
+	err := p.attachUprobes(pid, file, []uprobe{
+		{program: p.objects.DequeAppend, offset: appends},
+		{program: p.objects.DequePopleft, offset: popLeft},
+	})
+	p.deques[pid] = slices.Clone(p.uprobes[pid][before:])
+	p.uprobes[pid] = p.uprobes[pid][:before]
+	return err
+}
+
+// DequeUses tells how often a process has used a deque since AttachDeque, of whatever kind.
+func (p *Probe) DequeUses(pid int) uint64 {
+	var t apmTarget
+	if p.objects.Targets.Lookup(uint32(pid), &t) != nil {
+		return 0
+	}
+	return t.Deques
+}
+
+// DetachDeque undoes AttachDeque.
+func (p *Probe) DetachDeque(pid int) error {
+	links := p.deques[pid]
+	delete(p.deques, pid)
+	return closeAll(links)
 }
 
 // AttachEpoll has the kernel programs see who waits until a connection can be written to, given the file of a process's
@@ -155,8 +192,9 @@ func entryOffset(path string) (uint64, error) {
 
 // Release detaches what was attached for a process that has ended or runs another program now.
 func (p *Probe) Release(pid int) error {
-	links := p.uprobes[pid]
+	links := slices.Concat(p.uprobes[pid], p.deques[pid])
 	delete(p.uprobes, pid)
+	delete(p.deques, pid)
 	return closeAll(links)
 }
 

@@ -95,6 +95,22 @@ func (p *Python) Callers(at uint64) ([]Caller, error) {
 	return callers, nil
 }
 
+// Waits tells whether a thread of the process, whose _PyRuntime lies at runtime, stands where three functions, innermost first, are as asked for. Threads run
+// meanwhile, so that one which does not wait may be missed.
+func (p *Python) Waits(runtime uint64, asked func(leaf, caller, outer *Func) bool) bool {
+	threads, err := p.threads(runtime)
+	if err != nil {
+		return false
+	}
+	for _, t := range threads {
+		stack, err := p.stack(t.frame)
+		if err == nil && len(stack) >= 3 && asked(p.Func(stack[0].code), p.Func(stack[1].code), p.Func(stack[2].code)) {
+			return true
+		}
+	}
+	return false
+}
+
 // plausible tells whether the whole stack of a thread can be walked and every function on it named.
 func (p *Python) plausible(t thread) bool {
 	stack, err := p.stack(t.frame)

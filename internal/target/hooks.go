@@ -55,7 +55,7 @@ const (
 )
 
 // extension names the shared objects of a module: name.cpython-311-x86_64-linux-gnu.so, name.abi3.so, name.so.
-var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + queueModule + `|` + selectModule + `)(\..+)?\.so$`)
+var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + queueModule + `|` + selectModule + `|` + dequeModule + `)(\..+)?\.so$`)
 
 // Modules are those of a Python process in which lanes begin and switch.
 type Modules struct{ Asyncio, Greenlet, Queue, Select bool }

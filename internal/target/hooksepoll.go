@@ -16,41 +16,48 @@ const (
 
 // Epoll finds the method, which the caller must close. It gives nil where there is none.
 func (p *Process) Epoll() (*Epoll, error) {
-	f, modify, err := p.findMethod(selectModule, epollType, "modify")
+	f, at, err := p.findMethods(selectModule, epollType, entryOf("modify"))
 	if f == nil || err != nil {
 		return nil, err
 	}
-	return &Epoll{*f, modify}, nil
+	return &Epoll{*f, at[0]}, nil
 }
 
-// findMethod finds a method of a type in the module's shared object or, where that is not loaded, in the interpreter.
-// The file is nil where the method is not there.
-func (p *Process) findMethod(name, class, method string) (*ProbeFile, uint64, error) {
+// findMethods finds methods of a type in the module's shared object or, where that is not loaded, in the interpreter.
+// The file is nil where they are not there.
+func (p *Process) findMethods(name, class string, methods ...method) (*ProbeFile, []uint64, error) {
 	maps, err := p.Mappings()
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	m, shared := module(maps, name)
 	if !shared {
 		if p.Python == nil {
-			return nil, 0, nil
+			return nil, nil, nil
 		}
 		m = p.Python.mapping
 	}
 	f, im, err := p.probeFile(m)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
-	offset, found, err := im.method(class, method)
-	if err == nil && found {
-		return &f, offset, nil
+	var at []uint64
+	for _, method := range methods {
+		offset, found, err := im.method(class, method)
+		if err == nil && !found && shared {
+			err = fmt.Errorf("no method %s of %s", method.name, class)
+		}
+		if err != nil {
+			f.Close()
+			return nil, nil, fmt.Errorf("look into %s of process %d: %w", m.Path, p.PID, err)
+		}
+		if found {
+			at = append(at, offset)
+		}
 	}
-	f.Close()
-	if err == nil && shared {
-		err = fmt.Errorf("no method %s of %s", method, class)
+	if len(at) < len(methods) {
+		f.Close()
+		return nil, nil, nil
 	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("look into %s of process %d: %w", m.Path, p.PID, err)
-	}
-	return nil, 0, nil
+	return &f, at, nil
 }

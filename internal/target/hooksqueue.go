@@ -1,16 +1,31 @@
 package target
 
-import "bytes"
+import (
+	"bytes"
+	"errors"
+	"slices"
+)
 
-// Queue tells where something is put into a queue.SimpleQueue, by which concurrent.futures hands work to its threads: the
-// method put(self, args, nargs, kwnames) of _queue.SimpleQueue (CPython Modules/_queuemodule.c), in bytes from the start
-// of the file.
+// Queue tells where something is put into a queue.SimpleQueue, by which concurrent.futures hands work to its threads, and
+// what takes it: the methods put(self, args, nargs, kwnames) and put_nowait of _queue.SimpleQueue, and get and
+// get_nowait, which are to be probed as they return (CPython Modules/_queuemodule.c), in bytes from the start of the file.
 type Queue struct {
 	ProbeFile
-	Put uint64
+	Put, Get []uint64
 }
 
-const simpleQueue = "_queue.SimpleQueue"
+// Deque tells where queue.Queue puts and takes: the methods append(self, item) and popleft(self) of collections.deque
+// (CPython Modules/_collectionsmodule.c), in bytes from the start of the file.
+type Deque struct {
+	ProbeFile
+	Append, PopLeft uint64
+}
+
+const (
+	simpleQueue = "_queue.SimpleQueue"
+	dequeModule = "_collections"
+	dequeType   = "collections.deque"
+)
 
 // tpMethods are PyMethodDefs of 32 bytes, which end with one that has no name.
 var tpMethods = slot{64, 208}
@@ -23,16 +38,37 @@ const (
 // Queue finds where queues are filled, which the caller must close. It gives nil where _queue is not loaded, and an error
 // where it cannot be read or is not as CPython has it.
 func (p *Process) Queue() (*Queue, error) {
-	f, put, err := p.findMethod(queueModule, simpleQueue, "put")
+	f, at, err := p.findMethods(queueModule, simpleQueue, entryOf("put"), entryOf("put_nowait"), returnOf("get"), returnOf("get_nowait"))
 	if f == nil || err != nil {
 		return nil, err
 	}
-	return &Queue{*f, put}, nil
+	return &Queue{*f, at[:2], at[2:]}, nil
 }
+
+// Deque finds where deques are filled and emptied, which the caller must close. Errors: that they are not found.
+func (p *Process) Deque() (*Deque, error) {
+	f, at, err := p.findMethods(dequeModule, dequeType, entryOf("append"), entryOf("popleft"))
+	if err == nil && f == nil {
+		err = errors.New("no " + dequeType)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Deque{*f, at[0], at[1]}, nil
+}
+
+// method is one to be probed where it begins, or as it returns.
+type method struct {
+	name    string
+	returns bool
+}
+
+func entryOf(name string) method  { return method{name, false} }
+func returnOf(name string) method { return method{name, true} }
 
 // method gives the offset in the file of a type's method; not found where there is none, or more than one type has
 // the name.
-func (im *image) method(class, method string) (offset uint64, found bool, err error) {
+func (im *image) method(class string, m method) (offset uint64, found bool, err error) {
 	p, err := im.pointers()
 	if err != nil {
 		return 0, false, err
@@ -49,8 +85,15 @@ func (im *image) method(class, method string) (offset uint64, found bool, err er
 			if !named || name == 0 {
 				break
 			}
-			if im.hasText(name, method) {
+			if !im.hasText(name, m.name) {
+				continue
+			}
+			if !m.returns {
 				all = p.addEntry(all, table+i*methodSize+methMeth)
+			} else if function, ok := p.load(table + i*methodSize + methMeth); ok {
+				if at, isCode := im.returning(function); isCode && !slices.Contains(all, at) {
+					all = append(all, at)
+				}
 			}
 		}
 	}

@@ -10,13 +10,14 @@ import (
 
 // printMethods prints the addresses of the methods that are probed, 0 where there is none.
 const printMethods = `
+import collections
 import select
 try:
     from _queue import SimpleQueue
-    put = id(SimpleQueue.put)
+    put, get = id(SimpleQueue.put), id(SimpleQueue.get)
 except ImportError:
-    put = 0
-print([put, id(select.epoll.modify)], flush=True)
+    put = get = 0
+print([put, get, id(select.epoll.modify), id(collections.deque.append), id(collections.deque.popleft)], flush=True)
 input()
 `
 
@@ -24,15 +25,16 @@ func TestMethods(t *testing.T) {
 	for _, python := range targettest.Interpreters(t) {
 		t.Run(python.String(), func(t *testing.T) {
 			child := targettest.Start(t, exec.Command(python.Path, "-c", printMethods))
-			var put, modify uint64 // PyMethodDescrObject, whose d_method is 24 bytes behind its head
-			answer(t, child, &[]any{&put, &modify})
+			var put, get, modify, appends, popLeft uint64 // PyMethodDescrObject, whose d_method is 24 bytes behind its head
+			answer(t, child, &[]any{&put, &get, &modify, &appends, &popLeft})
 			p := inspect(t, child.Process.Pid)
 			q, err := p.Queue()
 			if err != nil || (q == nil) != (put == 0) {
 				t.Fatalf("%+v, %v", q, err)
 			}
 			if q != nil {
-				checkMethod(t, p, &q.ProbeFile, q.Put, put)
+				checkMethod(t, p, &q.ProbeFile, q.Put[0], put)
+				checkMethod(t, p, &q.ProbeFile, q.Get[0], get)
 				q.Close()
 			}
 			e, err := p.Epoll()
@@ -41,6 +43,13 @@ func TestMethods(t *testing.T) {
 			}
 			checkMethod(t, p, &e.ProbeFile, e.Modify, modify)
 			e.Close()
+			d, err := p.Deque()
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkMethod(t, p, &d.ProbeFile, d.Append, appends)
+			checkMethod(t, p, &d.ProbeFile, d.PopLeft, popLeft)
+			d.Close()
 		})
 	}
 }

@@ -40,21 +40,22 @@ func (l *lane) trunk(start uint64) *lane {
 // the tree already: whoever wakes a lane of the request does not start it.
 func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found []branch) {
 	hang := func(stack *Context, next branch) {
-		next.from, next.to = max(next.from, br.from), min(next.to, br.to)
+		next.from, next.to, next.end = max(next.from, br.from), min(next.to, br.end), br.end
 		if next.to > next.from && (next.work != 0 || next.item != 0 || !seen[next.lane]) {
 			seen[next.lane] = true
 			next.at = b.callee(b.node(br.at, stack), next.lane.kind.branch())
 			found = append(found, next)
 		}
 	}
+	begun := max(br.from, br.taken)
 	for _, l := range br.lane.kids {
-		if l.born >= br.from && l.born <= br.to && (br.item == 0 || l.item == br.item) {
-			hang(l.started, branch{lane: l, from: l.born, to: br.to})
+		if l.born >= begun && l.born <= br.to && (br.item == 0 || l.item == br.item) {
+			hang(l.started, branch{lane: l, from: l.born, to: br.end})
 		}
 	}
 	for _, j := range br.lane.jobs {
-		if j.by != nil && j.from >= br.from && br.has(j.work, j.outer) {
-			to := br.to
+		if j.by != nil && j.from >= begun && j.from <= br.to && br.has(j.work, j.outer) {
+			to := br.end
 			if j.to != 0 {
 				to = j.to
 			}
@@ -64,7 +65,7 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	for _, w := range br.lane.works {
 		for _, t := range p.threads {
 			if t != br.lane.on && t.home.worked(w.context, max(w.from, br.from), min(w.to, br.to)) {
-				hang(w.stack, branch{lane: &t.home, from: w.from, to: w.to, work: w.context})
+				hang(w.stack, branch{lane: &t.home, from: w.from, to: min(w.to, br.to), work: w.context})
 			}
 		}
 	}
@@ -75,13 +76,18 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 		for _, g := range t.home.grants {
 			own := t.home.answered > g.from // it worked for a request of its own
 			told := p.seesJobs && g.stack.submits()
-			if g.giver == br.lane && !g.doubtful && !own && !told && br.has(g.work, g.item) && g.from >= br.from && g.from <= br.to {
-				to := g.to
-				if to == 0 {
-					to = br.to
-				}
-				hang(g.stack, branch{lane: &t.home, from: g.from, to: to})
+			if g.giver != br.lane || g.doubtful || own || told || !br.has(g.work, g.item) || g.from < begun || g.from > br.to {
+				continue
 			}
+			if t.mayServe(g.from) {
+				br.lane.unsure = g.from
+				continue
+			}
+			to := g.to
+			if to == 0 {
+				to = br.end
+			}
+			hang(g.stack, branch{lane: &t.home, from: g.from, to: to})
 		}
 	}
 	return found

@@ -127,6 +127,15 @@ func (p *play) leave(at uint64, tid uint32, stack string, why Reason) {
 func (p *play) wake(at uint64, tid uint32)   { p.tracer.Wake(server, tid, at*ms) }
 func (p *play) resume(at uint64, tid uint32) { p.tracer.SwitchIn(server, tid, at*ms) }
 
+// put and take have a thread put an object into a queue and take one.
+func (p *play) put(at uint64, tid uint32, stack string, object uint64) {
+	p.tracer.Job(server, tid, at*ms, p.stack(stack), object)
+}
+
+func (p *play) take(at uint64, tid uint32, stack string, object uint64) {
+	p.tracer.Take(server, tid, at*ms, p.stack(stack), object)
+}
+
 // task has a thread make a task around the coroutine of a function.
 func (p *play) task(at uint64, tid uint32, stack, coroutine string) {
 	p.tracer.Task(server, tid, at*ms, p.stack(stack), p.coroutine(coroutine))

@@ -1,5 +1,7 @@
 package trace
 
+import "strings"
+
 // Files of the standard library in which threads start and wait.
 const (
 	threadFile = "/threading.py"
@@ -8,12 +10,13 @@ const (
 
 // given takes work for a thread that waits for some.
 func (t *thread) given(g grant) {
-	if t.busy() || g.giver.worksFor(&t.home) {
+	if t.fetches || t.busy() || g.giver.worksFor(&t.home) {
 		return
 	}
 	t.returns(g.from)
 	if t.state == waiting {
 		t.idleAt = t.stack
+		t.pooled = t.pooled || !t.stack.tellsWork()
 	}
 	t.job, t.jobSince = nil, 0
 	t.home.grants = bounded(append(t.home.grants, g))
@@ -53,7 +56,11 @@ func (c *Context) waitsForWork() bool {
 
 // rests ends the work of a thread that is back where it waited for it.
 func (t *thread) rests(now uint64) {
-	if t.onFutex && t.idle() {
+	if held := t.home.heldAt; held != nil && t.onFutex && t.stack.belowQueue() == held {
+		t.drops(now)
+	}
+	if t.home.held == nil && t.onFutex && t.idle() {
+		t.pooled = t.pooled || !t.stack.tellsWork()
 		t.returns(now)
 		t.job, t.jobSince = nil, 0
 	}
@@ -75,7 +82,9 @@ func (l *lane) worksFor(other *lane) bool {
 		if l == nil || l == other {
 			return l == other
 		}
-		if n := len(l.grants); n > 0 && l.grants[n-1].to == 0 {
+		if l.held != nil {
+			l = l.held.giver
+		} else if n := len(l.grants); n > 0 && l.grants[n-1].to == 0 {
 			l = l.grants[n-1].giver
 		} else {
 			l = l.parent
@@ -86,3 +95,16 @@ func (l *lane) worksFor(other *lane) bool {
 
 // giversMax is how many lanes in a row may have given work to each other.
 const giversMax = 16
+
+// tellsWork tells where a thread of an executor or of AnyIO waits, whose jobs are told by other means.
+func (c *Context) tellsWork() bool {
+	return ofFile(c.function(), executorFile, "_worker") || c.belowQueue().isAnyIO()
+}
+
+func (c *Context) isAnyIO() bool { return c != nil && strings.Contains(c.fn.File, "/anyio/") }
+
+// mayServe tells that whose work a thread of a pool does cannot be told, since several requests were open after a time: it
+// may have gone on to the next without a wait.
+func (t *thread) mayServe(since uint64) bool {
+	return t.pooled && t.process.crowded >= since
+}

@@ -1,38 +1,105 @@
 package trace
 
-// job is what a lane handed to an executor: the _WorkItem that ThreadPoolExecutor.submit puts into its queue and that
-// the thread which takes it runs.
+import "strings"
+
+// job is what a lane handed to another by a queue: for one, the _WorkItem that ThreadPoolExecutor.submit puts into its
+// queue and that the thread which takes it runs.
 type job struct {
-	item  uint64 // its address
-	from  uint64 // when it was put
-	to    uint64 // when another was put that has the address, 0: not yet
-	taken uint64 // when a thread was seen to run it, 0: not yet
-	by    *lane  // that thread's
-	stack *Context
-	work  uint64 // Context and job of the lane that put it
-	outer uint64
+	item   uint64 // its address
+	from   uint64 // when it was put
+	to     uint64 // when it was done, or another was put that has the address; 0: not yet
+	taken  uint64 // when a thread was seen to take or run it, 0: not yet
+	by     *lane  // that thread's
+	giver  *lane  // that put it
+	stack  *Context
+	work   uint64 // Context and job of the giver
+	outer  uint64
+	unsure bool // another with that object may still lie in a queue
 }
 
-// puts takes that the lane puts an object into a queue.
-func (p *process) puts(l *lane, j *job) {
-	if before := p.jobs[j.item]; before != nil {
-		before.to = j.from
+// puts takes that a lane puts an object into a queue.
+func (p *process) puts(j *job) {
+	before := p.jobs[j.item]
+	switch {
+	case before == nil, before.by != nil && before.by.held == before: // which may have freed it
+	case before.taken == 0 && !j.stack.submits(): // executors make a new one each time
+		j.unsure = true
+		before.giver.unsure = j.from
+	default:
+		before.end(j.from)
 	}
 	if len(p.jobs) >= lanesMax {
 		clear(p.jobs)
 	}
 	p.jobs[j.item] = j
-	l.jobs = bounded(append(l.jobs, j))
+	j.giver.jobs = bounded(append(j.giver.jobs, j))
 }
 
-// runs takes which job the thread was seen to run, 0 for none.
+func (j *job) end(now uint64) {
+	if j != nil && j.to == 0 {
+		j.to = now
+	}
+}
+
+// takes gives the job with an object that is taken from a queue; nil for none, or where it cannot be told whose it is.
+func (p *process) takes(now uint64, item uint64) *job {
+	j := p.jobs[item]
+	if j == nil || j.taken != 0 {
+		return nil
+	}
+	j.taken = now
+	if j.unsure {
+		j.giver.unsure = now
+		return nil
+	}
+	return j
+}
+
+// runs takes which job the thread was seen to run, 0 for none that a stack tells.
 func (t *thread) runs(item uint64) {
-	t.item = item
-	if item == 0 {
+	if t.item = item; item == 0 {
+		if held := t.home.held; held != nil {
+			t.item = held.item
+		}
 		return
 	}
 	t.process.seesJobs = true
 	if j := t.process.jobs[item]; j != nil && j.taken == 0 {
 		j.taken, j.by = max(t.since, j.from), &t.home
 	}
+}
+
+// takes takes that the thread has taken an object from a queue. It works for who put it there until it comes back to the
+// same place. What it takes in the midst of that, or as the answer of one whom it gave work, is none.
+func (t *thread) takes(now uint64, s *Stack, item uint64) {
+	t.cut(now, s)
+	t.runs(s.Item)
+	j, at := t.process.takes(now, item), t.stack.belowQueue()
+	switch {
+	case t.tasks || t.greenlets || t.lane != &t.home || t.serves || at == nil:
+		return
+	case t.home.held != nil && at.depth > t.home.heldAt.depth, j != nil && j.giver.worksFor(&t.home):
+		return
+	}
+	t.drops(now)
+	t.returns(now)
+	t.fetches = true
+	if j != nil {
+		j.by = &t.home
+		t.home.held, t.home.heldAt, t.item = j, at, item
+	}
+}
+
+// drops ends the job that the thread has taken, if any.
+func (t *thread) drops(now uint64) {
+	t.home.held.end(now)
+	t.home.held, t.home.heldAt = nil, nil
+}
+
+// belowQueue is the function that uses a queue.
+func (c *Context) belowQueue() *Context {
+	for c != nil && (strings.HasSuffix(c.fn.File, queueFile) || strings.HasSuffix(c.fn.File, threadFile)) {
+		c = c.parent
+	}
+	return c
 }

@@ -45,12 +45,15 @@ type lane struct {
 	works   []work   // that it handed to threads
 	jobs    []*job   // that it handed to executors
 	grants  []grant  // thread: work that it was given
+	held    *job     // thread: that it has taken from a queue …
+	heldAt  *Context // … where, and does now
 
 	stack     *Context // last one seen
 	suspended uint64   // since when, 0: it isn't
 	untold    uint64   // suspended: up to where its running was told before; the stack since then comes with its next step
 	stepped   uint64   // when its last step began
 	answered  uint64   // end of the last request that it answered
+	unsure    uint64   // when another lane answered that may have worked for it
 }
 
 // work is a Context that a lane made for another to run in, and when it can have been handed over.

@@ -16,8 +16,9 @@ type process struct {
 	seesJobs  bool             // threads' stacks tell which they run
 	open      map[*conn]struct{}
 	goroutines
-	epoch uint64 // raised when the first of the open connections opens: what was known of lanes is old
-	since uint64 // when that was
+	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old
+	since   uint64 // when that was
+	crowded uint64 // when several connections had open requests last
 }
 
 func newProcess() *process {
@@ -44,7 +45,7 @@ func (p *process) thread(tid uint32) *thread {
 		*t = thread{
 			process: p, home: home, epoch: p.epoch,
 			tasks: t.tasks, greenlets: t.greenlets, idleAt: t.idleAt, python: t.python, other: t.other, serves: t.serves,
-			instrs: t.instrs[:0], tried: t.tried, loopRuns: t.loopRuns,
+			fetches: t.fetches, pooled: t.pooled, instrs: t.instrs[:0], tried: t.tried, loopRuns: t.loopRuns,
 		}
 	}
 	return t
@@ -72,9 +73,17 @@ func (p *process) opened(c *conn) {
 		clear(p.jobs)
 	}
 	p.open[c] = struct{}{}
+	if len(p.open) > 1 {
+		p.crowded = c.begun
+	}
 }
 
-func (p *process) closed(c *conn) { delete(p.open, c) }
+func (p *process) closed(c *conn, now uint64) {
+	if len(p.open) > 1 {
+		p.crowded = now
+	}
+	delete(p.open, c)
+}
 
 // serves tells whether a thread has read or answers a request that is open: it works for that one.
 func (p *process) serves(tid uint32) bool {

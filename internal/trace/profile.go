@@ -16,6 +16,7 @@ type branch struct {
 	lane     *lane
 	at       int32 // node of the tree
 	from, to uint64
+	end      uint64 // of the request: what was started may go on until then
 	work     uint64 // only slices with this Context; 0: all
 	item     uint64 // only slices with this job; 0: all
 	taken    uint64 // when the job was taken: until then it waited
@@ -91,6 +92,7 @@ func (p *Profile) branches(b *builder, r *Request, trunks []branch) {
 		}
 	}
 	for l := range seen {
+		r.Undecided = r.Undecided || l.unsure >= r.Start && l.unsure <= r.End
 		l.handedOut(r)
 	}
 }
@@ -111,7 +113,7 @@ func (br *branch) slices(yield func(*slice, int64)) {
 	part := br.work != 0 || br.item != 0
 	for i := range br.lane.slices {
 		s := &br.lane.slices[i]
-		if part && (!br.has(s.work, s.item) || s.from < br.from) {
+		if part && (!br.has(s.work, s.item) || s.from < max(br.from, br.taken)) {
 			continue
 		}
 		if time := int64(s.within(br.from, br.to)); time > 0 {

@@ -49,6 +49,8 @@ type thread struct {
 	switched  uint64                // when a greenlet left last
 	idleAt    *Context              // pool thread: where it waits for work
 	onFutex   bool                  // waiting: on a futex that is not the interpreter lock's
+	fetches   bool                  // it was seen to take its work from a queue
+	pooled    bool                  // it was seen to wait for work that others give it
 }
 
 // sample takes a stack seen on a CPU.

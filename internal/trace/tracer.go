@@ -122,7 +122,7 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine uint64) {
 	}
 	p.sweep()
 	parent, stack := th.creates(now, s)
-	l := &lane{kind: taskLane, limit: foldAt, born: now, parent: parent, started: stack, item: s.Item}
+	l := &lane{kind: taskLane, limit: foldAt, born: now, parent: parent, started: stack, item: th.item}
 	p.tasks[coroutine] = l
 	if parent != nil {
 		parent.starts(l)
@@ -143,8 +143,15 @@ func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	if th == nil {
 		return
 	}
-	if giver, stack := th.creates(now, s); giver != nil && stack.submits() {
-		p.puts(giver, &job{item: object, from: now, stack: stack, work: s.Work, outer: s.Item})
+	if giver, stack := th.creates(now, s); giver != nil {
+		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item})
+	}
+}
+
+// Take takes that a thread takes an object from a queue.
+func (t *Tracer) Take(pid, tid uint32, now uint64, s *Stack, object uint64) {
+	if _, th := t.watch(pid, tid); th != nil {
+		th.takes(now, s, object)
 	}
 }
 
@@ -170,7 +177,7 @@ func (t *Tracer) Spawn(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	p.sweep()
 	th.runsGreenlets(s)
 	parent, stack := th.creates(now, s)
-	l := &lane{kind: greenletLane, limit: foldAt, object: object, born: now, parent: parent, started: stack, item: s.Item}
+	l := &lane{kind: greenletLane, limit: foldAt, object: object, born: now, parent: parent, started: stack, item: th.item}
 	p.objects[object] = l
 	if parent != nil {
 		parent.starts(l)
@@ -194,7 +201,7 @@ func (t *Tracer) Thread(pid, tid uint32, now uint64, s *Stack, started uint32) {
 	delete(p.threads, started) // what had the number before
 	if giver, stack := th.creates(now, s); giver != nil {
 		w := p.thread(started)
-		w.home.grants = bounded(append(w.home.grants, grant{from: now, giver: giver, work: s.Work, item: s.Item, stack: stack, started: true}))
+		w.home.grants = bounded(append(w.home.grants, grant{from: now, giver: giver, work: s.Work, item: th.item, stack: stack, started: true}))
 	}
 }
 
@@ -205,12 +212,16 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 		return
 	}
 	giver, stack := th.creates(now, s)
-	switch w := p.thread(woken); {
+	w := p.thread(woken)
+	if giver == &th.home && w.lane != nil && giver.held == nil && th.mayServe(p.since) {
+		w.lane.unsure = now
+	}
+	switch {
 	case giver == nil || w == th || ofFile(stack.function(), executorFile, "_worker"): // it passes on the queue's lock
 	case giver == &th.home && endsJob(stack.jobOf()):
 		th.answersJob(now, w)
 	case woken != pid && !p.serves(woken): // a process's first thread gives work
-		w.given(grant{from: now, giver: giver, work: s.Work, item: s.Item, stack: stack})
+		w.given(grant{from: now, giver: giver, work: s.Work, item: th.item, stack: stack})
 	}
 }
 
@@ -237,7 +248,7 @@ func (t *Tracer) endAll(which func(*conn) bool, why Cut, now uint64) {
 			}
 			t.finish(c, h, now)
 		}
-		c.process.closed(c)
+		c.process.closed(c, now)
 		delete(t.conns, id)
 	}
 }

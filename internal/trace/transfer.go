@@ -28,7 +28,7 @@ func (t *Tracer) conn(x *Transfer) *conn {
 func (t *Tracer) Received(x *Transfer) {
 	c := t.conn(x)
 	if x.Begins {
-		c.process.closed(c)
+		c.process.closed(c, x.Time)
 		c.begun, c.sampled = x.Begun, x.Sampled
 		if c.sampled {
 			c.process.opened(c)
@@ -140,7 +140,7 @@ func (t *Tracer) Close(connection uint64, why http1.CloseReason, now uint64) {
 		why = http1.PeerGone
 	}
 	t.end(c, why, now)
-	c.process.closed(c)
+	c.process.closed(c, now)
 	delete(t.conns, connection)
 }
 
@@ -156,7 +156,7 @@ func (t *Tracer) settleDown(c *conn, now uint64) {
 	if !c.sampled || !c.http.Idle() {
 		return
 	}
-	c.process.closed(c)
+	c.process.closed(c, now)
 	c.sampled = false
 	t.quiet = append(t.quiet, quiet{Window{c.id, c.begun}, now})
 }

@@ -73,7 +73,7 @@ func (t *thread) beginsAnswer(s *Stack) {
 // trunks are the branches that lie under a request's window: its lane's for as long as that was at work for it.
 func (r *Request) trunks(at int32, from uint64) (all []branch) {
 	if !r.inTurns {
-		return []branch{{lane: r.lane.trunk(r.Start), at: at, from: from, to: r.handled()}}
+		return []branch{{lane: r.lane.trunk(r.Start), at: at, from: from, to: r.handled(), end: r.End}}
 	}
 	for _, turn := range r.conn.turns {
 		to := r.End
@@ -81,7 +81,7 @@ func (r *Request) trunks(at int32, from uint64) (all []branch) {
 			to = min(turn.to, to)
 		}
 		if begin := max(turn.from, from); &turn.by.home == r.lane && begin < to {
-			all = append(all, branch{lane: r.lane, at: at, from: begin, to: to})
+			all = append(all, branch{lane: r.lane, at: at, from: begin, to: to, end: r.End})
 		}
 	}
 	return all

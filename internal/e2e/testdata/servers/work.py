@@ -1,7 +1,10 @@
 """Functions named after the request that calls them. They note how long they took: seconds by name."""
 import asyncio
 import concurrent.futures
+import functools
 import json
+import multiprocessing.pool
+import queue
 import socket
 import threading
 import time
@@ -21,6 +24,39 @@ class timed:
 
     def __exit__(self, *error):
         self.truth[self.name] = self.truth.get(self.name, 0) + now() - self.start
+
+
+class Pool:
+    """Threads of one's own that wait for work on a queue."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.threads = []
+        self.lock = threading.Lock()
+
+    def call(self, function, *args):
+        with self.lock:
+            while len(self.threads) < 4:
+                self.threads.append(threading.Thread(target=self.work, daemon=True))
+                self.threads[-1].start()
+        done = threading.Event()
+        self.queue.put((function, args, done))
+        done.wait()
+
+    def work(self):
+        while True:
+            function, args, done = self.queue.get()
+            function(*args)
+            done.set()
+
+
+own = Pool(queue.Queue())
+simple = Pool(queue.SimpleQueue())
+last = Pool(queue.LifoQueue())
+
+@functools.lru_cache(None)
+def threads():
+    return multiprocessing.pool.ThreadPool(4)
 
 
 def later(function, *args):
@@ -51,6 +87,30 @@ def receive_K(truth):
 def pool_K(truth):
     with timed(truth, 'pool_K'):
         pool.submit(work_K, truth).result()
+
+def own_K(truth):
+    with timed(truth, 'own_K'):
+        own.call(work_K, truth)
+
+def simple_K(truth):
+    with timed(truth, 'simple_K'):
+        simple.call(work_K, truth)
+
+def last_K(truth):
+    with timed(truth, 'last_K'):
+        last.call(work_K, truth)
+
+def applied_K(truth):
+    with timed(truth, 'applied_K'):
+        threads().apply(work_K, (truth,))
+
+def mapped_K(truth):
+    with timed(truth, 'mapped_K'):
+        threads().map(doze_K, [truth] * 2)
+
+def doze_K(truth):
+    with timed(truth, 'doze_K'):
+        time.sleep(0.01)
 
 def thread_K(truth):
     with timed(truth, 'thread_K'):

@@ -1,0 +1,91 @@
+package trace
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestQueues has threads put objects into queues and others take them.
+func TestQueues(t *testing.T) {
+	const a, b, worker, other = server, server + 1, server + 2, server + 3
+	const loop = "boot run"
+	begin := func(p *play) {
+		p.open(1)
+		p.open(2)
+		p.read(10, 1, a, "/a")
+		p.read(10, 2, b, "/b")
+	}
+	end := func(p *play) {
+		p.write(40, 1, a, "main")
+		p.write(40, 2, b, "main")
+	}
+	tests := []struct {
+		name   string
+		play   func(p *play)
+		a, b   string // functions that are told of the requests
+		unsure bool
+	}{
+		{"one thread takes one after the other, without a wait", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.put(12, b, "main", 8)
+			p.take(14, worker, loop, 7)
+			p.sample(16, worker, loop+" forA")
+			p.take(20, worker, loop, 8)
+			p.sample(22, worker, loop+" forB")
+			p.take(24, worker, loop, 9)
+			p.sample(26, worker, loop+" forNobody")
+		}, "main boot run forA", "main boot run forB", false},
+		{"an object is freed and another has its address", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.take(14, worker, loop, 7)
+			p.sample(16, worker, loop+" forA")
+			p.put(18, b, "main", 7)
+			p.sample(20, worker, loop+" forA")
+			p.take(22, other, loop, 7)
+			p.sample(24, other, loop+" forB")
+			p.leave(26, other, loop+" forB", Sleep)
+		}, "main boot run forA", "main boot run forB", false},
+		{"what is taken in the midst of a job does not end it", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.put(12, b, "main", 8)
+			p.take(14, worker, loop, 7)
+			p.take(16, worker, loop+" forA", 8)
+			p.sample(18, worker, loop+" forA")
+			p.leave(20, worker, loop+" forA", Sleep)
+		}, "main boot run forA", "main", false},
+		{"an answer is no work", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.take(14, worker, loop, 7)
+			p.sample(16, worker, loop+" forA")
+			p.put(18, worker, loop, 8)
+			p.take(20, a, "main", 8)
+			p.sample(22, a, "main")
+		}, "main boot run forA", "main", false},
+		{"the same object lies in queues twice", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.put(12, b, "main", 7)
+			p.take(14, worker, loop, 7)
+			p.sample(16, worker, loop+" forA")
+		}, "main", "main", true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := newPlay(t)
+			begin(p)
+			test.play(p)
+			end(p)
+			for path, want := range map[string]string{"/a": test.a, "/b": test.b} {
+				x := p.told[path]
+				var names []string
+				for i := len(x.Frames) - 1; i >= 0; i-- {
+					if name := x.Frames[i].Function; name[0] != '[' {
+						names = append(names, name)
+					}
+				}
+				if got := strings.Join(names, " "); got != want || x.Undecided != test.unsure {
+					t.Errorf("%s: undecided %v, want %q:\n%s", path, x.Undecided, want, draw(x.Frames))
+				}
+			}
+		})
+	}
+}
