@@ -89,14 +89,18 @@ func (s *goService) kernelLayout(p *target.Go, grpc *target.GoGRPC) probe.GoLayo
 }
 
 // stackOf names a stack. Where the innermost function has no frame yet, its caller is missing among the program counters,
-// and callers has it; nil for a stack that was read from outside. Of a truncated one the outermost functions are missing.
+// and callers has it; nil for a stack that was read from outside. Of a truncated one the outermost functions are missing, and
+// where gap is not 0, some that follow so many.
 // The result is reused by the next call.
-func (s *goService) stackOf(pcs []uint64, callers *[2]uint64, truncated bool) *trace.Stack {
+func (s *goService) stackOf(pcs []uint64, callers *[2]uint64, gap int, truncated bool) *trace.Stack {
 	frames := s.stack.Frames[:0]
 	if truncated {
 		frames = append(frames, trace.Frame{Func: trace.Truncated})
 	}
 	for i := len(pcs) - 1; i >= 0; i-- {
+		if i == gap-1 {
+			frames = append(frames, trace.Frame{Func: trace.Truncated})
+		}
 		if i == 0 && callers != nil {
 			if missing := s.frameless(pcs[0], callers); missing != 0 && (len(pcs) < 2 || pcs[1] != missing) {
 				frames = s.name(frames, s.symbols.Frames(missing, true))
@@ -244,13 +248,13 @@ func (s *goService) parked(seen *goroutine.Sight) *trace.Stack {
 	if len(seen.PCs) == 0 {
 		return nil
 	}
-	return s.stackOf(seen.PCs, nil, seen.Truncated)
+	return s.stackOf(seen.PCs, nil, seen.Gap, seen.Truncated)
 }
 
 // ran names the stack that an event brought. The result is reused by the next call.
 func (s *goService) ran(e *probe.Event) *trace.Stack {
 	event, pcs := e.Go(), e.PCs()
-	return s.stackOf(pcs, &event.Callers, len(pcs) == len(event.Pcs))
+	return s.stackOf(pcs, &event.Callers, 0, len(pcs) == len(event.Pcs))
 }
 
 // started names the functions of the go statement that started a goroutine, outermost first, where its starter is told.

@@ -166,7 +166,7 @@ func checkSums(t testing.TB, records ...*Record) {
 		root := r.tree(t)
 		duration := r.Stacktrace.Duration
 		if math.Abs(root.Time-duration) > rounding(1) || r.Request.Duration != duration {
-			t.Errorf("root %.6f and request %.6f of duration %.6f: %s", root.Time, r.Request.Duration, duration, r)
+			t.Errorf("root %.6f and request %.6f of duration %.6f: %s\n%s", root.Time, r.Request.Duration, duration, r, r.raw)
 		}
 		cpu, told := 0.0, 0.0
 		for _, seconds := range r.Request.Blocked {

@@ -66,8 +66,8 @@ func TestEndlessStack(t *testing.T) {
 		sp, bp, high uint64
 		frames       int
 	}{
-		{low, low, low + 1<<16, framesMax},
-		{low, low, ^uint64(0), framesMax},
+		{low, low, low + 1<<16, framesLeaf + framesRoot},
+		{low, low, ^uint64(0), framesLeaf + framesRoot},
 		{low + 64, low, low + 1<<16, 1}, // below the stack pointer
 		{low, low + 4, low + 1<<16, 1},
 		{low, low, low + 40, 3},

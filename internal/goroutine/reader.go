@@ -266,7 +266,7 @@ func (r *Reader) tell(c *change, now uint64, yield func(*Sight)) {
 		s.Why = r.layout.reason(c.why)
 	}
 	if c.stack >= 0 {
-		s.PCs, s.Truncated = r.stacks.of(c.stack)
+		s.PCs, s.Gap, s.Truncated = r.stacks.of(c.stack)
 	}
 	w.account, w.told, w.seen = c.account, true, now
 	if c.state == Dead {

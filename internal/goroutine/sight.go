@@ -33,7 +33,8 @@ type Sight struct {
 	// PCs are return addresses, the innermost function's first. Valid until Look goes on. There are none of one that
 	// runs, or has not begun yet, or stands where it was told to stand before.
 	PCs       []uint64
-	Truncated bool // outer functions are missing
+	Gap       int  // so many come before some that are missing, 0: none are
+	Truncated bool // the outermost functions are missing
 
 	GoPC    uint64 // return address of the go statement that started it, 0: this is the root
 	StartPC uint64 // entry of its function

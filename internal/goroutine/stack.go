@@ -2,13 +2,15 @@ package goroutine
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"apm-ebpf/internal/target"
 )
 
 const (
-	// framesMax is how many functions are kept of a stack, the innermost.
-	framesMax = 256
+	// framesLeaf is how many functions are kept of a stack from the innermost on, framesRoot from the outermost on.
+	framesLeaf = 192
+	framesRoot = 64
 	// stackFirst is how much of a stack is read at first, which is the whole of most, stackMax the most, in bytes.
 	stackFirst = 4 << 10
 	stackMax   = 256 << 10
@@ -29,6 +31,7 @@ type chain struct {
 	low, high uint64 // of the stack in use
 	pc, bp    uint64
 	from, to  int // its program counters in stacks.pcs
+	missing   int // between those of the leaf and of the root
 	truncated bool
 }
 
@@ -44,10 +47,14 @@ func (s *stacks) want(a *account, bp uint64) int {
 	return len(s.chains) - 1
 }
 
-// of gives the program counters of a stack, the innermost first, and whether outer ones are missing.
-func (s *stacks) of(i int) (pcs []uint64, truncated bool) {
+// of gives the program counters of a stack, the innermost first, how many come before a gap, 0 where there is none, and
+// whether the outermost ones are missing.
+func (s *stacks) of(i int) (pcs []uint64, gap int, truncated bool) {
 	c := &s.chains[i]
-	return s.pcs[c.from:c.to], c.truncated
+	if c.missing > 0 {
+		gap = framesLeaf
+	}
+	return s.pcs[c.from:c.to], gap, c.truncated
 }
 
 // read reads the stacks that are wanted. The error tells that none can be read at all.
@@ -73,7 +80,9 @@ func (s *stacks) read() error {
 		} else if s.walk(c, c.low, p.Buf) {
 			s.walkOn(c)
 		}
-		c.to = len(s.pcs)
+		if c.to = len(s.pcs); c.missing > 0 {
+			rotate(s.pcs[c.from+framesLeaf:c.to], c.missing%framesRoot)
+		}
 	}
 	return nil
 }
@@ -93,14 +102,27 @@ func (s *stacks) walk(c *chain, at uint64, stack []byte) (more bool) {
 		if pc == 0 {
 			break
 		}
-		if len(s.pcs)-c.from == framesMax {
-			c.truncated = true
-			break
-		}
-		s.pcs = append(s.pcs, pc)
+		s.keep(c, pc)
 		c.low, c.bp = c.bp+16, caller // callers lie above
 	}
 	return false
+}
+
+// keep adds a return address: those next to the root as a ring, as it is not known where the root is.
+func (s *stacks) keep(c *chain, pc uint64) {
+	if len(s.pcs)-c.from < framesLeaf+framesRoot {
+		s.pcs = append(s.pcs, pc)
+		return
+	}
+	s.pcs[c.from+framesLeaf+c.missing%framesRoot] = pc
+	c.missing++
+}
+
+// rotate makes the entry at first the first.
+func rotate(ring []uint64, first int) {
+	slices.Reverse(ring[:first])
+	slices.Reverse(ring[first:])
+	slices.Reverse(ring)
 }
 
 // walkOn follows a chain beyond what was read at first.

@@ -141,10 +141,24 @@ func (b *builder) root() int32 {
 	b.calls[outermost].time += b.calls[0].time
 	for i := b.calls[0].first; i != 0; i = b.calls[i].next {
 		if i != outermost {
-			b.calls[b.callee(outermost, b.calls[i].fn)].time += b.calls[i].time
+			b.move(i, outermost)
 		}
 	}
 	return outermost
+}
+
+// move adds a call, and what it called, to what another called. Where it was it stays.
+func (b *builder) move(from, to int32) {
+	at := b.callee(to, b.calls[from].fn)
+	b.calls[at].time += b.calls[from].time
+	for key, time := range b.lines {
+		if key.call == from {
+			b.lines[lineKey{at, key.line}] += time
+		}
+	}
+	for i := b.calls[from].first; i != 0; i = b.calls[i].next {
+		b.move(i, at)
+	}
 }
 
 func (b *builder) linesOf(at int32) (lines []filter.LineTime) {

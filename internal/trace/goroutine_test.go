@@ -219,6 +219,18 @@ serve 10
   a 8
     [sleep] 8
   [runqueue] 2`},
+		{"the outermost functions of a deep stack are not known", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goSample(12, handler, "serve a")
+			p.tracer.GoSample(server, handler, 16*ms, &Stack{Frames: []Frame{{Func: Truncated}, {Func: p.fn("b")}, {Func: p.fn("c")}}})
+			p.goSample(18, handler, "serve a")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  [truncated] 3
+    b 3
+      c 3
+  a 7`},
 		{"nothing seen", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.goWrite(20, 1, handler)
