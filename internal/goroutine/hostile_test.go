@@ -62,6 +62,7 @@ func TestEndlessStack(t *testing.T) {
 		binary.LittleEndian.PutUint64(h.memory[stack+at:], low+uint64(at)+16)
 		binary.LittleEndian.PutUint64(h.memory[stack+at+8:], 1)
 	}
+	binary.LittleEndian.PutUint64(h.memory[stack+1<<16-16:], low) // a circle in the end
 	tests := []struct {
 		sp, bp, high uint64
 		frames       int
