@@ -41,6 +41,7 @@ enum {
 #define GO_CALLER(r, sp) read_user(sp)
 #define GO_CALLER_AT 8
 /* Go's own calling convention (src/cmd/compile/abi-internal.md). */
+#define REGS_GO_G(r) REG(r, r14)
 #define GO_G(ctx) ((ctx)->r14)
 #define GO_FRAME(ctx) ((ctx)->bp)
 #define GO_ARG0(ctx) ((ctx)->ax)
@@ -97,6 +98,7 @@ enum {
 #define GO_CURRENT(t, r) REG(r, regs[28])
 #define GO_CALLER(r, sp) REG(r, regs[30])
 #define GO_CALLER_AT 0
+#define REGS_GO_G(r) REG(r, regs[28])
 #define GO_G(ctx) ((ctx)->regs[28])
 #define GO_FRAME(ctx) read_user((ctx)->regs[29]) /* the caller's: its stack ends where ours begins */
 #define GO_ARG0(ctx) ((ctx)->regs[0])

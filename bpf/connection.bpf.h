@@ -31,6 +31,8 @@ struct conn {
 	u64 length; /* how many; 0: the socket has taken them */
 	u64 taken;  /* by the socket since, encrypted */
 	u64 inode;  /* of a Unix socket, else 0 */
+	u64 g;	    /* runtime.g of the goroutine that used it last, and its goid */
+	u64 goroutine;
 };
 
 /*
@@ -43,6 +45,25 @@ struct {
 	__type(key, u64);
 	__type(value, struct conn);
 } conns SEC(".maps");
+
+/* Whether a struct sock may be in conns: once it was it is for good, as several share a slot. Spares
+ * everybody else's sockets a look there. */
+#define CONN_SLOTS 65536
+u8 conn_slots[CONN_SLOTS];
+
+static __always_inline u32 conn_slot(u64 connection)
+{
+	u32 low;
+
+	/* The verifier knows some connections for pointers, half of which is a number to it. */
+	asm volatile("%0 = %1" : "=w"(low) : "w"((u32)connection));
+	return low >> 8 & (CONN_SLOTS - 1);
+}
+
+static __always_inline struct conn *find_conn(u64 connection)
+{
+	return conn_slots[conn_slot(connection)] ? bpf_map_lookup_elem(&conns, &connection) : NULL;
+}
 
 struct open_request {
 	u64 request;

@@ -29,6 +29,7 @@ struct io {
 	u64 rest;   /* bytes of it that are DATA, at its beginning */
 	u32 count;
 	u32 pad;
+	u8 g[64]; /* of a runtime.g, read at once: a read costs more than what it copies */
 	struct io_event event;
 };
 
@@ -51,18 +52,29 @@ struct buffers {
 	u32 count;  /* iovecs; 0: a buffer; unknown if base is 0 */
 	u32 peeked; /* MSG_PEEK */
 	u64 asked;  /* bytes that a write was given; 0: not known */
+	u64 first;  /* the first eight bytes of what was read, as one little-endian number */
 };
+
+/* Looks at the first bytes of what was read. Where fewer than eight are mapped, at one. */
+static __always_inline void look(struct buffers *b)
+{
+	u64 address = b->count ? read_user(b->base) : b->base;
+
+	if (bpf_probe_read_user(&b->first, sizeof(b->first), (void *)address)) {
+		b->first = 0;
+		bpf_probe_read_user(&b->first, 1, (void *)address);
+	}
+}
 
 /*
  * A packet of uWSGI's own protocol, which proxies speak with it: modifier 0, 16 bits of length, modifier 0,
  * then the length of the first variable's name, less than 256, and that name.
  */
-static __always_inline bool is_uwsgi(u64 address)
+static __always_inline bool is_uwsgi(u64 first)
 {
-	u64 bytes = read_user(address);
-	u8 name = bytes >> 48;
+	u8 name = first >> 48;
 
-	return !(bytes & 0xff00ff0000ffULL) && name >= 'A' && name <= 'Z';
+	return !(first & 0xff00ff0000ffULL) && name >= 'A' && name <= 'Z';
 }
 
 /* Frames of HTTP/2 (RFC 9113, 4.1, 6.1 and 6.2). Their first eight bytes are read as one little-endian
@@ -82,10 +94,8 @@ static __always_inline bool is_uwsgi(u64 address)
  * HTTP/2 begins with "PRI * HTTP/2.0" (RFC 9113, 3.4). Where that was not seen a read is taken for it that
  * begins with the whole head of a request, no longer than 64 KiB.
  */
-static __always_inline bool is_http2(struct buffers *b)
+static __always_inline bool is_http2(u64 first)
 {
-	u64 first = read_user(b->count ? read_user(b->base) : b->base);
-
 	if ((u32)first == ('P' | 'R' << 8 | 'I' << 16 | ' ' << 24))
 		return true;
 	return !(u8)first && FRAME_KIND(first) == FRAME_HEADERS && !(first & FRAME_RESERVED) &&
@@ -93,18 +103,15 @@ static __always_inline bool is_http2(struct buffers *b)
 }
 
 /* A request begins with a token (RFC 9110, 5.6.2), after empty lines at most, or is a packet or frame. */
-static __always_inline bool may_begin_request(struct buffers *b)
+static __always_inline bool may_begin_request(u64 first)
 {
-	u64 address = b->count ? read_user(b->base) : b->base;
-	u8 c = 0;
+	u8 c = first;
 
-	if (!address || bpf_probe_read_user(&c, 1, (void *)address))
-		return false;
-	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f) || (!c && (is_uwsgi(address) || is_http2(b)));
+	return c == '\r' || c == '\n' || (c > ' ' && c < 0x7f) ||
+	       (!c && (is_uwsgi(first) || is_http2(first)));
 }
 
-static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn *c, struct target *t,
-					   u32 slot)
+static __always_inline struct io *begin_io(u32 kind, u64 connection, u32 slot)
 {
 	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
 	u64 id = bpf_get_current_pid_tgid();
@@ -115,28 +122,49 @@ static __always_inline struct io *begin_io(u32 kind, u64 connection, struct conn
 
 	stamp(&e->event, kind, id >> 32, id);
 	e->connection = connection;
-	e->request = c->request;
-	e->lost = t ? t->lost : 0;
 	e->goroutine = 0;
 	e->g = 0;
 	e->ran = 0;
 	e->length = 0;
-	e->flags = (c->sampled ? IO_SAMPLED : 0) | (c->missed ? IO_MISSED : 0) | (c->framed ? IO_FRAMED : 0);
 	e->head = 0;
 	e->tail = 0;
 	return io;
 }
 
-/* Adds the goroutine that reads or writes. */
-static __always_inline void add_goroutine(struct io_event *e, struct target *t)
+/* Adds which request it belongs to, and how that fares. */
+static __always_inline void add_request(struct io_event *e, struct conn *c, struct target *t)
 {
-	u64 g = GO_CURRENT(t, user_regs());
-	u8 ran = 0;
+	e->request = c->request;
+	e->lost = t ? t->lost : 0;
+	e->flags = (c->sampled ? IO_SAMPLED : 0) | (c->missed ? IO_MISSED : 0) | (c->framed ? IO_FRAMED : 0);
+}
 
-	e->g = g;
-	e->goroutine = read_user(g + t->go.g_goid);
-	bpf_probe_read_user(&ran, sizeof(ran), (void *)(g + t->go.g_tracking_seq));
-	e->ran = ran;
+/* Reads a part of a runtime.g, if it is one. Returns nonzero if it could not be read. */
+static __always_inline int read_g(struct io *io, struct target *t, u64 g)
+{
+	io->event.g = g;
+	return bpf_probe_read_user(io->g, sizeof(io->g), (void *)(g + t->go.g_goid));
+}
+
+/*
+ * Adds the goroutine that reads or writes. Go's code keeps its runtime.g in a register, C's does not: the one
+ * that the connection is known for proves it.
+ */
+static __always_inline void add_goroutine(struct io *io, struct conn *c, struct target *t)
+{
+	struct pt_regs *regs = user_regs();
+	u32 seq = t->go.g_tracking_seq - t->go.g_goid; /* follows goid closely in every version */
+	u64 *goid = (u64 *)io->g;
+
+	if (REGS_GO_G(regs) != c->g || read_g(io, t, c->g) || *goid != c->goroutine) {
+		c->g = GO_CURRENT(t, regs);
+		if (read_g(io, t, c->g))
+			*goid = 0;
+		c->goroutine = *goid;
+	}
+	io->event.goroutine = *goid;
+	if (seq < sizeof(io->g))
+		io->event.ran = io->g[seq];
 }
 
 /* Sends the event. Returns nonzero if it was lost, which is counted. */
@@ -408,25 +436,27 @@ static __always_inline void send_open(struct sock *sk, u64 connection)
 static __always_inline void take_received(u64 connection, struct conn *c, struct target *t, struct buffers *b,
 					  u64 length, bool fresh, u32 slot)
 {
-	u32 pid = bpf_get_current_pid_tgid() >> 32, begins = 0;
-
-	if (!c->framed && c->answering)
-		c->framed = is_http2(b); /* also after Upgrade: h2c */
-	if (c->framed ? !is_open(connection, c->request) : c->answering && may_begin_request(b)) {
-		begin_request(c, connection, t, pid, bpf_ktime_get_ns());
-		begins = IO_BEGINS;
-	}
-	struct io *io = begin_io(EVENT_RECV, connection, c, t, slot);
+	struct io *io = begin_io(EVENT_RECV, connection, slot);
+	u32 begins = 0;
 
 	if (!io)
 		return;
-	io->event.flags |= begins;
-	if (begins)
-		io->event.event.time = c->request;
+	struct io_event *e = &io->event;
+
+	if (c->answering && !b->first)
+		look(b);
+	if (!c->framed && c->answering)
+		c->framed = is_http2(b->first); /* also after Upgrade: h2c */
+	if (c->framed ? !is_open(connection, c->request) : c->answering && may_begin_request(b->first)) {
+		begin_request(c, connection, t, e->event.pid, e->event.time);
+		begins = IO_BEGINS;
+	}
+	add_request(e, c, t);
+	e->flags |= begins;
 	if (t->runtime == RUNTIME_GO) {
-		add_goroutine(&io->event, t);
+		add_goroutine(io, c, t);
 		if (fresh)
-			go_serves(pid, io->event.goroutine, 0);
+			go_serves(e->event.pid, e->goroutine, 0);
 	}
 	if (c->framed)
 		send_parts(io, c, b, length, slot);
@@ -540,17 +570,18 @@ static __always_inline void go_answers(struct io_event *e, struct conn *c, struc
 static __always_inline void take_sent(u64 connection, struct conn *c, struct target *t, struct buffers *b,
 				      s64 length, u32 slot)
 {
-	struct io *io = begin_io(EVENT_SEND, connection, c, t, slot);
+	struct io *io = begin_io(EVENT_SEND, connection, slot);
 
 	if (!io)
 		return;
 	struct io_event *e = &io->event;
 
+	add_request(e, c, t);
 	e->length = length;
 	if (length > 0 && !c->framed)
 		keep_sent(io, c, b, length, slot);
 	if (t && t->runtime == RUNTIME_GO)
-		add_goroutine(e, t);
+		add_goroutine(io, c, t);
 	if (!c->answering && !is_interim(e)) {
 		c->answering = 1;
 		end_waiting(c);

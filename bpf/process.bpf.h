@@ -20,6 +20,11 @@ int BPF_PROG(sched_process_fork, struct task_struct *parent, struct task_struct 
 
 	if (!t)
 		return 0;
+	u32 slot = pid % WATCHED_SLOTS;
+	u8 *is_watched = bpf_map_lookup_elem(&watched, &slot);
+
+	if (is_watched)
+		*is_watched = 1;
 	/* The same address space until it calls exec. From map to map: the stack is too small up to 6.12. */
 	if (bpf_map_update_elem(&targets, &pid, t, BPF_ANY)) {
 		count_loss(LOSS_TARGETS);

@@ -61,11 +61,13 @@ static __always_inline struct conn *open_connection(struct sock *sk, u64 connect
 
 	if (!is_server_side(sk))
 		return NULL;
-	fresh.tls = length > 1 && is_tls(b);
-	if (!fresh.tls && !may_begin_request(b))
+	look(b);
+	fresh.tls = length > 1 && is_tls(b->first);
+	if (!fresh.tls && !may_begin_request(b->first))
 		return NULL;
 	if (family_of(sk) == AF_UNIX)
 		fresh.inode = inode_of(sk);
+	conn_slots[conn_slot(connection)] = 1;
 	if (bpf_map_update_elem(&conns, &connection, &fresh, BPF_ANY)) {
 		count_loss(LOSS_CONNS);
 		return NULL;
@@ -88,7 +90,7 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 
 	if (b.peeked)
 		return;
-	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
+	struct conn *c = find_conn(connection);
 
 	if (c && c->inode &&
 	    c->inode != inode_of(sk)) { /* of a Unix socket that has ended, and its name was used again */
@@ -123,7 +125,7 @@ static __always_inline s64 clear_sent(struct conn *c, s64 length, struct buffers
 static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
 {
 	u64 connection = (u64)sk;
-	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
+	struct conn *c = find_conn(connection);
 
 	if (!c || !c->request || length == 0 || length == -EAGAIN)
 		return;
@@ -195,7 +197,7 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 static __always_inline void closed(struct sock *sk, u16 flags, bool gone)
 {
 	u64 connection = (u64)sk;
-	struct conn *c = bpf_map_lookup_elem(&conns, &connection);
+	struct conn *c = find_conn(connection);
 
 	if (!c)
 		return;

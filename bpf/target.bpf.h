@@ -223,9 +223,24 @@ static __always_inline bool gate_open(u32 pid)
 	return gates[pid % GATES] != 0;
 }
 
+/*
+ * Whether a process may be a target: set before it is one and left set, as two may share a slot. Spares
+ * everybody else a look at targets.
+ */
+#define WATCHED_SLOTS 16384
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WATCHED_SLOTS);
+	__type(key, u32);
+	__type(value, u8);
+} watched SEC(".maps");
+
 static __always_inline struct target *find_target(u32 pid)
 {
-	return bpf_map_lookup_elem(&targets, &pid);
+	u32 slot = pid % WATCHED_SLOTS;
+	u8 *is_watched = bpf_map_lookup_elem(&watched, &slot);
+
+	return is_watched && *is_watched ? bpf_map_lookup_elem(&targets, &pid) : NULL;
 }
 
 static __always_inline u64 read_user(u64 address)

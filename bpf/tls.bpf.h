@@ -51,14 +51,11 @@ struct {
 } tls_objects SEC(".maps");
 
 /* A record of any kind: alert, handshake, data, in SSL 3.0 or later (RFC 8446, 5.1). */
-static __always_inline bool is_tls(struct buffers *b)
+static __always_inline bool is_tls(u64 first)
 {
-	u64 address = b->count ? read_user(b->base) : b->base;
-	u8 head[2] = {};
+	u8 type = first, version = first >> 8;
 
-	if (!address || bpf_probe_read_user(head, sizeof(head), (void *)address))
-		return false;
-	return head[0] >= 20 && head[0] <= TLS_DATA && head[1] == 3;
+	return type >= 20 && type <= TLS_DATA && version == 3;
 }
 
 static __always_inline void tell_tls(u32 sight)
@@ -74,11 +71,8 @@ static __always_inline void tell_tls(u32 sight)
  */
 static __always_inline void count_unseen(struct conn *c, struct buffers *b)
 {
-	u64 address = b->count ? read_user(b->base) : b->base;
-	u8 type = 0;
-
-	bpf_probe_read_user(&type, 1, (void *)address);
-	if (type == TLS_DATA && ++c->unseen == TLS_DATA_READS)
+	look(b);
+	if ((u8)b->first == TLS_DATA && ++c->unseen == TLS_DATA_READS)
 		tell_tls(TLS_UNSEEN);
 }
 
@@ -213,10 +207,12 @@ static __always_inline void take_clear(u64 connection, struct conn *c, struct ta
 	bool fresh = !c->request;
 	volatile u32 *busy;
 
-	if (fresh && !may_begin_request(&b))
-		return;
-	if (fresh)
+	if (fresh) {
+		look(&b);
+		if (!may_begin_request(b.first))
+			return;
 		send_open((struct sock *)connection, connection);
+	}
 	busy = claim_uprobe_io(c);
 	if (!busy)
 		return;

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"time"
 
@@ -35,8 +36,14 @@ type agent struct {
 	services *services
 	records  *emit.Log
 	encoder  emit.Encoder
-	line     []byte
 	written  uint64
+
+	// The record in the making, and the last address in it that was put into words.
+	record    emit.Record
+	profile   emit.Profile
+	blocked   emit.Blocked
+	local     netip.AddrPort
+	localName string
 
 	wallClock  uint64    // Unix time less CLOCK_MONOTONIC, ns
 	begun      bool      // a sampled request began in the last poll
@@ -50,6 +57,8 @@ type agent struct {
 	urgency    urgency
 	transfer   trace.Transfer
 }
+
+func (a *agent) appendRecord(dst []byte) []byte { return a.encoder.Append(dst, &a.record) }
 
 // run is the agent's life: it returns when it was told to stop, or has nothing left to do.
 func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.Signal) error {

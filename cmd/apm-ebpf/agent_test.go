@@ -30,8 +30,8 @@ func BenchmarkRequest(b *testing.B) {
 	}, 0)
 	head := []byte("GET /hello?name=world HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nX-APM-TRACER: 6f1b0c9e-6c1f-4b55-9d3e-6a2f6f3f7a10:1764000000\r\n\r\n")
 	answer := []byte("HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 10:00:00 GMT\r\nContent-Length: 6\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhello\n")
-	received := trace.Transfer{Connection: connection, Begins: true, Sampled: true, PID: pid, TID: 2, Chunk: http1.Chunk{Head: head, Len: len(head)}}
-	sent := trace.Transfer{Connection: connection, Sampled: true, PID: pid, TID: 2, Chunk: http1.Chunk{Head: answer, Len: len(answer)}}
+	received := trace.Transfer{Connection: connection, Begins: true, Sampled: true, PID: pid, TID: 2, Goroutine: trace.Goroutine{ID: 7}, Chunk: http1.Chunk{Head: head, Len: len(head)}}
+	sent := trace.Transfer{Connection: connection, Sampled: true, PID: pid, TID: 2, Goroutine: trace.Goroutine{ID: 7}, Chunk: http1.Chunk{Head: answer, Len: len(answer)}}
 	b.ReportAllocs()
 	now := uint64(1)
 	for b.Loop() {

@@ -35,9 +35,8 @@ func (a *agent) finished(r *trace.Request) {
 	if r.Duration() < o.minDuration.Nanoseconds() || o.count > 0 && a.written >= o.count {
 		return
 	}
-	record := a.record(r)
-	a.line = a.encoder.Append(a.line[:0], &record)
-	if a.records.Queue(a.line) {
+	a.describe(r)
+	if a.records.Queue(a.appendRecord) {
 		a.written++
 	}
 	if o.count > 0 && a.written == o.count {
@@ -45,10 +44,12 @@ func (a *agent) finished(r *trace.Request) {
 	}
 }
 
-func (a *agent) record(r *trace.Request) emit.Record {
-	record := emit.Record{
+// describe makes the record of a request.
+func (a *agent) describe(r *trace.Request) {
+	record := &a.record
+	*record = emit.Record{
 		ProcName:    a.options.procName,
-		Services:    emit.Services(r.Local, r.Host),
+		Services:    a.servicesOf(r),
 		Protocol:    r.Proto,
 		Endpoint:    emit.Endpoint(r.Target, a.options.withQuery, r.Method),
 		TraceID:     traceID(r),
@@ -70,35 +71,47 @@ func (a *agent) record(r *trace.Request) emit.Record {
 	if s != nil {
 		record.ProcName, record.Runtime = s.name, s.process.RuntimeName()
 	}
-	var profile trace.Profile
+	truncated := false
 	if r.Sampled {
-		profile = a.tracer.Profile(r)
-		a.profile(&record, &profile, s)
+		profile := a.tracer.Profile(r)
+		a.describeProfile(profile, s)
+		truncated = profile.Truncated
 	}
-	record.Incomplete = incomplete(r, profile.Truncated)
+	record.Incomplete = incomplete(r, truncated)
 	if r.Sampled && s != nil && s.blind {
 		record.Incomplete |= emit.OwnerUndecided
 	}
-	return record
 }
 
-// profile adds the tree and the times to a record.
-func (a *agent) profile(record *emit.Record, p *trace.Profile, s *service) {
-	out := &emit.Profile{CPUTime: p.CPU, SampleCount: p.Stacks, Mapper: a.options.mapper, Frames: p.Frames}
+// servicesOf is where the request was sent to, which hardly ever differs from request to request.
+func (a *agent) servicesOf(r *trace.Request) string {
+	if !r.Local.IsValid() {
+		return emit.Services(r.Local, r.Host)
+	}
+	if a.local != r.Local {
+		a.local, a.localName = r.Local, emit.Services(r.Local, r.Host)
+	}
+	return a.localName
+}
+
+// describeProfile adds the tree and the times to the record.
+func (a *agent) describeProfile(p *trace.Profile, s *service) {
+	out, blocked := &a.profile, &a.blocked
+	*blocked = emit.Blocked{}
+	*out = emit.Profile{CPUTime: p.CPU, SampleCount: p.Stacks, Mapper: a.options.mapper, Frames: p.Frames}
 	if s != nil {
 		out.Frames = a.options.mapper.Map(s.filters, p.Frames)
 		if !a.options.noCommandLine {
 			out.Program = s.program
 		}
 	}
-	record.Profile = out
-	record.Blocked = new(emit.Blocked)
+	a.record.Profile, a.record.Blocked = out, blocked
 	for why, time := range p.Waits {
 		if time == 0 {
 			continue
 		}
 		if key, ok := blockedBy[trace.Reason(why).General()]; ok {
-			record.Blocked[key] += time
+			blocked[key] += time
 		}
 	}
 }

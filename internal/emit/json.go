@@ -14,6 +14,10 @@ func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
+		if i+8 <= len(s) && plain(word(s[i:i+8])) {
+			i += 8
+			continue
+		}
 		c := s[i]
 		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
 			i++
@@ -34,6 +38,20 @@ func appendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
+}
+
+func word(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// plain tells whether all eight bytes stand in a JSON string as they are: printable ASCII but quotes and backslashes. A
+// byte that does not has its highest bit set, or comes by it below.
+func plain(w uint64) bool {
+	const each, highest = 0x0101010101010101, 0x8080808080808080
+	control, del := w-each*' ', w+each
+	quote, backslash := (w^each*'"')-each, (w^each*'\\')-each
+	return (w|control|del|quote|backslash)&highest == 0
 }
 
 func appendEscaped(dst []byte, r rune) []byte {

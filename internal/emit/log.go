@@ -16,7 +16,7 @@ const (
 	defaultLimit = 16 << 20
 	flushAt      = 64 << 10 // so much waits for no Flush
 	maxWrite     = 1 << 20
-	keepBuffer   = 1 << 20 // a larger buffer is given back once it was written
+	keepBuffer   = 2 << 20 // a larger buffer is given back once it was written
 	reportEvery  = time.Minute
 )
 
@@ -100,13 +100,13 @@ func newLog(dest *destination, opt LogOptions) *Log {
 // Append queues one record, which is a line with its newline, and tells whether it was taken. It copies the line and
 // never waits for a write.
 func (l *Log) Append(line []byte) bool {
-	taken := l.Queue(line)
+	taken := l.Queue(func(dst []byte) []byte { return append(dst, line...) })
 	l.Flush()
 	return taken
 }
 
-// Queue is Append for one record of many: it need not be written before Flush.
-func (l *Log) Queue(line []byte) bool {
+// Queue is Append for one record of many, which need not be written before Flush. line appends it to the queue itself.
+func (l *Log) Queue(line func(dst []byte) []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -116,11 +116,13 @@ func (l *Log) Queue(line []byte) bool {
 	case l.gone:
 		l.stats.Failed++
 		return false
-	case len(l.pending)+len(line) > l.limit:
+	}
+	queue := line(l.pending)
+	if len(queue) > l.limit {
 		l.stats.Full++
 		return false
 	}
-	l.pending = append(l.pending, line...)
+	l.pending = queue
 	l.records++
 	if len(l.pending) > flushAt {
 		l.work.Signal()

@@ -68,6 +68,8 @@ type apmConn struct {
 	Length    uint64
 	Taken     uint64
 	Inode     uint64
+	G         uint64
+	Goroutine uint64
 }
 
 type apmConnEvent struct {
@@ -196,6 +198,7 @@ type apmIo struct {
 	Rest   uint64
 	Count  uint32
 	Pad    uint32
+	G      [64]uint8
 	Event  apmIoEvent
 }
 
@@ -484,6 +487,7 @@ const (
 	apmMapTlsObjects        = "tls_objects"
 	apmMapTlsThreads        = "tls_threads"
 	apmMapUprobeBusy        = "uprobe_busy"
+	apmMapWatched           = "watched"
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgDequeAppend      = "deque_append"
 	apmProgDequePopleft     = "deque_popleft"
@@ -525,6 +529,7 @@ const (
 	apmProgTaskWakeup       = "task_wakeup"
 	apmProgTcpDestroySock   = "tcp_destroy_sock"
 	apmVarCodeSlots         = "code_slots"
+	apmVarConnSlots         = "conn_slots"
 	apmVarGates             = "gates"
 	apmVarKernelStack       = "kernel_stack"
 	apmVarReadsGoroutines   = "reads_goroutines"
@@ -658,6 +663,7 @@ type apmMapSpecs struct {
 	TlsObjects    *ebpf.MapSpec `ebpf:"tls_objects"`
 	TlsThreads    *ebpf.MapSpec `ebpf:"tls_threads"`
 	UprobeBusy    *ebpf.MapSpec `ebpf:"uprobe_busy"`
+	Watched       *ebpf.MapSpec `ebpf:"watched"`
 }
 
 // apmVariableSpecs contains global variables before they are loaded into the kernel.
@@ -665,6 +671,7 @@ type apmMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmVariableSpecs struct {
 	CodeSlots       *ebpf.VariableSpec `ebpf:"code_slots"`
+	ConnSlots       *ebpf.VariableSpec `ebpf:"conn_slots"`
 	Gates           *ebpf.VariableSpec `ebpf:"gates"`
 	KernelStack     *ebpf.VariableSpec `ebpf:"kernel_stack"`
 	ReadsGoroutines *ebpf.VariableSpec `ebpf:"reads_goroutines"`
@@ -730,6 +737,7 @@ type apmMaps struct {
 	TlsObjects    *ebpf.Map `ebpf:"tls_objects"`
 	TlsThreads    *ebpf.Map `ebpf:"tls_threads"`
 	UprobeBusy    *ebpf.Map `ebpf:"uprobe_busy"`
+	Watched       *ebpf.Map `ebpf:"watched"`
 }
 
 func (m *apmMaps) Close() error {
@@ -757,6 +765,7 @@ func (m *apmMaps) Close() error {
 		m.TlsObjects,
 		m.TlsThreads,
 		m.UprobeBusy,
+		m.Watched,
 	)
 }
 
@@ -765,6 +774,7 @@ func (m *apmMaps) Close() error {
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmVariables struct {
 	CodeSlots       *ebpf.Variable `ebpf:"code_slots"`
+	ConnSlots       *ebpf.Variable `ebpf:"conn_slots"`
 	Gates           *ebpf.Variable `ebpf:"gates"`
 	KernelStack     *ebpf.Variable `ebpf:"kernel_stack"`
 	ReadsGoroutines *ebpf.Variable `ebpf:"reads_goroutines"`

@@ -118,6 +118,7 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 // take makes the maps and the programs that are needed later the probe's own.
 func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.Targets = c.DetachMap("targets")
+	p.objects.Watched = c.DetachMap("watched")
 	p.objects.Events = c.DetachMap("events")
 	p.objects.SlowWakeups = c.DetachMap("slow_wakeups")
 	p.objects.Losses = c.DetachMap("losses")

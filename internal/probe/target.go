@@ -74,7 +74,15 @@ func (p *Probe) add(pid int, t apmTarget) error {
 	if err := p.addListeners(pid); err != nil {
 		return err
 	}
-	if err := p.objects.Targets.Put(uint32(pid), t); err != nil {
+	return p.put(pid, t, ebpf.UpdateAny)
+}
+
+// put has the kernel programs know a process.
+func (p *Probe) put(pid int, t apmTarget, flags ebpf.MapUpdateFlags) error {
+	if err := p.objects.Watched.Put(uint32(pid)%p.objects.Watched.MaxEntries(), uint8(1)); err != nil {
+		return fmt.Errorf("watch process %d: %w", pid, err)
+	}
+	if err := p.objects.Targets.Update(uint32(pid), t, flags); err != nil {
 		return fmt.Errorf("add process %d: %w", pid, err)
 	}
 	return nil
@@ -141,8 +149,8 @@ func listeningPorts(path string) (ports []uint16, err error) {
 // Follow has the kernel programs watch a process for children and for exec, but record nothing of it.
 func (p *Probe) Follow(pid int) error {
 	none := apmTarget{Runtime: uint32(apmRuntimeRUNTIME_NONE), SampleEvery: max(p.config.SampleEvery, 1)}
-	if err := p.objects.Targets.Update(uint32(pid), none, ebpf.UpdateNoExist); err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
-		return fmt.Errorf("follow process %d: %w", pid, err)
+	if err := p.put(pid, none, ebpf.UpdateNoExist); !errors.Is(err, ebpf.ErrKeyExist) {
+		return err
 	}
 	return nil
 }

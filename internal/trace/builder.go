@@ -31,6 +31,7 @@ type builder struct {
 	lines  map[lineKey]int64
 	made   []filter.Frame
 	result []*filter.Frame
+	trunks []branch
 }
 
 // keepNodes is how large a tree's maps may have become to be used for the next.

@@ -38,7 +38,7 @@ func newPlay(t testing.TB) *play {
 	p := &play{t: t, funcs: map[string]*symbol.Func{}, told: map[string]*told{}, root: 1}
 	p.tracer = New(1, func(r *Request) {
 		x := &told{Request: r, ns: uint64(r.Duration())}
-		x.Profile = p.tracer.Profile(r)
+		x.Profile = *p.tracer.Profile(r)
 		for i, f := range x.Frames { // the next request's are written over them
 			kept := *f
 			x.Frames[i] = &kept

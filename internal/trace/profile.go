@@ -30,10 +30,11 @@ func (br *branch) has(work, item uint64) bool {
 // branchLimit bounds the lanes that are joined to one request.
 const branchLimit = 1000
 
-// Profile builds the tree of a sampled request. Only for use while it is being handed out: the next call reuses its frames.
-func (t *Tracer) Profile(r *Request) (p Profile) {
-	b := &t.builder
+// Profile builds the tree of a sampled request. Only for use while it is being handed out: the next call reuses it.
+func (t *Tracer) Profile(r *Request) *Profile {
+	b, p := &t.builder, &t.profile
 	b.reset()
+	*p = Profile{}
 	p.own(b, r)
 	p.Frames = b.frames()
 	return p
@@ -55,7 +56,8 @@ func (p *Profile) own(b *builder, r *Request) {
 	}
 	from = min(from, r.End)
 	untold, told := int64(r.End-from), int64(0)
-	trunks := r.trunks(b.node(0, l.below), from)
+	trunks := r.trunks(b.trunks[:0], b.node(0, l.below), from)
+	b.trunks = trunks[:0]
 	p.addOwn(b, &slice{why: RunQueue}, 0, r.Duration()-untold)
 	for i := range trunks {
 		trunks[i].slices(func(s *slice, time int64) {
@@ -81,6 +83,10 @@ func (p *Profile) own(b *builder, r *Request) {
 
 // branches follows the lanes that the trunks, which are parts of one lane, started or gave work to, and theirs.
 func (p *Profile) branches(b *builder, r *Request, trunks []branch) {
+	if l := r.lane; l.of != nil && len(l.kids) == 0 { // goroutines start others, and give no work
+		l.handedOut(r)
+		return
+	}
 	todo, seen := trunks, map[*lane]bool{}
 	for _, trunk := range trunks {
 		seen[trunk.lane] = true
@@ -127,16 +133,15 @@ func (br *branch) slices(yield func(*slice, int64)) {
 	if part {
 		return
 	}
-	l := br.lane
-	pending := []slice{
-		{from: l.untold, to: l.suspended, stack: l.stack},
-		{from: l.suspended, to: br.to, stack: l.stack, why: Await, stacks: 1},
-	}
-	if l.suspended == 0 {
-		pending = nil
-		if l.born != 0 && !l.begun && !l.ended {
-			pending = []slice{{from: l.born, to: br.to, why: RunQueue}}
+	var pending []slice
+	switch l := br.lane; {
+	case l.suspended != 0:
+		pending = []slice{
+			{from: l.untold, to: l.suspended, stack: l.stack},
+			{from: l.suspended, to: br.to, stack: l.stack, why: Await, stacks: 1},
 		}
+	case l.born != 0 && !l.begun && !l.ended:
+		pending = []slice{{from: l.born, to: br.to, why: RunQueue}}
 	}
 	for i := range pending {
 		s := &pending[i]

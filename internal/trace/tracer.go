@@ -18,6 +18,7 @@ type Tracer struct {
 	conns       map[uint64]*conn
 	quiet       []quiet
 	builder     builder
+	profile     Profile
 }
 
 // New makes a Tracer that hands every request to finished as it ends; its Profile can be asked for until

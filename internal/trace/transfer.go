@@ -20,7 +20,10 @@ func (t *Tracer) conn(x *Transfer) *conn {
 		c = &conn{id: x.Connection}
 		t.conns[x.Connection] = c
 	}
-	c.process, c.pid, c.lost = t.process(x.PID), x.PID, x.Lost
+	if c.process == nil || c.pid != x.PID {
+		c.process, c.pid = t.process(x.PID), x.PID
+	}
+	c.lost = x.Lost
 	return c
 }
 

@@ -70,10 +70,10 @@ func (t *thread) beginsAnswer(s *Stack) {
 	t.loopRuns = ran == t.process.contexts.path(s.Frames)
 }
 
-// trunks are the branches that lie under a request's window: its lane's for as long as that was at work for it.
-func (r *Request) trunks(at int32, from uint64) (all []branch) {
+// trunks appends the branches that lie under a request's window: its lane's for as long as that was at work for it.
+func (r *Request) trunks(all []branch, at int32, from uint64) []branch {
 	if !r.inTurns {
-		return []branch{{lane: r.lane.trunk(r.Start), at: at, from: from, to: r.handled(), end: r.End}}
+		return append(all, branch{lane: r.lane.trunk(r.Start), at: at, from: from, to: r.handled(), end: r.End})
 	}
 	for _, turn := range r.conn.turns {
 		to := r.End
