@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	cryptorand "crypto/rand"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"time"
@@ -62,7 +64,10 @@ func (a *agent) appendRecord(dst []byte) []byte { return a.encoder.Append(dst, &
 
 // run is the agent's life: it returns when it was told to stop, or has nothing left to do.
 func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.Signal) error {
-	uuid.EnableRandPool() // the trace IDs that it makes need not be secret
+	var seed [32]byte
+	cryptorand.Read(seed[:])
+	uuid.SetRand(rand.NewChaCha8(seed)) // the trace IDs that it makes need not be secret
+	uuid.EnableRandPool()
 	a := &agent{options: o, log: log, full: make(chan struct{})}
 	var err error
 	a.records, err = emit.OpenLog(emit.LogOptions{Path: o.logFile, Report: func(err error) {

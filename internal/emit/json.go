@@ -79,11 +79,9 @@ func appendSeconds(dst []byte, ns int64) []byte {
 
 func appendMicros(dst []byte, us uint64) []byte {
 	dst = strconv.AppendUint(dst, us/1e6, 10)
-	dst = append(dst, '.')
-	for unit := uint64(1e5); unit > 0; unit /= 10 {
-		dst = append(dst, '0'+byte(us/unit%10))
-	}
-	return dst
+	n := uint32(us % 1e6)
+	digit := func(unit uint32) byte { return '0' + byte(n/unit%10) }
+	return append(dst, '.', digit(100_000), digit(10_000), digit(1000), digit(100), digit(10), digit(1))
 }
 
 // The append…Field functions append a comma, the key, a colon and the value. Keys are written as they are.
