@@ -189,6 +189,7 @@ def bench():
                           BENCH_PAGE=str(folder / 'page')) as service:
                 tables(Server(service, page, folder), options.view or list(VIEWS), chosen)
     walks()
+    go()
 
 
 def tables(server, views, chosen):
@@ -222,6 +223,12 @@ def walks():
                      key=lambda python: int(re.search(r'/3\.(\d+)', str(python))[1]))
     print()
     subprocess.run([sys.executable, '-B', ROOT / 'scripts' / 'bench-walk', *(pythons or [sys.executable])], check=True)
+
+
+def go():
+    """What a service of Go pays."""
+    print()
+    subprocess.run([sys.executable, '-B', ROOT / 'scripts' / 'bench-go', ROOT / 'build' / 'hello', str(min(rounds, 10))], check=True)
 
 
 def quartiles(values):
