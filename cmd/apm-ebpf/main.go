@@ -1,4 +1,4 @@
-// Command apm-ebpf profiles Python HTTP services per request, from outside the process.
+// Command apm-ebpf profiles Python and Go HTTP services per request, from outside the process.
 package main
 
 import (

@@ -45,7 +45,7 @@ func (ss *services) addRoot(ctx context.Context, pid int) error {
 	}
 	if err != nil {
 		if errors.Is(err, target.ErrGone) {
-			return fmt.Errorf("process %d: %w", pid, err)
+			return fmt.Errorf("process %d: %w: give a process id as ps tells it on the host itself, not inside a container", pid, target.ErrGone)
 		}
 		return fmt.Errorf("process %d cannot be profiled: %w", pid, err)
 	}
