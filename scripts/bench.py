@@ -189,7 +189,8 @@ def bench():
                           BENCH_PAGE=str(folder / 'page')) as service:
                 tables(Server(service, page, folder), options.view or list(VIEWS), chosen)
     walks()
-    go()
+    others('bench-servers', str(min(rounds, 10)))
+    others('bench-go', ROOT / 'build' / 'hello', str(min(rounds, 10)))
 
 
 def tables(server, views, chosen):
@@ -221,14 +222,13 @@ def walks():
     """A stack's cost on each interpreter that the tests have prepared."""
     pythons = sorted(pathlib.Path(sys.prefix).parent.glob('3.*/bin/python'),
                      key=lambda python: int(re.search(r'/3\.(\d+)', str(python))[1]))
-    print()
-    subprocess.run([sys.executable, '-B', ROOT / 'scripts' / 'bench-walk', *(pythons or [sys.executable])], check=True)
+    others('bench-walk', *(pythons or [sys.executable]))
 
 
-def go():
-    """What a service of Go pays."""
-    print()
-    subprocess.run([sys.executable, '-B', ROOT / 'scripts' / 'bench-go', ROOT / 'build' / 'hello', str(min(rounds, 10))], check=True)
+def others(script, *arguments):
+    """What other services pay."""
+    print(flush=True)
+    subprocess.run([sys.executable, '-B', ROOT / 'scripts' / script, *arguments], check=True)
 
 
 def quartiles(values):
