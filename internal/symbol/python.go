@@ -4,7 +4,9 @@
 package symbol
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"apm-ebpf/internal/target"
 )
@@ -71,10 +73,17 @@ func NewPython(p *target.Process) (*Python, error) {
 		functions: map[Func]*Func{},
 	}
 	if err := py.check(p.Python.Runtime, p.Embeds()); err != nil {
+		if p.Age() < starting && !errors.Is(err, target.ErrGone) && !errors.Is(err, target.ErrNotReady) {
+			err = fmt.Errorf("%w: %w", target.ErrNotReady, err)
+		}
 		return nil, fmt.Errorf("read symbols of process %d (%s): %w", p.PID, p.RuntimeName(), err)
 	}
 	return py, nil
 }
+
+// starting is how long a process may take to map its executable: on a busy machine other parts of the file lie where its
+// variables will be.
+const starting = 2 * time.Second
 
 // Layout gives the offsets for the kernel programs.
 func (p *Python) Layout() *Layout { return p.layout }

@@ -72,6 +72,30 @@ func TestStacks(t *testing.T) {
 	})
 }
 
+// Where no symbols are left, all that is needed is found by how it looks.
+func TestWithoutSymbols(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links an executable for each version")
+	}
+	onEach(t, func(t *testing.T, python targettest.Interpreter) {
+		if python.Minor < 7 {
+			t.Skip("3.6 has no _PyRuntime")
+		}
+		bare, home := python.Bare(t)
+		t.Setenv("PYTHONHOME", home)
+		_, text, process, symbols := start(t, bare, "reuse.py")
+		var addr uint64
+		var name string
+		fmt.Sscan(text, &addr, &name)
+		if got := symbols.Func(addr).Name; got != name {
+			t.Errorf("name %q, want %q", got, name)
+		}
+		if process.Python.Minor != python.Minor || process.Python.Image != process.Exe {
+			t.Errorf("found %+v", process.Python)
+		}
+	})
+}
+
 // settled waits until the function that prints has returned and the topmost is the one that waits.
 func settled(t *testing.T, process *target.Process, symbols *Python, id, top uint64) []Caller {
 	t.Helper()

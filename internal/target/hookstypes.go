@@ -52,7 +52,7 @@ func (p *Process) PythonTypes() (PythonTypes, error) {
 			names = append(names, w.name)
 		}
 	}
-	named, err := im.typesOf(p.Python.header(), names)
+	named, err := im.typesOf(&typesIn, p.Python.header(), names)
 	if err != nil {
 		return PythonTypes{}, fmt.Errorf("find types in %s of process %d: %w", p.Python.Image, p.PID, err)
 	}
@@ -67,15 +67,21 @@ func (p *Process) PythonTypes() (PythonTypes, error) {
 	return t, nil
 }
 
-var typesIn seen[map[string]uint64]
+var typesIn, codeTypesIn seen[map[string]uint64]
 
 // typesOf does what types does, once for each file: which names are asked for depends on what the file exports.
-func (im *image) typesOf(header uint64, names []string) (map[string]uint64, error) {
+func (im *image) typesOf(in *seen[map[string]uint64], header uint64, names []string) (map[string]uint64, error) {
 	look := func() (map[string]uint64, error) { return im.types(header, names) }
 	if f, ok := im.under.(*os.File); ok {
-		return typesIn.find(f, look)
+		return in.find(f, look)
 	}
 	return look()
+}
+
+// codeTypes gives the addresses of PyCode_Type and PyUnicode_Type by their names, 0 where they cannot be told.
+func (im *image) codeTypes(header uint64) (code, str uint64, err error) {
+	named, err := im.typesOf(&codeTypesIn, header, []string{"code", "str"})
+	return named["code"], named["str"], err
 }
 
 // types gives the addresses of the static types with those names, given the size of an object's head. A name that two

@@ -9,6 +9,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is one process that can be profiled.
@@ -61,13 +64,16 @@ func (fs procfs) inspect(pid int) (*Process, error) {
 	return p, nil
 }
 
-// findRuntime looks for CPython, then for Go.
+// findRuntime looks for CPython, then for Go, then for a CPython without symbols.
 func (p *Process) findRuntime(maps []Mapping) (err error) {
 	var other *Unsupported
 	if p.Python, err = p.findPython(maps); !errors.As(err, &other) {
 		return err
 	}
-	if p.Go, err = p.findGo(maps); err == nil && p.Go == nil {
+	if p.Go, err = p.findGo(maps); err != nil || p.Go != nil {
+		return err
+	}
+	if p.Python, err = p.findBare(maps); err == nil && p.Python == nil {
 		return other
 	}
 	return err
@@ -115,6 +121,16 @@ func (fs procfs) leader(pid int) error {
 		}
 	}
 	return nil
+}
+
+// Age is how long ago the process started.
+func (p *Process) Age() time.Duration {
+	const tick = time.Second / 100 // USER_HZ (Linux include/asm-generic/param.h)
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0
+	}
+	return time.Duration(now.Nano()) - time.Duration(p.Start)*tick
 }
 
 // Name is what the service is called where the user gives no name: by its environment, its server's arguments, its

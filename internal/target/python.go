@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,39 +51,79 @@ var (
 	pythonName = regexp.MustCompile(`python3\.([0-9]{1,3})`)
 )
 
-// findPython looks for _PyRuntime in the mapped libpython, then in the executable.
+// findPython looks for _PyRuntime in the mapped libpython, then in the executable, then in whatever else is mapped. Where
+// several have one, only one is in use: an executable's own goes before that of a libpython that extension modules bring.
 func (p *Process) findPython(maps []Mapping) (*Python, error) {
-	var exe *image
+	tried := map[string]bool{}
+	var unused error
 	for _, m := range candidates(maps, p.Exe) {
-		im, err := p.image(m)
-		if err != nil {
-			return nil, err
+		py, err := p.findIn(m)
+		if !errors.Is(err, ErrNotReady) && (py != nil || err != nil) {
+			return py, err
 		}
-		defer im.close()
-		symbols := im.lookup("_PyRuntime", "Py_Version", "PyCode_Type", "PyUnicode_Type", interpHead)
-		if symbols["_PyRuntime"].addr != 0 || im.is36(m, symbols) {
-			return p.describe(m, im, symbols)
-		}
-		if m.Path == p.Exe {
-			exe = im
-		}
+		unused = cmp.Or(unused, err)
+		tried[m.Path] = true
 	}
-	if exe == nil { // exec has named it, and not mapped it yet
-		var err error
-		if exe, err = p.openExe(); err != nil {
-			return nil, p.unsupported(maps)
+	if unused != nil {
+		if py, err := p.findBare(maps); err == nil && py != nil {
+			return py, nil
 		}
-		defer exe.close()
-		if symbols := exe.lookup("_PyRuntime"); len(symbols) > 0 {
-			return nil, p.notReady("its executable is not mapped")
-		}
+		return nil, unused
+	}
+	exe, err := p.openExe()
+	if err != nil {
+		return nil, p.unsupported(maps)
+	}
+	defer exe.close()
+	if !tried[p.Exe] && len(exe.lookup("_PyRuntime")) > 0 { // exec has named it, and not mapped it yet
+		return nil, p.notReady("its executable is not mapped")
 	}
 	for _, name := range exe.dynamic().libraries() {
 		if libpython.MatchString(name) && !mapsLibpython(maps) {
 			return nil, p.notReady(name + " is not mapped")
 		}
 	}
+	if py, err := p.findInPlugin(maps, tried); py != nil || err != nil {
+		return py, err
+	}
 	return nil, p.unsupported(maps)
+}
+
+// findIn describes the interpreter of a mapped file; nil where it has none that its symbols tell of.
+func (p *Process) findIn(m Mapping) (*Python, error) {
+	im, err := p.image(m)
+	if err != nil {
+		return nil, err
+	}
+	defer im.close()
+	symbols := im.lookup("_PyRuntime", "Py_Version", "PyCode_Type", "PyUnicode_Type", interpHead)
+	if symbols["_PyRuntime"].addr == 0 && !im.is36(m, symbols) {
+		return nil, nil
+	}
+	return p.describe(m, im, symbols)
+}
+
+// maxPlugins bounds how many libraries are asked whether they have an interpreter.
+const maxPlugins = 512
+
+// findInPlugin describes an interpreter that a library of another name has linked in, and exports.
+func (p *Process) findInPlugin(maps []Mapping, tried map[string]bool) (*Python, error) {
+	for _, m := range maps {
+		if m.Offset != 0 || tried[m.Path] || len(tried) > maxPlugins {
+			continue
+		}
+		tried[m.Path] = true
+		im, err := p.image(m)
+		if err != nil { // a file of data
+			continue
+		}
+		_, found := im.dynamic().lookup("_PyRuntime")
+		im.close()
+		if found {
+			return p.findIn(m)
+		}
+	}
+	return nil, nil
 }
 
 func (p *Process) notReady(why string) error {
@@ -167,7 +208,7 @@ func (p *Process) Symbols(names ...string) (map[string]uint64, error) {
 	return out, nil
 }
 
-// describe fills in the runtime and checks that it has started.
+// describe fills in the runtime, by its symbols, and checks that it has started.
 func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Python, error) {
 	py := &Python{Image: m.Path, Bias: im.biasAt(m.Start), mapping: m}
 	py.Runtime = symbols["_PyRuntime"].addr + py.Bias
@@ -176,10 +217,6 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 		head, variables, _ := im.oldRuntime(symbols[interpHead].addr)
 		py.Interpreters = head + py.Bias
 		py.Runtime, py.RuntimeEnd = variables.addr+py.Bias, variables.addr+variables.size+py.Bias
-	}
-	code, str := symbols["PyCode_Type"], symbols["PyUnicode_Type"]
-	if code.addr != 0 && str.addr != 0 {
-		py.CodeType, py.StrType = code.addr+py.Bias, str.addr+py.Bias
 	}
 	py.readVersion(im, symbols["Py_Version"], path.Base(m.Path))
 	if py.Major != 3 || py.Minor < FirstMinor {
@@ -191,28 +228,43 @@ func (p *Process) describe(m Mapping, im *image, symbols map[string]extent) (*Py
 			return nil, err
 		}
 	}
+	code, str := symbols["PyCode_Type"].addr, symbols["PyUnicode_Type"].addr
+	if code == 0 || str == 0 {
+		var err error
+		if code, str, err = im.codeTypes(py.header()); err != nil {
+			return nil, fmt.Errorf("find types in %s of process %d: %w", m.Path, p.PID, err)
+		}
+	}
+	py.setTypes(code, str)
+	return py, p.started(py)
+}
+
+// setTypes takes the addresses in the image of PyCode_Type and PyUnicode_Type, if both are known.
+func (py *Python) setTypes(code, str uint64) {
+	if code != 0 && str != 0 {
+		py.CodeType, py.StrType = code+py.Bias, str+py.Bias
+	}
+}
+
+// started tells whether there is an interpreter.
+func (p *Process) started(py *Python) error {
 	first, err := Memory(p.PID).word(py.Interpreters)
 	switch {
 	case errors.Is(err, unix.EFAULT):
-		return nil, p.notReady("_PyRuntime is not mapped")
+		return p.notReady("_PyRuntime is not mapped")
 	case err != nil:
-		return nil, err
+		return err
 	case first == 0:
-		return nil, p.notReady("it has no interpreter")
+		return p.notReady("it has no interpreter")
 	}
-	return py, nil
+	return nil
 }
 
 // interpreters gives the address of _PyRuntime.interpreters.head (CPython Include/internal/pycore_runtime.h). From 3.13
 // on the process tells where: it is word 5 of _Py_DebugOffsets, and word 2 tells whether the build is free-threaded.
 func (p *Process) interpreters(py *Python) (uint64, error) {
-	switch {
-	case py.Minor == 7:
-		return py.Runtime + 24, nil
-	case py.Minor <= 10:
-		return py.Runtime + 32, nil
-	case py.Minor <= 12:
-		return py.Runtime + 40, nil
+	if py.Minor <= 12 {
+		return py.Runtime + headOffset(py.Minor), nil
 	}
 	var raw [6 * 8]byte
 	err := Memory(p.PID).Read(raw[:], py.Runtime)
@@ -229,6 +281,17 @@ func (p *Process) interpreters(py *Python) (uint64, error) {
 	}
 	py.FreeThreaded = binary.LittleEndian.Uint64(raw[2*8:]) != 0
 	return py.Runtime + offset, nil
+}
+
+// headOffset gives where _PyRuntime has interpreters.head in 3.7 to 3.12.
+func headOffset(minor int) uint64 {
+	switch {
+	case minor == 7:
+		return 24
+	case minor <= 10:
+		return 32
+	}
+	return 40
 }
 
 func (m Memory) word(addr uint64) (uint64, error) {
