@@ -2,6 +2,7 @@ package filter
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -12,8 +13,13 @@ func appOnly(env Env) Filter {
 	if !path.IsAbs(env.Dir) || path.Clean(env.Dir) == "/" {
 		return func(f *Frame) bool { return f.App }
 	}
-	inDir := under(env.Dir, env.Dir)
-	return func(f *Frame) bool { return f.App && inDir(f) }
+	inDir := []Filter{under(env.Dir, env.Dir)}
+	for _, same := range env.Same {
+		inDir = append(inDir, under(same, env.Dir))
+	}
+	return func(f *Frame) bool {
+		return f.App && slices.ContainsFunc(inDir, func(in Filter) bool { return in(f) })
+	}
 }
 
 // under keeps the frames whose file is root or lies below it. Relative paths, of the root as of a file, begin at the

@@ -14,7 +14,8 @@ type Filter func(*Frame) bool
 
 // Env is what a filter needs to know of the process whose frames it sees.
 type Env struct {
-	Dir string // working directory as the process sees it; empty where it could not be read
+	Dir  string   // working directory as the process sees it; empty where it could not be read
+	Same []string // other names of it, as files may have them
 }
 
 // Spec is a filter that was parsed but not yet bound to a process.

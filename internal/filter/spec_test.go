@@ -138,6 +138,25 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// A service that was started in a link to its directory tells its files by the link's name.
+func TestAppOnlyByAnotherName(t *testing.T) {
+	spec, err := Parse("app-only")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep := spec.Bind(Env{Dir: "/srv/releases/42", Same: []string{"/srv/current"}})
+	for file, want := range map[string]bool{
+		"/srv/releases/42/shop.py": true,
+		"/srv/current/shop.py":     true,
+		"shop.py":                  true,
+		"/srv/releases/41/shop.py": false,
+	} {
+		if got := keep(&Frame{File: file, App: true}); got != want {
+			t.Errorf("%s: kept %t, want %t", file, got, want)
+		}
+	}
+}
+
 func TestFiltersDoNotAllocate(t *testing.T) {
 	frame := &Frame{File: "/srv/shop/cart.py", Time: 1_000_000, App: true}
 	for _, text := range []string{"threshold-time=0.0001", "app-only", "app-only=/srv", "module-path=shop", "not-include=x"} {
@@ -145,7 +164,7 @@ func TestFiltersDoNotAllocate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keep := spec.Bind(Env{Dir: "/srv/shop"})
+		keep := spec.Bind(Env{Dir: "/srv/shop", Same: []string{"/srv/current"}})
 		if n := testing.AllocsPerRun(100, func() { keep(frame) }); n != 0 {
 			t.Errorf("%s allocates %v times a frame", text, n)
 		}

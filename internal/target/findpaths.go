@@ -21,8 +21,10 @@ const (
 // findPaths works out the module search path as CPython's getpath does (Modules/getpath.py), from the interpreter's own
 // place, virtual environment, environment, arguments and .pth files.
 func (p *Process) findPaths(env map[string]string) *Paths {
-	f := pathFinder{Process: p, env: env, out: &Paths{Dir: p.Dir, scripts: map[string]bool{}, parts: map[string]bool{}}}
-	f.out.exists = f.exists
+	f := pathFinder{Process: p, env: env, out: &Paths{
+		Dir: p.Dir, scripts: map[string]bool{}, parts: map[string]bool{}, installs: map[string]map[string]bool{},
+	}}
+	f.out.exists, f.out.recorded = f.exists, f.recorded
 	if p.Python == nil {
 		return f.out
 	}
@@ -33,6 +35,7 @@ func (p *Process) findPaths(env map[string]string) *Paths {
 	f.findLib()
 	f.findSite()
 	f.findSearch()
+	f.findSame()
 	return f.out
 }
 
@@ -156,6 +159,34 @@ func (f *pathFinder) findSearch() {
 	}
 }
 
+// findSame takes the names of the working directory that files may be told by: a service that was started in
+// /srv/current, a link to /srv/releases/42, or looks for modules below it, tells its files so.
+func (f *pathFinder) findSame() {
+	dir, ok := f.place(f.Dir)
+	if !ok || f.Dir == "/" {
+		return
+	}
+	for _, name := range append([]string{f.env["PWD"]}, f.out.search...) {
+		for ; path.IsAbs(name) && name != "/"; name = path.Dir(name) {
+			if at, ok := f.place(name); ok && at == dir && path.Clean(name) != f.Dir {
+				f.out.Same = add(f.out.Same, path.Clean(name))
+			}
+		}
+	}
+}
+
+// place tells which directory or file a path leads to.
+func (f *pathFinder) place(name string) (at [2]uint64, ok bool) {
+	fd, err := f.fs.openIn(f.PID, name, unix.O_PATH)
+	if err != nil {
+		return at, false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	return [2]uint64{st.Dev, st.Ino}, err == nil
+}
+
 func (f *pathFinder) addSearch(dir string) {
 	if dir != "" && len(f.out.search) < maxPaths {
 		f.out.search = add(f.out.search, f.out.absolute(dir))
@@ -186,6 +217,30 @@ func (f *pathFinder) readPth(site string) {
 			}
 		}
 	}
+}
+
+// recorded gives the packages and modules that were installed into a directory, by the RECORD of each distribution there
+// (packaging.python.org, "Recording installed projects").
+func (f *pathFinder) recorded(dir string) map[string]bool {
+	names, err := f.list(dir)
+	if err != nil {
+		return nil
+	}
+	var tops map[string]bool
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".dist-info") {
+			continue
+		}
+		for line := range strings.Lines(f.text(path.Join(dir, name, "RECORD"))) {
+			file, _, _ := strings.Cut(line, ",")
+			top, _, _ := strings.Cut(file, "/")
+			if tops == nil {
+				tops = map[string]bool{}
+			}
+			tops[top] = true
+		}
+	}
+	return tops
 }
 
 // mapped is an entry of a finder's MAPPING: a package or module and where it lies.

@@ -12,14 +12,17 @@ import (
 // shortens their names. It may be used by several goroutines.
 type Paths struct {
 	Dir  string   // working directory
+	Same []string // other names of Dir, by which links lead there
 	Lib  []string // the standard library: directories and zip files
 	Site []string // directories of installed packages
 
-	search  []string               // other entries of the module search path
-	exists  func(name string) bool // whether the target has such a file; nil: it has none
-	mu      sync.Mutex             // guards what follows
-	scripts map[string]bool        // directories of installed commands
-	parts   map[string]bool        // directories of packages: they have an __init__.py
+	search   []string                         // other entries of the module search path
+	exists   func(name string) bool           // whether the target has such a file; nil: it has none
+	recorded func(dir string) map[string]bool // what was installed into a directory; nil: nothing
+	mu       sync.Mutex                       // guards what follows
+	scripts  map[string]bool                  // directories of installed commands
+	parts    map[string]bool                  // directories of packages: they have an __init__.py
+	installs map[string]map[string]bool       // modules and packages by the directory into which they were installed
 }
 
 // installed marks the directories that hold installed packages and nothing else, wherever they lie. PEX unpacks each wheel
@@ -40,7 +43,7 @@ func (p *Paths) IsApp(file string) bool {
 		return false
 	}
 	file = p.absolute(file)
-	if installed.MatchString(file) || p.command(file) {
+	if installed.MatchString(file) || p.command(file) || p.installRoot(file) != "" {
 		return false
 	}
 	for _, dir := range slices.Concat(p.Lib, p.Site) {
@@ -69,10 +72,13 @@ func (p *Paths) Short(file string) string {
 	if at := installed.FindStringIndex(full); at != nil && at[1] < len(full) {
 		best = at[1]
 	}
-	for _, dir := range slices.Concat(p.search, p.Lib, p.Site, []string{p.Dir}) {
+	for _, dir := range slices.Concat(p.search, p.Lib, p.Site, p.Same, []string{p.Dir}) {
 		if under(full, dir) {
 			best = max(best, len(dir)+1)
 		}
+	}
+	if root := p.installRoot(full); root != "" {
+		best = max(best, len(root)+1)
 	}
 	if at := archive.FindStringIndex(full); at != nil {
 		best = max(best, at[1])
@@ -94,6 +100,36 @@ func (p *Paths) packageRoot(file string) int {
 		root = len(path.Dir(dir)) + 1
 	}
 	return root
+}
+
+// installRoot gives the directory outside of Site into which a file was installed, as pip install --target does; "" where
+// it was not.
+func (p *Paths) installRoot(file string) string {
+	roots := []string{path.Dir(file)}
+	if at := p.packageRoot(file); at > 0 {
+		roots[0] = path.Clean(file[:at])
+	}
+	for _, root := range append(roots, p.search...) {
+		if !under(file, root) {
+			continue
+		}
+		top, _, _ := strings.Cut(file[len(root)+1:], "/")
+		if p.installedIn(root)[top] {
+			return root
+		}
+	}
+	return ""
+}
+
+func (p *Paths) installedIn(dir string) map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names, known := p.installs[dir]
+	if !known && p.recorded != nil && len(p.installs) < maxPaths {
+		names = p.recorded(dir)
+		p.installs[dir] = names
+	}
+	return names
 }
 
 func (p *Paths) isPackage(dir string) bool {

@@ -3,6 +3,7 @@ package target
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -24,7 +25,7 @@ func TestPaths(t *testing.T) {
 	fs := procfs(t.TempDir())
 	dir := fake(t, fs, 7, 1, "/opt/py/bin/python3.11", "/srv/shop",
 		[]string{"venv/bin/python", "venv/bin/gunicorn", "--pythonpath", "plugins", "shop:app"},
-		[]string{"PYTHONPATH=/srv/shared:lib", "HOME=/home/shop"})
+		[]string{"PYTHONPATH=/srv/shared:lib", "HOME=/home/shop", "PWD=/srv/current"})
 	files(t, dir, map[string]string{
 		"/opt/py/lib/python3.11/os.py":                                         "",
 		"/opt/py/lib/python3.11/site-packages/README":                          "",
@@ -34,10 +35,16 @@ func TestPaths(t *testing.T) {
 		"/srv/till/src/till/__init__.py":                                       "",
 		"/srv/shop/venv/lib/python3.11/site-packages/__editable___y_finder.py": "import sys\nMAPPING: dict[str, str] = {'acme.tools': '/srv/acme/acme/tools', 'z': '/nowhere/z'}\n",
 		"/srv/acme/acme/tools/a.py":                                            "",
+		"/srv/shop/deps/flask/__init__.py":                                     "",
+		"/srv/shop/deps/own/__init__.py":                                       "",
+		"/srv/shop/deps/flask-3.0.dist-info/RECORD":                            "../../bin/flask,,\nflask/__init__.py,sha256=x,9\nsix.py,,\n",
 		"/mnt/found/top/__init__.py":                                           "",
 		"/mnt/found/top/sub/__init__.py":                                       "",
 		"/home/shop/.local/lib/python3.11/site-packages/README":                "",
 	})
+	if err := os.Symlink("shop", filepath.Join(dir, "files/srv/current")); err != nil {
+		t.Fatal(err)
+	}
 	p, env := identified(t, fs, 7)
 	p.Python = &Python{Major: 3, Minor: 11, Image: "/opt/py/bin/python3.11"}
 	paths := p.findPaths(env)
@@ -48,6 +55,8 @@ func TestPaths(t *testing.T) {
 		{"/srv/shop/shop/cart.py", "shop/cart.py", true},
 		{"shop/cart.py", "shop/cart.py", true},
 		{"./cart.py", "cart.py", true},
+		{"/srv/current/till/cart.py", "till/cart.py", true},
+		{"/srv/current/venv/bin/gunicorn", "gunicorn", false},
 		{"/srv/shop/lib/helper.py", "helper.py", true},
 		{"/srv/shop/plugins/x/y.py", "x/y.py", true},
 		{"/srv/lib/app/main.py", "/srv/lib/app/main.py", true},
@@ -55,6 +64,9 @@ func TestPaths(t *testing.T) {
 		{"/srv/till/src/till/__init__.py", "till/__init__.py", true},
 		{"/srv/acme/acme/tools/a.py", "acme/tools/a.py", true},
 		{"/mnt/found/top/sub/x.py", "top/sub/x.py", true},
+		{"/srv/shop/deps/flask/app.py", "flask/app.py", false},
+		{"/srv/shop/deps/six.py", "six.py", false},
+		{"/srv/shop/deps/own/app.py", "deps/own/app.py", true},
 		{"/mnt/found/alone.py", "/mnt/found/alone.py", true},
 		{"/mnt/mods.zip/top/x.py", "top/x.py", true},
 		{"/srv/shop/app.pyz/__main__.py", "__main__.py", true},
@@ -85,7 +97,7 @@ func TestPaths(t *testing.T) {
 			t.Errorf("IsApp(%q) = %v, want %v", test.file, got, test.app)
 		}
 	}
-	if paths.Dir != "/srv/shop" || len(paths.Lib) != 3 || len(paths.Site) != 3 {
+	if paths.Dir != "/srv/shop" || !slices.Equal(paths.Same, []string{"/srv/current"}) || len(paths.Lib) != 3 || len(paths.Site) != 3 {
 		t.Errorf("facts: %+v", paths)
 	}
 }
