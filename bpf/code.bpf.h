@@ -48,6 +48,15 @@ struct {
 	__type(value, struct code_event);
 } code_scratch SEC(".maps");
 
+/* Is an object of another type than it must be? One that can't be read may be of any. */
+static __always_inline bool is_other(struct target *t, u64 object, u64 type)
+{
+	u64 told = type;
+
+	bpf_probe_read_user(&told, sizeof(told), (void *)(object + t->py.object_type));
+	return told != type;
+}
+
 /* Reads the beginning of a str object. What can't be read now the agent may still read. */
 static __always_inline void read_text(struct target *t, struct text *text, u64 address)
 {
@@ -138,6 +147,9 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 	    bpf_probe_read_user(&name, sizeof(name), (void *)(code + t->py.code_name)) ||
 	    bpf_probe_read_user(&file, sizeof(file), (void *)(code + t->py.code_file)))
 		name = file = 0; /* the agent may still read all of it */
+	if (is_other(t, code, t->py_types.code) || (name && is_other(t, name, t->py_types.text)) ||
+	    (file && is_other(t, file, t->py_types.text)))
+		return 0; /* the process has overwritten something: no name is better than nonsense */
 	read_text(t, &e->name, name);
 	read_text(t, &e->file, file);
 	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP)) {

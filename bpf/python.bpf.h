@@ -17,25 +17,45 @@
 #define WALK_CALLS 128 /* at most FRAMES_A_CALL * WALK_CALLS frames are walked */
 #define THREADS_A_CALL 16
 #define FIND_CALLS 128
-#define STATES_MAX 8		    /* of one thread: one in each interpreter that it has entered */
+#define INTERPRETERS_MAX 64	    /* that are looked at for one stack */
 #define INTERPRETERS_EVERY 10000000 /* ns between looks whether there are several */
+#define STATELESS_FOR 10000000	    /* ns that a thread is believed to have no state */
 
 #define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
 
 #define FRAME_OWNED_BY_GENERATOR 1
 #define FRAME_OWNED_BY_CSTACK 3 /* and above: entry shims without a function, 3.12+ (pycore_frame.h) */
 
+/* What was found of a thread in one interpreter. */
+struct known_state {
+	u64 interpreter;
+	u64 state;  /* PyThreadState, 0: it had none … */
+	u64 newest; /* … while this was the newest of the interpreter … */
+	u64 seen;   /* … then */
+};
+
+#define KNOWN_INTERPRETERS 4
+
+struct known_states {
+	struct known_state in[KNOWN_INTERPRETERS];
+};
+
 struct walk {
-	u64 frame;  /* to look at next, 0: done */
-	u64 thread; /* PyThreadState */
-	u64 tls;    /* the thread's TLS base, to find it by */
-	u64 start;  /* what chunk holds of the target: from here … */
-	u64 end;    /* … to here; 0: nothing */
-	u32 named;  /* frames of the event whose code objects the agent knows */
+	u64 frame;	 /* to look at next, 0: done */
+	u64 thread;	 /* PyThreadState */
+	u64 until;	 /* those behind this one are known not to be the thread's */
+	u64 tls;	 /* the thread's TLS base, to find it by */
+	u64 interpreter; /* to look at next */
+	u64 found;	 /* in any interpreter: a PyThreadState */
+	u64 start;	 /* what chunk holds of the target: from here … */
+	u64 end;	 /* … to here; 0: nothing */
+	u32 named;	 /* frames of the event whose code objects the agent knows */
 	u32 pad;
 	u8 chunk[PAGE + FRAME_SIZE_MAX];
 	u8 single[FRAME_SIZE_MAX + 8];
 	u8 state[THREAD_SIZE_MAX + 8]; /* of the PyThreadState, from py_layout.thread_start on */
+	struct known_states nothing;   /* never written to */
+	struct known_state beyond;     /* of interpreters of which nothing is kept */
 	struct stack_event event;
 };
 
@@ -52,17 +72,20 @@ struct thread_key {
 	u32 pad;
 };
 
-/* Thread -> PyThreadState. Entries go with the thread; LRU bounds what a crash of the agent's view leaves. */
+/*
+ * Thread -> its PyThreadStates, for the newest interpreters. Entries go with the thread; LRU bounds what a
+ * crash of the agent's view leaves.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct thread_key);
-	__type(value, u64);
+	__type(value, struct known_states);
 } py_threads SEC(".maps");
 
 /*
- * Looks at the next THREADS_A_CALL thread states of the interpreter in walk.frame. Returns nonzero
- * while there is more to look at. A scalar argument, because 5.10 knows no other for global functions.
+ * Looks at the next THREADS_A_CALL thread states from walk.thread on. Returns nonzero while there is more to
+ * look at. A scalar argument, because 5.10 knows no other for global functions.
  */
 __noinline int py_find_some(u32 slot)
 {
@@ -77,16 +100,9 @@ __noinline int py_find_some(u32 slot)
 	for (int i = 0; i < THREADS_A_CALL; i++) {
 		u64 thread = w->thread;
 
-		if (!thread) {
-			w->frame = read_user(w->frame + t->py.interp_next);
-			if (!w->frame)
-				return 0;
-			w->thread = read_user(w->frame + t->py.threads_head);
-			continue;
-		}
-		if (is_thread(w->tls, read_user(thread + t->py.thread_id)))
+		if (!thread || is_thread(w->tls, read_user(thread + t->py.thread_id)))
 			return 0;
-		w->thread = read_user(thread + t->py.thread_next);
+		w->thread = thread == w->until ? 0 : read_user(thread + t->py.thread_next);
 	}
 	return 1;
 }
@@ -105,28 +121,38 @@ static __always_inline bool py_read_thread(struct walk *w, struct target *t)
 	       is_thread(w->tls, STATE(w, t, thread_id));
 }
 
-/* Sets walk.thread to the PyThreadState of the thread with this TLS base and reads it; 0: there is none. */
-static __always_inline void py_find_thread(struct walk *w, struct target *t, u32 slot)
+/* Reads the state that the thread had last. */
+static __always_inline bool py_recall(struct walk *w, struct target *t, struct known_state *known)
 {
-	struct thread_key key = {.tls = w->tls, .pid = w->event.event.pid};
-	u64 *known = bpf_map_lookup_elem(&py_threads, &key);
+	w->thread = known->state;
+	return w->thread && py_read_thread(w, t);
+}
 
-	if (known) {
-		w->thread = *known;
-		if (py_read_thread(w, t))
-			return;
-	}
-	w->frame = read_user(t->py_runtime + t->py.interp_head);
-	w->thread = w->frame ? read_user(w->frame + t->py.threads_head) : 0;
-	if (!w->frame)
-		return;
+/*
+ * Sets walk.thread to the state of the thread in walk.interpreter and reads it; 0: there is none. For that
+ * all states may have to be looked at. A thread that never runs Python would have it done for each of its
+ * stacks, so it is kept in mind that it has none: only states that were added since, in front, are looked at
+ * then. One that took the place of the newest behind others is found when STATELESS_FOR has passed.
+ */
+static __always_inline void py_find_thread(struct walk *w, struct target *t, u32 slot,
+					   struct known_state *known)
+{
+	u64 newest = read_user(w->interpreter + t->py.threads_head), now = w->event.event.time;
+	bool stateless =
+	    known->interpreter == w->interpreter && !known->state && now - known->seen < STATELESS_FOR;
+
+	w->until = stateless ? known->newest : 0;
+	w->thread = newest;
 	for (int i = 0; i < FIND_CALLS; i++)
 		if (!py_find_some(slot))
 			break;
-	if (w->thread && py_read_thread(w, t))
-		bpf_map_update_elem(&py_threads, &key, &w->thread, BPF_ANY);
-	else
+	if (w->thread && !py_read_thread(w, t))
 		w->thread = 0;
+	known->interpreter = w->interpreter;
+	known->state = w->thread;
+	known->newest = newest;
+	if (!stateless)
+		known->seen = now;
 }
 
 /*
@@ -301,11 +327,16 @@ __noinline int py_name_frames(u32 slot)
 	return 1;
 }
 
-/* Adds the frames of the thread state that py_read_thread has read. */
+/* Adds the frames of the thread state that was read, if there is one. */
 static __always_inline void py_walk_state(struct walk *w, struct target *t, u32 slot)
 {
 	bool objects = t->py.frame_owner == NO_OFFSET;
 
+	if (!w->thread)
+		return;
+	w->found = w->thread;
+	if (t->lanes && t->py.thread_context != NO_OFFSET && !w->event.depth)
+		w->event.work = STATE(w, t, thread_context);
 	w->frame = STATE(w, t, thread_frame);
 	if (w->frame && t->py.cframe != NO_OFFSET)
 		w->frame = read_user(w->frame + t->py.cframe);
@@ -328,11 +359,28 @@ static __always_inline bool several_interpreters(struct target *t, u64 now)
 	return t->several;
 }
 
+/* What is known of the thread in the n-th interpreter; NULL never, but the verifier does not know. */
+static __always_inline struct known_state *py_known(struct walk *w, u32 n)
+{
+	struct thread_key key = {.tls = w->tls, .pid = w->event.event.pid};
+	struct known_states *known = bpf_map_lookup_elem(&py_threads, &key);
+
+	if (!known) {
+		bpf_map_update_elem(&py_threads, &key, &w->nothing, BPF_ANY);
+		known = bpf_map_lookup_elem(&py_threads, &key);
+	}
+	if (!known)
+		return NULL;
+	FORGET(n); /* or the sum comes before the check */
+	return &known->in[n & (KNOWN_INTERPRETERS - 1)];
+}
+
 /*
- * Walks all states of the thread, one on top of the other. The list of interpreters has the newest first, and
- * it is the older one that calls it; states without frames are of interpreters that it has left.
+ * Adds the frames of the thread in walk.interpreter, and goes to the next. Returns nonzero while there are
+ * more. The list has the newest first, and it is the older one that calls it; states without frames are of
+ * interpreters that it has left.
  */
-__noinline int py_walk_interpreters(u32 slot)
+__noinline int py_walk_interpreter(u32 slot, u32 n)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
 	struct target *t;
@@ -340,42 +388,69 @@ __noinline int py_walk_interpreters(u32 slot)
 	if (!w)
 		return 0;
 	t = find_target(w->event.event.pid);
-	if (!t)
+	if (!t || !w->interpreter)
 		return 0;
-	u64 interpreter = read_user(t->py_runtime + t->py.interp_head);
-	u64 next = interpreter ? read_user(interpreter + t->py.threads_head) : 0, found = 0;
+	struct known_state *known = n < KNOWN_INTERPRETERS ? py_known(w, n) : NULL;
 
-	for (int n = 0; n < STATES_MAX && interpreter; n++) {
-		w->frame = interpreter;
-		w->thread = next;
-		for (int i = 0; i < FIND_CALLS; i++)
-			if (!py_find_some(slot))
-				break;
-		interpreter = w->frame;
-		if (!w->thread)
-			break;
-		next = read_user(w->thread + t->py.thread_next);
-		if (!py_read_thread(w, t))
-			continue;
-		found = w->thread;
-		if (t->lanes && t->py.thread_context != NO_OFFSET && !w->event.depth)
-			w->event.work = STATE(w, t, thread_context);
-		py_walk_state(w, t, slot);
-		if (w->event.status == STACK_UNREADABLE)
-			break;
+	if (!known) {
+		w->beyond.interpreter = 0;
+		py_find_thread(w, t, slot, &w->beyond);
+	} else if (known->interpreter != w->interpreter || !py_recall(w, t, known)) {
+		py_find_thread(w, t, slot, known);
 	}
-	w->thread = found;
-	return 0;
+	py_walk_state(w, t, slot);
+	w->interpreter = read_user(w->interpreter + t->py.interp_next);
+	return w->event.status != STACK_UNREADABLE;
+}
+
+/* Sets walk.thread to the state of the thread and reads it, where there is one interpreter; 0: there is none.
+ */
+static __always_inline void py_find_only(struct walk *w, struct target *t, u32 slot)
+{
+	struct known_state *known = py_known(w, 0);
+
+	if (known && py_recall(w, t, known))
+		return;
+	w->thread = 0;
+	if (!known)
+		return;
+	w->interpreter = read_user(t->py_runtime + t->py.interp_head);
+	if (w->interpreter)
+		py_find_thread(w, t, slot, known);
+}
+
+/*
+ * Is the thread where its stack cannot be told? 3.11 and 3.12 keep the topmost frame in a variable of the
+ * function that runs code, which holds what an earlier call left there when the thread state points to it
+ * already.
+ */
+static __always_inline bool py_is_unset(struct target *t)
+{
+	return t->py_unset && REGS_PC(user_regs()) - t->py_unset < t->py_unset_end - t->py_unset;
+}
+
+/* Adds the frames of the current thread in all interpreters. */
+static __always_inline void py_walk_all(struct walk *w, struct target *t, u32 slot)
+{
+	w->interpreter = read_user(t->py_runtime + t->py.interp_head);
+	for (int n = 0; n < INTERPRETERS_MAX; n++)
+		if (!py_walk_interpreter(slot, n))
+			break;
 }
 
 /* The code object of the function that the current thread runs, 0: none. */
 static __always_inline u64 py_leaf(struct walk *w, struct target *t, u32 slot)
 {
+	w->event.status = STACK_OK;
+	w->event.depth = 0;
 	w->tls = current_tls();
-	w->thread = 0;
 	if (!w->tls)
 		return 0;
-	py_find_thread(w, t, slot);
+	if (several_interpreters(t, w->event.event.time)) {
+		py_walk_all(w, t, slot);
+		return w->event.depth ? w->event.frames[0].code : 0;
+	}
+	py_find_only(w, t, slot);
 	u64 frame = w->thread ? STATE(w, t, thread_frame) : 0;
 
 	if (frame && t->py.cframe != NO_OFFSET)
@@ -389,18 +464,15 @@ static __always_inline void py_walk(struct walk *w, struct target *t, u32 slot)
 	w->event.status = STACK_OK;
 	w->event.depth = 0;
 	w->tls = current_tls();
-	w->thread = 0;
+	w->found = 0;
 	if (w->tls && several_interpreters(t, w->event.event.time)) {
-		py_walk_interpreters(slot);
+		py_walk_all(w, t, slot);
 	} else if (w->tls) {
-		py_find_thread(w, t, slot);
-		if (w->thread && t->lanes && t->py.thread_context != NO_OFFSET)
-			w->event.work = STATE(w, t, thread_context);
-		if (w->thread)
-			py_walk_state(w, t, slot);
+		py_find_only(w, t, slot);
+		py_walk_state(w, t, slot);
 	}
 	if (!w->event.depth)
-		w->event.status = w->thread ? STACK_EMPTY : STACK_NO_THREAD;
+		w->event.status = w->found ? STACK_EMPTY : STACK_NO_THREAD;
 	w->named = 0;
 	for (int i = 0; i < FRAMES_MAX / FRAMES_A_CALL; i++)
 		if (!py_name_frames(slot))

@@ -72,7 +72,7 @@ int sample(void *ctx)
 		go_sample(t, pid, id);
 		return 0;
 	}
-	if (t->runtime != RUNTIME_PYTHON)
+	if (t->runtime != RUNTIME_PYTHON || py_is_unset(t)) /* the samples around such a one tell enough */
 		return 0;
 	struct walk *w = begin_stack(SCRATCH_SAMPLE, EVENT_SAMPLE, pid, id);
 
@@ -159,6 +159,12 @@ static __always_inline void switch_out(struct task_struct *task, u32 pid, bool p
 		w->event.args[0] = REGS_ARG0(regs);
 		w->event.args[1] = REGS_ARG1(regs);
 		w->event.mode = file_type(file_of(task, w->event.args[0], typed));
+	}
+	if (preempted && py_is_unset(t)) {
+		w->event.status = STACK_UNREADABLE;
+		w->event.depth = 0;
+		send_frames(w, t);
+		return;
 	}
 	send_stack(w, t, SCRATCH_SWITCH);
 }

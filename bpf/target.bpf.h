@@ -61,8 +61,10 @@ enum await_told_by {
 	AWAIT_BY_POINTER_RENUMBERED, /* 3.15: states have other numbers */
 };
 
-/* Addresses of the types that a suspended chain is made of; 0: not known. */
+/* Addresses of the types of what has names, and of what a suspended chain is made of; 0: not known. */
 struct py_types {
+	u64 code;
+	u64 text; /* str */
 	u64 coroutine;
 	u64 generator;
 	u64 async_generator;
@@ -122,6 +124,9 @@ enum runtime {
 struct target {
 	u64 py_runtime; /* address of _PyRuntime */
 	u64 py_runtime_end;
+	u64 py_unset;	  /* instructions from here … */
+	u64 py_unset_end; /* … to here: the thread state points to what holds no frame yet; 0: none such are
+			     known */
 	struct py_layout py;
 	struct py_types py_types;
 	struct go_layout go;

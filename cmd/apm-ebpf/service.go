@@ -53,6 +53,7 @@ func newService(pid int, o *options) (*service, error) {
 		s.golang, err = newGoService(process, o.lines)
 	} else {
 		s.functions, s.slots, s.openSSL = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}, map[uint64]bool{}
+		env.Same = process.Paths.Same
 		s.symbols, err = symbol.NewPython(process)
 	}
 	if err != nil {
@@ -227,8 +228,10 @@ func (s *service) wait(e *probe.StackEvent) trace.Reason {
 	}.Reason()
 }
 
-func pythonTypes(t target.PythonTypes) probe.PythonTypes {
+func pythonTypes(py *target.Python, t target.PythonTypes) probe.PythonTypes {
 	return probe.PythonTypes{
+		Code:           py.CodeType,
+		Text:           py.StrType,
 		Coroutine:      t.Coroutine,
 		Generator:      t.Generator,
 		AsyncGenerator: t.AsyncGenerator,

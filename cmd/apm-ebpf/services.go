@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"apm-ebpf/internal/probe"
+	"apm-ebpf/internal/symbol"
 	"apm-ebpf/internal/target"
 )
 
@@ -103,15 +105,18 @@ func (ss *services) addPython(s *service) error {
 	pid, py := s.process.PID, s.process.Python
 	types, err := s.process.PythonTypes()
 	if err != nil {
-		ss.log.Warn().Int("pid", pid).Err(err).Msg("where tasks wait cannot be told")
+		ss.warn(s, err, "where tasks wait cannot be told")
 	}
 	known := probe.Python{
 		Runtime:     py.Runtime,
 		RuntimeEnd:  py.RuntimeEnd,
 		Layout:      layout,
-		Types:       pythonTypes(types),
+		Types:       pythonTypes(py, types),
 		SeesCodeEnd: ss.seeCodeEnd(s),
 		Lines:       ss.options.lines,
+	}
+	if l := s.symbols.Layout(); l.CFrame != symbol.NoOffset {
+		known.Unset, known.UnsetEnd = s.process.UnsetFrame(l.ThreadFrame, l.CFrame)
 	}
 	if err := ss.probe.AddPython(pid, known); err != nil {
 		return err
@@ -129,10 +134,20 @@ func (ss *services) seeCodeEnd(s *service) bool {
 		end.Close()
 	}
 	if err != nil {
-		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("profiling costs more: the end of code objects cannot be seen")
+		ss.warn(s, err, "profiling costs more: the end of code objects cannot be seen")
 	}
 	return err == nil
 }
+
+// warn tells what cannot be seen of a service, unless that is because it has ended.
+func (ss *services) warn(s *service, err error, message string) {
+	if !gone(err) {
+		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg(message)
+	}
+}
+
+// gone tells the errors of a process that has ended.
+func gone(err error) bool { return errors.Is(err, target.ErrGone) || errors.Is(err, unix.ESRCH) }
 
 // addChildren adds what descends from a process now; later children the kernel programs add themselves.
 func (ss *services) addChildren(pid int) error {
@@ -267,7 +282,7 @@ func (ss *services) attachQueue(s *service) bool {
 		q.Close()
 	}
 	if err != nil {
-		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("what threads of a pool do may be told for no request")
+		ss.warn(s, err, "what threads of a pool do may be told for no request")
 	}
 	return true
 }
@@ -330,7 +345,7 @@ func (ss *services) attachEpoll(s *service) bool {
 		e.Close()
 	}
 	if err != nil {
-		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("answers that an event loop writes for others have no owner")
+		ss.warn(s, err, "answers that an event loop writes for others have no owner")
 	}
 	return true
 }
@@ -340,7 +355,7 @@ const lanesEvery = 2 * time.Second
 
 // lanesFound tells whether there is no more to look for; an error is told once.
 func (ss *services) lanesFound(module string, s *service, found bool, err error) bool {
-	if err != nil {
+	if err != nil && !gone(err) {
 		s.blind = true
 		ss.log.Warn().Int("pid", s.process.PID).Str("module", module).Err(err).Msg("requests that run beside each other cannot be told apart")
 	}

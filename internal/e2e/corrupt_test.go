@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ func TestCorrupt(t *testing.T) {
 	}
 	s := gunicorn(t, pythons[i], "corrupt")
 	a := attach(t, s.PID)
-	kinds := []string{"loop", "nowhere", "nonsense", "code", "thread", "name", "length", "fine"}
+	kinds := []string{"loop", "nowhere", "nonsense", "kernel", "code", "object", "thread", "name", "length", "fine"}
 	for _, kind := range kinds {
 		if answer := s.get(t, "/"+kind); answer.Text != "done" {
 			t.Fatal(kind, answer.Status, answer.Text)
@@ -33,12 +34,15 @@ func TestCorrupt(t *testing.T) {
 			if !sensible.MatchString(f.Function) {
 				t.Errorf("%s: a function is called %.100q", r.Endpoint, f.Function)
 			}
+			if !f.bracketed() && !filepath.IsAbs(f.File) && f.File != "made.py" && !strings.HasPrefix(f.File, "<") {
+				t.Errorf("%s: a file is called %.100q", r.Endpoint, f.File)
+			}
 		}
 		if len(frames) > 1000 {
 			t.Errorf("%s: %d frames", r.Endpoint, len(frames))
 		}
 		// A stack that leads nowhere is not used at all.
-		whole := slices.Contains([]string{"/loop", "/code", "/name", "/length"}, r.Endpoint)
+		whole := slices.Contains([]string{"/loop", "/code", "/object", "/name", "/length"}, r.Endpoint)
 		if hold := r.tree(t).find("hold"); whole && hold == nil {
 			t.Errorf("%s: the function that sleeps is not told:\n%s", r.Endpoint, r.tree(t))
 		}

@@ -31,6 +31,9 @@ func TestImpossibleCalls(t *testing.T) {
 		samples := 0
 		for _, r := range records {
 			samples += r.Stacktrace.SampleCount
+			if r.incomplete("stack_truncated") {
+				t.Errorf("tells of a deep stack: %s", r)
+			}
 			r.tree(t).walk(func(f *Frame, above []*Frame) {
 				if len(above) == 0 || f.bracketed() {
 					return

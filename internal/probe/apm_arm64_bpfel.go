@@ -231,6 +231,17 @@ const (
 	apmIoFlagIO_CHUNK     apmIoFlag = 128
 )
 
+type apmKnownStates struct {
+	_  structs.HostLayout
+	In [4]struct {
+		_           structs.HostLayout
+		Interpreter uint64
+		State       uint64
+		Newest      uint64
+		Seen        uint64
+	}
+}
+
 type apmListener struct {
 	_    structs.HostLayout
 	Net  uint32
@@ -301,6 +312,8 @@ type apmPyLayout struct {
 
 type apmPyTypes struct {
 	_              structs.HostLayout
+	Code           uint64
+	Text           uint64
 	Coroutine      uint64
 	Generator      uint64
 	AsyncGenerator uint64
@@ -365,6 +378,8 @@ type apmTarget struct {
 	_                structs.HostLayout
 	PyRuntime        uint64
 	PyRuntimeEnd     uint64
+	PyUnset          uint64
+	PyUnsetEnd       uint64
 	Py               apmPyLayout
 	PyTypes          apmPyTypes
 	Go               apmGoLayout
@@ -446,18 +461,29 @@ type apmTlsThreadKey struct {
 }
 
 type apmWalk struct {
-	_      structs.HostLayout
-	Frame  uint64
-	Thread uint64
-	Tls    uint64
-	Start  uint64
-	End    uint64
-	Named  uint32
-	Pad    uint32
-	Chunk  [4224]uint8
-	Single [136]uint8
-	State  [520]uint8
-	Event  apmStackEvent
+	_           structs.HostLayout
+	Frame       uint64
+	Thread      uint64
+	Until       uint64
+	Tls         uint64
+	Interpreter uint64
+	Found       uint64
+	Start       uint64
+	End         uint64
+	Named       uint32
+	Pad         uint32
+	Chunk       [4224]uint8
+	Single      [136]uint8
+	State       [520]uint8
+	Nothing     apmKnownStates
+	Beyond      struct {
+		_           structs.HostLayout
+		Interpreter uint64
+		State       uint64
+		Newest      uint64
+		Seen        uint64
+	}
+	Event apmStackEvent
 }
 
 // Names of all BPF objects in the ELF.

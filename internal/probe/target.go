@@ -19,7 +19,7 @@ const NoOffset = uint32(0xffffffff)
 // bytes, NoOffset where there is none.
 type PythonLayout = apmPyLayout
 
-// PythonTypes are the addresses in a process of the types that suspended coroutines are made of.
+// PythonTypes are the addresses in a process of the types of what has names and of what suspended coroutines are made of.
 type PythonTypes = apmPyTypes
 
 // How a generator that awaits is told from one that stands at a plain yield, from bpf/target.bpf.h.
@@ -35,6 +35,7 @@ const (
 // Python is what the kernel programs need to know of a CPython process.
 type Python struct {
 	Runtime, RuntimeEnd uint64 // extent of _PyRuntime
+	Unset, UnsetEnd     uint64 // instructions in which a thread's stack cannot be told; 0 where none are known
 	Layout              PythonLayout
 	Types               PythonTypes
 	SeesCodeEnd         bool // AttachCode was called for its interpreter
@@ -46,6 +47,8 @@ func (p *Probe) AddPython(pid int, py Python) error {
 	t := apmTarget{
 		PyRuntime:    py.Runtime,
 		PyRuntimeEnd: py.RuntimeEnd,
+		PyUnset:      py.Unset,
+		PyUnsetEnd:   py.UnsetEnd,
 		Runtime:      uint32(apmRuntimeRUNTIME_PYTHON),
 		Py:           py.Layout,
 		PyTypes:      py.Types,

@@ -40,6 +40,10 @@ def scribble(kind):
         hold(word(frame + PREVIOUS), garbage)
     elif kind == 'code':
         hold(word(frame + EXECUTABLE), garbage)
+    elif kind == 'object':
+        hold(word(frame + EXECUTABLE), id('no code object'))
+    elif kind == 'kernel':
+        hold(word(frame + PREVIOUS), 0xffff888000000000)
     elif kind == 'thread':
         hold(word(state() + CURRENT_FRAME), garbage)
     elif kind == 'name':

@@ -1,5 +1,6 @@
 """Views of which every stack is known."""
 import gc
+import operator
 import types
 
 
@@ -19,10 +20,15 @@ def outer_y():
     return inner_y()
 
 
+by_c = operator.methodcaller('__call__')
+
+
 def alternate():
-    for _ in range(5000):
+    for _ in range(2500):
         outer_x()
         outer_y()
+        by_c(outer_x)
+        by_c(outer_y)
 
 
 made = 0
