@@ -112,6 +112,21 @@ static __always_inline bool is_queues(struct target *t, struct code_event *e, co
 }
 
 /*
+ * Is it asgiref's AsyncToSync.__call__, in which a thread waits for a coroutine that its event loop's thread
+ * runs? The other __call__ of that file is one itself.
+ */
+static __always_inline bool is_bridge(struct target *t, struct code_event *e)
+{
+	u64 end = e->file.address + t->py.str_ascii + e->file.length;
+	bool plain = e->name.length == 8 && *(u64 *)e->name.data == EIGHT("__call__");
+	bool method = e->name.length == 20 && *(u64 *)e->name.data == EIGHT("AsyncToS") &&
+		      *(u64 *)(e->name.data + 12) == EIGHT("__call__");
+
+	return (plain || method) && !(e->flags & CO_COROUTINES) && read_user(end - 8) == EIGHT("/sync.py") &&
+	       read_user(end - 15) == EIGHT("asgiref/");
+}
+
+/*
  * Tells a code object, ahead of the event of that time whose stack it is in. Scalar arguments, because
  * 5.10 knows no others for global functions.
  */
@@ -158,6 +173,8 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 	}
 	if (t->lanes & LANES_JOBS && runs_jobs(t, e))
 		t->runner = code;
+	if (is_bridge(t, e))
+		t->bridge = code;
 	if (is_queues(t, e, "_put"))
 		t->put = code;
 	if (is_queues(t, e, "_get"))

@@ -104,6 +104,7 @@ enum stack_status {
 struct stack_event {
 	struct event event;
 	u64 object; /* EVENT_WRITE: connection whose answer begins; EVENT_TASK, EVENT_STEP: coroutine;
+		       EVENT_SWITCH_OUT: coroutine that the thread waits for and another runs;
 		       EVENT_SPAWN: the greenlet; EVENT_GREENLET: the one that comes */
 	u64 work;   /* contextvars.Context of the thread; EVENT_STEP: one that the chain's last frame holds */
 	u64 item;   /* _WorkItem of an executor that the thread runs, 0: none */

@@ -24,12 +24,17 @@
 #define SWITCHED_TO(ctx) UPROBE_ARG0(ctx)
 #endif
 
-/* Thread -> coroutine of the task whose step began last. LRU, since threads end unseen here. */
+struct task_step {
+	u64 coroutine;
+	u64 code; /* whose: once it has finished another may get its address */
+};
+
+/* Thread -> the task whose step began last. LRU, since threads end unseen here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, u64);
-	__type(value, u64);
+	__type(value, struct task_step);
 } py_steps SEC(".maps");
 
 struct coroutine_key {
@@ -285,6 +290,15 @@ static __always_inline u8 frame_state(struct target *t, u64 coroutine)
 	return usual_state(t, state);
 }
 
+static __always_inline u64 coroutine_code(struct target *t, u64 coroutine)
+{
+	u64 frame = coroutine + t->py.gen_frame;
+
+	if (t->py.frame_owner == NO_OFFSET)
+		frame = read_user(frame);
+	return frame ? read_user(frame + t->py.frame_code) & CODE_ADDRESS : 0;
+}
+
 /*
  * A step begins: the one before on this thread has ended. The chain of the task that goes on is walked
  * now, when nothing of it can have changed, rather than when it was suspended.
@@ -292,13 +306,13 @@ static __always_inline u8 frame_state(struct target *t, u64 coroutine)
 static __always_inline void begin_step(struct target *t, u64 task)
 {
 	u64 id = bpf_get_current_pid_tgid();
-	u64 *last = bpf_map_lookup_elem(&py_steps, &id);
+	struct task_step *last = bpf_map_lookup_elem(&py_steps, &id);
 	volatile u32 *busy = claim_uprobe_stack(t);
 	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, EVENT_STEP, id >> 32, id) : NULL;
 
 	if (!w)
 		return;
-	struct coroutine_key key = {.coroutine = last ? *last : 0, .pid = id >> 32};
+	struct coroutine_key key = {.coroutine = last ? last->coroutine : 0, .pid = id >> 32};
 	u64 coroutine = read_user(task + t->py.task_coro), now = w->event.event.time;
 
 	w->event.object = coroutine;
@@ -307,6 +321,8 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	if (key.coroutine) {
 		w->event.args[0] = key.coroutine;
 		w->event.args[1] = frame_state(t, key.coroutine);
+		if (last && coroutine_code(t, key.coroutine) != last->code)
+			w->event.args[1] = 4;
 	}
 	key.coroutine = coroutine;
 	u64 *walked = bpf_map_lookup_elem(&py_chains, &key);
@@ -319,7 +335,9 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	}
 	send_frames(w, t);
 	*busy = 0;
-	bpf_map_update_elem(&py_steps, &id, &coroutine, BPF_ANY);
+	struct task_step step = {.coroutine = coroutine, .code = coroutine_code(t, coroutine)};
+
+	bpf_map_update_elem(&py_steps, &id, &step, BPF_ANY);
 }
 
 /* A thread of a target starts another. */

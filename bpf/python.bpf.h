@@ -294,6 +294,39 @@ static __always_inline void py_frame_object(struct target *t, struct frame *f, b
 	f->instr |= (u64)FRAME_OWNED_BY_GENERATOR << 56;
 }
 
+#define BRIDGE_LOCALS 32
+
+/* Finds the coroutine among the locals of a frame. */
+__noinline int py_find_coroutine(u32 slot, u64 frame, u64 code)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+	struct target *t;
+	u32 locals = 0;
+
+	if (!w)
+		return 0;
+	t = find_target(w->event.event.pid);
+	if (!t)
+		return 0;
+	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
+	for (u32 i = 0; i < BRIDGE_LOCALS; i++) {
+		if (i >= locals)
+			break;
+		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
+		u64 type = value ? read_user(value + t->py.object_type) : 0;
+
+		if (type && type == t->py_types.cell) {
+			value = read_user(value + t->py.object_type + 8);
+			type = value ? read_user(value + t->py.object_type) : 0;
+		}
+		if (type && type == t->py_types.coroutine) {
+			w->event.object = value;
+			break;
+		}
+	}
+	return 0;
+}
+
 /* Sees to it that the agent knows the next FRAMES_A_CALL code objects. Returns nonzero while there are more.
  */
 __noinline int py_name_frames(u32 slot)
@@ -321,6 +354,8 @@ __noinline int py_name_frames(u32 slot)
 		struct seen seen = seen_code(t, &w->event.event, code, slot);
 
 		f->code = seen.marked;
+		if (code == t->bridge && w->event.event.kind == EVENT_SWITCH_OUT && !w->event.object)
+			py_find_coroutine(slot, f->address, code);
 		if (t->py.frame_owner == NO_OFFSET)
 			py_frame_object(t, f, seen.coroutine);
 	}

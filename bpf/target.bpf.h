@@ -145,6 +145,7 @@ struct target {
 	u64 put;    /* of queue.Queue's _put and _get; 0: not seen */
 	u64 get;
 	u64 sought; /* how often they were looked for */
+	u64 bridge; /* of asgiref's AsyncToSync.__call__; 0: not seen */
 	u64 deques; /* uses of any deque, while that is probed */
 };
 

@@ -76,6 +76,9 @@ func (s *service) child() *service {
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()
 	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item}
+	if e.Kind == probe.KindSwitchOut {
+		s.stack.Awaits = event.Object
+	}
 	leaf, root, missing := e.Frames()
 	outermost := &leaf
 	if len(root) > 0 {

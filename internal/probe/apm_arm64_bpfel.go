@@ -398,7 +398,14 @@ type apmTarget struct {
 	Put              uint64
 	Get              uint64
 	Sought           uint64
+	Bridge           uint64
 	Deques           uint64
+}
+
+type apmTaskStep struct {
+	_         structs.HostLayout
+	Coroutine uint64
+	Code      uint64
 }
 
 type apmText struct {

@@ -49,7 +49,7 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	}
 	begun := max(br.from, br.taken)
 	for _, l := range br.lane.kids {
-		if l.born >= begun && l.born <= br.to && (br.item == 0 || l.item == br.item) {
+		if l.born >= begun && l.born <= br.to && (br.item == 0 || l.item == br.item) && (br.work == 0 || l.work == 0 || l.work == br.work) {
 			hang(l.started, branch{lane: l, from: l.born, to: br.end})
 		}
 	}

@@ -37,6 +37,8 @@ type lane struct {
 	started *Context // the parent's stack then
 	born    uint64   // when; 0: before anything was seen of it
 	item    uint64   // job that the parent ran then
+	work    uint64   // Context in force then, where it was told who waits for the lane
+	bridged bool     // it was told who waits
 	begun   bool     // it has run since
 	ended   bool
 	claimed bool     // its request has been handed out, and no other can be its own
@@ -144,6 +146,17 @@ func (l *lane) goOn(now uint64, stack *Context) {
 		l.add(slice{from: l.suspended, to: now, stack: stack, why: Await, stacks: 1})
 	}
 	l.stack, l.suspended, l.untold = stack, 0, 0
+}
+
+// finish takes that the task has returned when it was taken for suspended.
+func (l *lane) finish() {
+	if l.suspended != 0 {
+		l.add(slice{from: l.untold, to: l.suspended, stack: l.stack})
+	}
+	l.suspended, l.ended = 0, true
+	if l.claimed {
+		l.drop()
+	}
 }
 
 // trim keeps the lane small: it forgets what ended before the oldest open request and folds the rest.

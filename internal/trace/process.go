@@ -9,11 +9,12 @@ import (
 type process struct {
 	contexts  Contexts
 	threads   map[uint32]*thread
-	tasks     map[uint64]*lane // by coroutine; the newest where an address was reused
-	greenlets map[uint64]*lane // by outermost frame; the newest where an address was reused
-	objects   map[uint64]*lane // greenlets by object, where that was told
-	jobs      map[uint64]*job  // of executors, by address; the newest where one was reused
-	seesJobs  bool             // threads' stacks tell which they run
+	tasks     map[uint64]*lane   // by coroutine; the newest where an address was reused
+	greenlets map[uint64]*lane   // by outermost frame; the newest where an address was reused
+	objects   map[uint64]*lane   // greenlets by object, where that was told
+	jobs      map[uint64]*job    // of executors, by address; the newest where one was reused
+	bridges   map[uint64]*bridge // by coroutine
+	seesJobs  bool               // threads' stacks tell which they run
 	open      map[*conn]struct{}
 	goroutines
 	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old
@@ -28,6 +29,7 @@ func newProcess() *process {
 		greenlets:  map[uint64]*lane{},
 		objects:    map[uint64]*lane{},
 		jobs:       map[uint64]*job{},
+		bridges:    map[uint64]*bridge{},
 		open:       map[*conn]struct{}{},
 		goroutines: newGoroutines(),
 	}
@@ -71,6 +73,7 @@ func (p *process) opened(c *conn) {
 		clear(p.greenlets)
 		clear(p.objects)
 		clear(p.jobs)
+		clear(p.bridges)
 	}
 	p.open[c] = struct{}{}
 	if len(p.open) > 1 {

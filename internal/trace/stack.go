@@ -16,6 +16,7 @@ type Stack struct {
 	Root   uint64  // address of the outermost frame: it names a greenlet
 	Work   uint64  // contextvars.Context in force, 0 where not read
 	Item   uint64  // job of an executor that runs, 0: none
+	Awaits uint64  // coroutine that the thread waits for and that an event loop's thread runs, 0: none
 	Broken bool    // it could not be read
 }
 

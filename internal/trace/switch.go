@@ -184,17 +184,11 @@ func (t *thread) stepEnds(now uint64, done bool) {
 		}
 	} else if l != nil && t.lane == l {
 		t.pause(now, l)
-	} else if l != nil && l.suspended == 0 {
+	} else if l != nil && l.suspended == 0 && !l.ended {
 		l.suspend(now, now)
 	}
 	if l != nil && done {
-		if l.suspended != 0 {
-			l.add(slice{from: l.untold, to: l.suspended, stack: l.stack})
-		}
-		l.suspended, l.ended = 0, true
-		if l.claimed {
-			l.drop()
-		}
+		l.finish()
 	}
 	if t.lane != nil && t.lane.kind != taskLane {
 		t.runTo(now, nil)

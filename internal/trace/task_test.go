@@ -249,3 +249,27 @@ unrolled_run 10
     work 6
       [await] 4`)
 }
+
+// TestCoroutineReused has a child end unseen, since another coroutine has its address when that is looked at.
+func TestCoroutineReused(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(12, server, "loop *view gather", "child")
+	p.step(14, server, "*child", false)
+	p.sample(15, server, "loop *child work")
+	p.task(16, server, "loop", "child")
+	p.step(18, server, "*view gather", false)
+	p.write(20, 1, server, "loop *view")
+	p.wants("/", `
+loop 10
+  view 10
+    gather 6
+      [task] 3.5
+        child 1.5
+          work 1.5
+        [runqueue] 2
+      [await] 4`)
+}

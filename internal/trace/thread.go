@@ -49,6 +49,7 @@ type thread struct {
 	switched  uint64                // when a greenlet left last
 	idleAt    *Context              // pool thread: where it waits for work
 	onFutex   bool                  // waiting: on a futex that is not the interpreter lock's
+	awaited   uint64                // coroutine that it was seen to wait for last
 	fetches   bool                  // it was seen to take its work from a queue
 	pooled    bool                  // it was seen to wait for work that others give it
 }
@@ -61,6 +62,7 @@ func (t *thread) sample(now uint64, s *Stack) {
 	if t.beginning(now, s) {
 		return
 	}
+	t.awaited = 0
 	stack := t.see(now, s)
 	if t.state == unseen {
 		t.state, t.since = running, now

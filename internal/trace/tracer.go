@@ -76,6 +76,7 @@ func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 	if p, th := t.watch(pid, tid); th != nil {
 		th.leave(now, s, why)
 		th.rests(now)
+		th.awaits(s.Awaits)
 		p.trim(th)
 	}
 }
@@ -123,11 +124,15 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine uint64) {
 	}
 	p.sweep()
 	parent, stack := th.creates(now, s)
+	if before := p.tasks[coroutine]; before != nil && before.suspended != 0 {
+		before.finish() // unseen: its coroutine's address is another's now
+	}
 	l := &lane{kind: taskLane, limit: foldAt, born: now, parent: parent, started: stack, item: th.item}
 	p.tasks[coroutine] = l
 	if parent != nil {
 		parent.starts(l)
 	}
+	p.bridged(l, coroutine)
 }
 
 // Step takes the beginning of a step of a task: the one before on the thread has ended.

@@ -1,0 +1,49 @@
+package trace
+
+import "testing"
+
+// TestBridge has a pool's thread wait for a coroutine that its event loop makes a task of, before that is made or after.
+func TestBridge(t *testing.T) {
+	const pool = server + 1
+	wait := "boot middleware __call__@asgiref/sync.py wait"
+	awaits := func(p *play, at uint64) {
+		s := p.stack(wait)
+		s.Work, s.Awaits = 7, p.coroutine("main_wrap@asgiref/sync.py")
+		p.tracer.SwitchOut(server, pool, at*ms, s, Lock)
+	}
+	for name, waits := range map[string]uint64{"first": 14, "later": 18} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			p.read(10, 1, server, "/")
+			p.task(10, server, "loop", "view")
+			p.step(10, server, "*view", false)
+			begins := p.stack("boot middleware")
+			begins.Work = 7
+			p.tracer.Sample(server, pool, 12*ms, begins)
+			if waits < 16 {
+				awaits(p, waits)
+			}
+			p.leave(15, server, "loop", Poll)
+			p.resume(16, server)
+			p.task(16, server, "loop", "main_wrap@asgiref/sync.py")
+			p.step(17, server, "*main_wrap@asgiref/sync.py", false)
+			if waits > 16 {
+				awaits(p, waits)
+			}
+			p.sample(20, server, "loop *main_wrap@asgiref/sync.py async_view")
+			p.resume(24, pool)
+			p.tracer.Sample(server, pool, 25*ms, begins)
+			frames := p.stack("*view").Frames
+			p.tracer.Step(server, server, 26*ms, Step{Coroutine: frames[0].Task, Chain: frames, Work: 7, LastDone: true})
+			p.write(28, 1, server, "loop *view")
+			found := false
+			for _, f := range p.told["/"].Frames {
+				found = found || f.Function == "async_view"
+			}
+			if !found {
+				t.Errorf("async_view is missing:\n%s", draw(p.told["/"].Frames))
+			}
+		})
+	}
+}
