@@ -12,8 +12,11 @@ const (
 	// millisecond; up to precise they are right to a millisecond or so.
 	shortest = time.Millisecond
 	precise  = 3 * time.Millisecond
-	// lookShare and walkShare are what looks at goroutines, and the search for new ones, may take of a CPU.
+	// lookShare is what looks may take of a CPU for many requests at once, for fewer the more, up to fewShare. walkShare is
+	// what the search for new goroutines may take.
 	lookShare = 0.025
+	fewShare  = 0.1
+	many      = 1000
 	walkShare = 0.01
 	// walkCredit is what searches may take at once, after some time without any: what handlers start soon ends soon too.
 	walkCredit = 5 * time.Millisecond
@@ -62,7 +65,8 @@ func Smooth(average, now time.Duration) time.Duration {
 // Period tells when to look next, after the last look, and whether that is so late that times are less precise than
 // they could be. wake is what it costs to have a CPU again for a look.
 func (r *Reader) Period(wake time.Duration) (period time.Duration, lowered bool) {
-	period = max(shortest, time.Duration(float64(r.pace.look+wake)/lookShare))
+	share := min(fewShare, lookShare*many/float64(max(min(r.roots, many), 1)))
+	period = max(shortest, time.Duration(float64(r.pace.look+wake)/share))
 	return period, period > precise
 }
 

@@ -34,6 +34,7 @@ type Reader struct {
 	layout  *Layout
 	size    int // bytes of runtime.g that tell an account
 	watched map[uint64]*watched
+	roots   int        // of those that are watched
 	order   []*watched // by address
 	changed bool       // order is not as it should be
 	all     all
@@ -91,6 +92,9 @@ func (r *Reader) Watch(goid, g uint64, seq uint8) {
 		w = &watched{g: g, account: account{id: goid, state: Running, seq: seq}}
 		r.add(w)
 	}
+	if w.root != w && r.watched[goid] == w {
+		r.roots++
+	}
 	w.root, w.parent = w, 0
 }
 
@@ -112,6 +116,9 @@ func (r *Reader) Unwatch(goid uint64) {
 }
 
 func (r *Reader) remove(w *watched) {
+	if w.root == w {
+		r.roots--
+	}
 	w.gone, r.changed = true, true
 	delete(r.watched, w.id)
 }
