@@ -221,8 +221,8 @@ int go_newproc(struct pt_regs *ctx)
 	return 0;
 }
 
-#define SLOW_SHIFT 20 /* a generation of requests lasts 2^20 ns, about 1 ms */
-#define SLOW_GENERATIONS 64
+#define SLOW_SHIFT 19 /* a generation of requests lasts 2^19 ns, about half a millisecond */
+#define SLOW_GENERATIONS 128
 
 /*
  * How many sampled requests of Go processes wait for their answer, and when they began: parked goroutines are

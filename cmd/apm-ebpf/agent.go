@@ -119,8 +119,6 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 		case <-a.records.Broken():
 		case <-reopen:
 			a.records.Reopen()
-		case <-a.probe.Slow():
-			a.goroutines.woken, a.goroutines.told = true, true
 		case <-a.paused(pause):
 		}
 	}
@@ -128,7 +126,12 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 
 // paused gives what ends the pause between two polls.
 func (a *agent) paused(pause *time.Timer) <-chan time.Time {
-	if !a.goroutines.reading {
+	switch {
+	case a.goroutines.reading:
+	case a.sampling() && a.services.anyGo():
+		a.awaitSlow()
+		return elapsed
+	default:
 		pause.Reset(a.pause())
 		return pause.C
 	}
@@ -137,6 +140,16 @@ func (a *agent) paused(pause *time.Timer) <-chan time.Time {
 	sleep(a.goroutines.next) // the runtime's timers would have another thread wake this one
 	a.goroutines.wake = goroutine.Smooth(a.goroutines.wake, goroutine.ThreadTime()-began)
 	return elapsed
+}
+
+// awaitSlow pauses until a request is slow: then its goroutine is to be looked at before it goes on.
+func (a *agent) awaitSlow() {
+	a.urgency.raise()
+	if a.probe.AwaitSlow(a.pause()) {
+		a.goroutines.woken, a.goroutines.told = true, true
+	} else {
+		a.urgency.lower()
+	}
 }
 
 var elapsed = func() <-chan time.Time {

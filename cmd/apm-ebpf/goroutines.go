@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	slow      = uint64(time.Millisecond)      // a request that takes longer is worth reading its goroutine
+	slow      = uint64(time.Millisecond / 2)  // a request that takes longer is worth reading its goroutine
+	linger    = uint64(20 * time.Millisecond) // … and for so long after slow ones that waited the next is looked for, too
 	resting   = uint64(10 * time.Millisecond) // … while slow ones were found to be at work rather than to wait
 	brief     = uint64(5 * time.Millisecond)  // slow ones that are over so soon may only have had no CPU
 	shortRest = uint64(10 * time.Millisecond)
@@ -21,6 +22,7 @@ const (
 type goroutines struct {
 	reading bool          // some are read now
 	since   uint64        // since when
+	last    uint64        // when one was found slow
 	waits   bool          // one of them was seen to wait
 	woken   bool          // for a slow request, since they were last looked for
 	vain    int           // how often in a row there was none
@@ -54,12 +56,15 @@ func (a *agent) readGoroutines() error {
 		if s.golang == nil || !s.golang.watch(now, least) {
 			continue
 		}
-		watching = true
+		watching, g.last = true, now
 		if now >= s.golang.next {
 			lowered := s.golang.look(now, g.wake, func(seen *goroutine.Sight) { g.keep(uint32(pid), seen) })
 			g.sights = append(g.sights, sight{Sight: goroutine.Sight{Time: probe.Now()}, pid: uint32(pid), lowered: lowered})
 		}
 		g.next = min(g.next, s.golang.next)
+	}
+	if !watching && g.reading && g.waits && now < g.last+linger {
+		watching, g.next = true, now+uint64(time.Millisecond)
 	}
 	switch {
 	case watching && !g.reading:

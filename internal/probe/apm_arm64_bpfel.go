@@ -346,7 +346,7 @@ type apmServeEvent struct {
 type apmSlowRequests struct {
 	_     structs.HostLayout
 	Open  uint32
-	Begun [64]uint32
+	Begun [128]uint32
 }
 
 type apmStackEvent struct {

@@ -38,7 +38,7 @@ type Probe struct {
 	ring     *ringbuf.Reader
 	reader   *reader
 	slowRing *ringbuf.Reader
-	slow     chan struct{}
+	wakeup   ringbuf.Record // of slowRing
 	timer    *timer
 	idle     bool
 	aligned  bool // the clocks are in phase with the kernel's tick
@@ -46,7 +46,7 @@ type Probe struct {
 
 // Open loads and attaches the programs. Nothing is recorded before Add.
 func Open(config Config) (*Probe, error) {
-	p := &Probe{config: config, slow: make(chan struct{}, 1), uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}}
+	p := &Probe{config: config, uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, explain(err)
@@ -88,7 +88,6 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 	if p.slowRing, err = ringbuf.NewReader(p.objects.SlowWakeups); err != nil {
 		return fmt.Errorf("open ring buffer: %w", err)
 	}
-	go p.awaitSlow()
 	frequency := p.config.Frequency
 	if frequency == 0 {
 		frequency = chooseFrequency(p.objects.Sample)
@@ -240,18 +239,11 @@ func (p *Probe) Drain(handle func(*Event)) error {
 	return p.reader.poll(0, true, func(*Event) {}, func() error { return nil }, handle)
 }
 
-// Slow tells that a request of Go has been open for 1 to 2 ms, and nobody reads goroutines.
-func (p *Probe) Slow() <-chan struct{} { return p.slow }
-
-// awaitSlow passes the kernel programs' wake-ups on until their ring is closed.
-func (p *Probe) awaitSlow() {
-	var record ringbuf.Record
-	for p.slowRing.ReadInto(&record) == nil {
-		select {
-		case p.slow <- struct{}{}:
-		default:
-		}
-	}
+// AwaitSlow waits for so long at most, or until Wake, and tells whether a request of Go has been open for half a
+// millisecond to one, while nobody reads goroutines. It waits in the caller's thread: another one might have no CPU.
+func (p *Probe) AwaitSlow(wait time.Duration) bool {
+	p.slowRing.SetDeadline(time.Now().Add(wait))
+	return p.slowRing.ReadInto(&p.wakeup) == nil
 }
 
 // SetReading tells the kernel programs whether the agent reads goroutines: while it does not, a slow request wakes it.
@@ -266,8 +258,11 @@ func (p *Probe) SetReading(on bool) error {
 	return nil
 }
 
-// Wake ends a waiting Poll. Safe from any goroutine.
-func (p *Probe) Wake() { p.ring.Flush() }
+// Wake ends a waiting Poll or AwaitSlow. Safe from any goroutine.
+func (p *Probe) Wake() {
+	p.ring.Flush()
+	p.slowRing.Flush()
+}
 
 // EndRequest tells the kernel programs that a sampled request is over though its connection stays.
 func (p *Probe) EndRequest(connection, request uint64) error {
