@@ -78,7 +78,7 @@ var others = map[string]func(r *request){
 	},
 	"upload":   func(r *request) { r.part("readBody", func() { readBody(r.asked.Body) }) },
 	"download": func(r *request) { r.part("writeBody", func() { writeBody(r.answer) }) },
-	"proxy":    func(r *request) { r.part("relay", func() { relay(r) }) },
+	"proxy":    func(r *request) { r.part("passOn", func() { passOn(r) }) },
 }
 
 //go:noinline
@@ -186,7 +186,7 @@ func writeBody(w io.Writer) { w.Write(make([]byte, 16<<20)) }
 var proxy = newProxy()
 
 //go:noinline
-func relay(r *request) { proxy.ServeHTTP(r.answer, r.asked) }
+func passOn(r *request) { proxy.ServeHTTP(r.answer, r.asked) }
 
 func main() {
 	for name, work := range functions {
