@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// framesConn is a connection of HTTP/2 whose frames are the test's own.
+type framesConn struct {
+	*http2.Framer
+	t       *testing.T
+	block   bytes.Buffer
+	encoder *hpack.Encoder
+	next    uint32
+}
+
+func dialStreams(t *testing.T, s *Service) *framesConn {
+	t.Helper()
+	conn, err := tls.Dial("tcp", s.Address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	c := &framesConn{Framer: http2.NewFramer(conn, conn), t: t, next: 1}
+	c.encoder = hpack.NewEncoder(&c.block)
+	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	c.must(c.WriteSettings())
+	return c
+}
+
+func (c *framesConn) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// ask sends a request's head, in as many frames as it takes, and gives its stream.
+func (c *framesConn) ask(path, id string, more ...hpack.HeaderField) (stream uint32) {
+	c.t.Helper()
+	c.block.Reset()
+	for _, f := range append([]hpack.HeaderField{
+		{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: ":scheme", Value: "https"},
+		{Name: ":authority", Value: "shop.example"}, {Name: "x-apm-tracer", Value: id + ":1700000000"},
+	}, more...) {
+		c.must(c.encoder.WriteField(f))
+	}
+	stream, c.next = c.next, c.next+2
+	const frame = 16 << 10
+	for i, part := range slices.Collect(slices.Chunk(c.block.Bytes(), frame)) {
+		last := (i+1)*frame >= c.block.Len()
+		if i == 0 {
+			c.must(c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: part, EndStream: true, EndHeaders: last}))
+		} else {
+			c.must(c.WriteContinuation(stream, last, part))
+		}
+	}
+	return stream
+}
+
+// answer reads frames until a stream has ended.
+func (c *framesConn) answer(stream uint32) {
+	c.t.Helper()
+	for {
+		frame, err := c.ReadFrame()
+		c.must(err)
+		switch h := frame.Header(); {
+		case h.StreamID != stream:
+		case h.Type == http2.FrameRSTStream:
+			c.t.Fatalf("the server resets stream %d: %v", stream, frame)
+		case (h.Type == http2.FrameData || h.Type == http2.FrameHeaders) && h.Flags.Has(http2.FlagDataEndStream):
+			return
+		}
+	}
+}
+
+// TestGoHTTP2Frames has clients that use all of HTTP/2: heads in several frames, streams that are reset, an end that is
+// announced, and heads that refer to what was sent before the agent came, which must not be told wrong.
+func TestGoHTTP2Frames(t *testing.T) {
+	prepared(t)
+	s := goServiceTLS(t, goBuilds[1])
+	old := dialStreams(t, s)
+	old.answer(old.ask("/doze", uuid.NewString()))
+	a := attach(t, s.PID)
+	old.answer(old.ask("/doze", uuid.NewString())) // its path is a number by now
+	old.answer(old.ask("/receive", uuid.NewString()))
+	old.answer(old.ask("/receive", uuid.NewString()))
+	records := a.await(t, 3)
+	for i, want := range []string{"", "/receive", "/receive"} {
+		if r := records[i]; r.Endpoint != want || r.Request.Method != "GET" || r.Request.Status != 200 || r.Request.Host != "" {
+			t.Errorf("%q on a connection that is older than the agent is told as %s", want, r.raw)
+		}
+	}
+	c := dialStreams(t, s)
+	want := map[string]string{}
+	ask := func(what, path string, more ...hpack.HeaderField) (stream uint32) {
+		id := uuid.NewString()
+		want[id] = what
+		return c.ask(path, id, more...)
+	}
+	c.answer(ask("GET /doze 200 []", "/doze", hpack.HeaderField{Name: "x-long", Value: strings.Repeat("long", 10<<10)}))
+	reset := ask("GET /abandoned 0 [no_response client_closed]", "/abandoned")
+	beside := ask("GET /own/1 200 []", "/own/1")
+	c.answer(beside)
+	c.must(c.WriteRSTStream(reset, http2.ErrCodeCancel))
+	c.answer(ask("GET /doze 200 []", "/doze"))
+	last := ask("GET /receive 200 []", "/receive")
+	c.must(c.WriteGoAway(0, http2.ErrCodeNo, nil))
+	c.answer(last)
+	for id, r := range byID(t, a.exactly(t, 3+len(want))[3:]) {
+		precise(r)
+		if got := fmt.Sprintf("%s %s %d %v", r.Request.Method, r.Endpoint, r.Request.Status, r.Request.Incomplete); got != want[id] {
+			t.Errorf("%s is told as %s", want[id], got)
+		}
+		function := strings.TrimPrefix(r.Endpoint, "/")
+		if tree := r.tree(t); (function == "doze" || function == "receive") && tree.find(function) == nil {
+			t.Errorf("no %s: %s\n%s", function, r, tree)
+		}
+	}
+}
