@@ -14,9 +14,9 @@ var ErrReaderGone = errors.New("reader of the records has gone")
 
 const (
 	defaultLimit = 16 << 20
-	flushAt      = 64 << 10 // so much waits for no Flush
-	maxWrite     = 1 << 20
-	keepBuffer   = 2 << 20 // a larger buffer is given back once it was written
+	flushAt      = 64 << 10 // so much is written at once, and waits for no Flush
+	room         = 16 << 10 // beyond that, for a line that is begun before: few are longer
+	keepBuffers  = 64       // that were written, for others
 	reportEvery  = time.Minute
 )
 
@@ -51,7 +51,9 @@ type Log struct {
 
 	mu        sync.Mutex
 	work      sync.Cond // pending, reopen or closing has changed
-	pending   []byte    // lines that wait
+	pending   [][]byte  // lines that wait, in buffers of some flushAt bytes
+	size      int       // bytes in pending
+	spare     [][]byte  // buffers that were written
 	records   uint64    // in pending
 	inFlight  uint64    // taken by the writer and not yet counted
 	reopen    bool
@@ -117,17 +119,36 @@ func (l *Log) Queue(line func(dst []byte) []byte) bool {
 		l.stats.Failed++
 		return false
 	}
-	queue := line(l.pending)
-	if len(queue) > l.limit {
+	last := l.last()
+	lines := line(*last)
+	added := len(lines) - len(*last)
+	if l.size+added > l.limit {
 		l.stats.Full++
 		return false
 	}
-	l.pending = queue
+	*last = lines
+	l.size += added
 	l.records++
-	if len(l.pending) > flushAt {
+	if len(lines) >= flushAt {
 		l.work.Signal()
 	}
 	return true
+}
+
+// last is the buffer for the next line.
+func (l *Log) last() *[]byte {
+	n := len(l.pending)
+	if n > 0 && len(l.pending[n-1]) < flushAt {
+		return &l.pending[n-1]
+	}
+	var buffer []byte
+	if k := len(l.spare); k > 0 {
+		buffer, l.spare = l.spare[k-1], l.spare[:k-1]
+	} else {
+		buffer = make([]byte, 0, flushAt+room)
+	}
+	l.pending = append(l.pending, buffer)
+	return &l.pending[n]
 }
 
 // Flush has the writer write what is queued. It costs next to nothing where nothing is.
@@ -177,7 +198,7 @@ func (l *Log) Close(ctx context.Context) error {
 		l.abandoned = true
 		l.stats.Late += left
 	}
-	l.pending, l.records, l.inFlight = nil, 0, 0
+	l.pending, l.size, l.records, l.inFlight = nil, 0, 0, 0
 	return fmt.Errorf("write %d last records to %s: %w", left, l.dest.name, ctx.Err())
 }
 
@@ -194,7 +215,7 @@ func (l *Log) readerGone() {
 func (l *Log) write() {
 	defer close(l.done)
 	defer l.dest.close()
-	var batch []byte
+	var batch [][]byte
 	for {
 		var reopen, more bool
 		batch, reopen, more = l.take(batch)
@@ -203,9 +224,7 @@ func (l *Log) write() {
 				l.report(err)
 			}
 		}
-		for rest := batch; len(rest) > 0; {
-			piece := rest[:pieceLen(rest)]
-			rest = rest[len(piece):]
+		for _, piece := range batch {
 			if !l.writePiece(piece) {
 				return
 			}
@@ -216,32 +235,18 @@ func (l *Log) write() {
 	}
 }
 
-// take waits for something to do and swaps the buffer of what waits for the one that was written. It returns more as
-// false when nothing will come after what it took.
-func (l *Log) take(written []byte) (batch []byte, reopen, more bool) {
+// take waits for something to do and swaps what waits for what was written. It returns more as false when nothing will
+// come after what it took.
+func (l *Log) take(written [][]byte) (batch [][]byte, reopen, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.pending) == 0 && !l.reopen && !l.closing {
+	for l.size == 0 && !l.reopen && !l.closing {
 		l.work.Wait()
 	}
-	if cap(written) > keepBuffer {
-		written = nil
-	}
 	batch, l.pending = l.pending, written[:0]
-	l.inFlight, l.records = l.records, 0
+	l.inFlight, l.records, l.size = l.records, 0, 0
 	reopen, l.reopen = l.reopen, false
 	return batch, reopen, !l.closing
-}
-
-// pieceLen returns how much of the lines to write at once: as many whole lines as fit, but at least one.
-func pieceLen(lines []byte) int {
-	if len(lines) <= maxWrite {
-		return len(lines)
-	}
-	if end := bytes.LastIndexByte(lines[:maxWrite], '\n'); end >= 0 {
-		return end + 1
-	}
-	return bytes.IndexByte(lines, '\n') + 1
 }
 
 // writePiece returns false once Close has stopped waiting for it.
@@ -260,6 +265,9 @@ func (l *Log) writePiece(piece []byte) bool {
 	l.inFlight -= total
 	l.stats.Written += written
 	l.stats.Failed += total - written
+	if len(l.spare) < keepBuffers && cap(piece) <= flushAt+room {
+		l.spare = append(l.spare, piece[:0])
+	}
 	stats, gone := l.stats, l.gone
 	l.mu.Unlock()
 	if !gone {

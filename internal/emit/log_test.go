@@ -295,25 +295,35 @@ func (l *Log) writePieceOf(records int) {
 		l.Append([]byte("x\n"))
 	}
 	batch, _, _ := l.take(nil)
-	l.writePiece(batch)
+	for _, piece := range batch {
+		l.writePiece(piece)
+	}
 }
 
-func TestPieceLen(t *testing.T) {
-	line := func(n int) string { return strings.Repeat("x", n-1) + "\n" }
-	tests := []struct {
-		name, lines string
-		want        int
-	}{
-		{"few", line(10) + line(20), 30},
-		{"exactly as many as fit", line(maxWrite), maxWrite},
-		{"more than fit", line(maxWrite-5) + line(10), maxWrite - 5},
-		{"long line", line(maxWrite+1) + line(10), maxWrite + 1},
-		{"long line last", line(10) + line(maxWrite), 10},
+func TestLogPiecesEndWithALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	dest, err := openDestination(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, tt := range tests {
-		if got := pieceLen([]byte(tt.lines)); got != tt.want {
-			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+	l := newLog(dest, LogOptions{})
+	var want strings.Builder
+	for i := range 100 {
+		line := strings.Repeat(string(rune('a'+i%26)), i*i*i%(3*flushAt)) + "\n"
+		want.WriteString(line)
+		if !l.Queue(func(dst []byte) []byte { return append(dst, line...) }) {
+			t.Fatalf("line %d was not taken", i)
 		}
+	}
+	for _, piece := range l.pending {
+		if len(piece) == 0 || piece[len(piece)-1] != '\n' {
+			t.Errorf("a piece of %d bytes does not end with a line", len(piece))
+		}
+	}
+	go l.write()
+	closeLog(t, l)
+	if got, _ := os.ReadFile(path); string(got) != want.String() {
+		t.Errorf("wrote %d bytes, want %d", len(got), want.Len())
 	}
 }
 
@@ -324,7 +334,7 @@ func TestLogAppendDoesNotAllocate(t *testing.T) {
 	}
 	l := newLog(dest, LogOptions{})
 	line := []byte("a record\n")
-	l.pending = make([]byte, 0, 1<<16)
+	l.Append(line)
 	if n := testing.AllocsPerRun(100, func() { l.Append(line) }); n != 0 {
 		t.Errorf("%v allocations a record", n)
 	}
