@@ -227,10 +227,12 @@ int go_newproc(struct pt_regs *ctx)
 /*
  * How many sampled requests of Go processes wait for their answer, and when they began: parked goroutines are
  * read from outside, by the agent, and only while one of these is slow. The agent sets it to zero while none
- * is open, so that a count that went astray does not stay.
+ * is open, so that a count that went astray does not stay; those that began before do not count any more.
  */
 struct slow_requests {
+	u64 since; /* when it was set to zero */
 	u32 open;
+	u32 pad;
 	u32 begun[SLOW_GENERATIONS];
 };
 struct slow_requests slow;
@@ -251,6 +253,8 @@ static __always_inline u32 slow_generation(u64 time)
 
 static __always_inline void slow_count(u64 time, u32 one)
 {
+	if (time < slow.since)
+		return;
 	__sync_fetch_and_add(&slow.open, one);
 	__sync_fetch_and_add(&slow.begun[slow_generation(time)], one);
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"apm-ebpf/internal/target/targettest"
 )
@@ -236,6 +237,26 @@ func TestGoRequests(t *testing.T) {
 	}
 	if r := records[0]; !strings.HasPrefix(r.Request.Runtime, "go1.") || r.ProcName != "goservice" || r.Services != s.Address {
 		t.Errorf("%s", r.raw)
+	}
+}
+
+// TestGoAfterPause has slow requests come after pauses, in which the agent sleeps, on a connection where the answer before
+// looked as if it went on.
+func TestGoAfterPause(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[0])
+	a := attach(t, s.PID)
+	c := s.dial(t)
+	const rounds = 3
+	for range rounds {
+		c.do(t, "POST", "/echo", "Content-Length: 6\r\n", "line\r\n")
+		time.Sleep(300 * time.Millisecond)
+		c.do(t, "GET", "/doze", "", "")
+	}
+	for _, r := range a.exactly(t, 2*rounds) {
+		if tree := r.tree(t); r.Endpoint == "/doze" && tree.find("doze") == nil {
+			t.Errorf("no doze: %s\n%s", r, tree)
+		}
 	}
 }
 

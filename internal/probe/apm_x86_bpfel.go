@@ -345,7 +345,9 @@ type apmServeEvent struct {
 
 type apmSlowRequests struct {
 	_     structs.HostLayout
+	Since uint64
 	Open  uint32
+	Pad   uint32
 	Begun [128]uint32
 }
 

@@ -195,7 +195,7 @@ func (p *Probe) SetSampling(on bool) error {
 	idle := uint32(1)
 	if on {
 		idle = 0
-	} else if err := p.objects.Slow.Set(apmSlowRequests{}); err != nil { // none is open; the count may have gone astray
+	} else if err := p.objects.Slow.Set(apmSlowRequests{Since: Now()}); err != nil { // none is open; the count may have gone astray
 		return fmt.Errorf("tell the kernel programs: %w", err)
 	}
 	p.idle = !on
