@@ -109,8 +109,12 @@ func (t *thread) cut(now uint64, s *Stack) {
 	if s != nil {
 		stack = t.see(now, s)
 		t.work = s.Work
-	} else if t.lane == nil && !t.tasks && !t.greenlets {
-		t.lane = &t.home
+	} else if t.lane == nil && !t.tasks {
+		if l := t.process.objects[t.object]; t.greenlets && l != nil { // the switch has told who came
+			t.take(l, max(t.since, t.switched))
+		} else if !t.greenlets {
+			t.lane = &t.home
+		}
 	}
 	if t.state == unseen {
 		t.since = now

@@ -17,9 +17,8 @@ func (t *thread) transfers(c *conn, now uint64) {
 	if len(c.requests) == 0 {
 		c.turns = c.turns[:0]
 	}
-	n := len(c.turns)
-	if t.turn == c && n > 0 && c.turns[n-1].by == t && c.turns[n-1].to == 0 {
-		return
+	if t.turn == c && slices.ContainsFunc(c.turns, func(turn turn) bool { return turn.by == t && turn.to == 0 }) {
+		return // another thread may have had it meanwhile
 	}
 	t.endTurn(now)
 	t.turn = c

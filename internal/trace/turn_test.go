@@ -1,6 +1,10 @@
 package trace
 
-import "testing"
+import (
+	"testing"
+
+	"apm-ebpf/internal/http1"
+)
 
 // TestTurns has a thread read several heads before it answers any.
 func TestTurns(t *testing.T) {
@@ -44,5 +48,20 @@ func TestTurns(t *testing.T) {
 		p.sent(26, 1, 100, "ok")
 		p.wants("/a", "main 16\n  [runqueue] 6\n  serve 4\n    a 4")
 		p.wants("/b", "main 4\n  serve 4\n    b 4")
+	})
+	t.Run("two threads answer on one connection", func(t *testing.T) {
+		p := newPlay(t)
+		p.open(1)
+		heads := "GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\nGET /c HTTP/1.1\r\nHost: h\r\n\r\n"
+		p.tracer.Received(&Transfer{
+			Connection: 1, Begun: 10 * ms, Begins: true, Sampled: true, PID: 100, TID: 101, Time: 10 * ms,
+			Chunk: http1.Chunk{Head: []byte(heads), Len: len(heads)},
+		})
+		p.write(12, 1, 101, "main")
+		p.write(14, 1, 102, "main")
+		p.write(16, 1, 101, "main")
+		if p.told["/c"].Undecided {
+			t.Errorf("/c has no owner")
+		}
 	})
 }
