@@ -99,6 +99,15 @@ static __always_inline bool runs_jobs(struct target *t, struct code_event *e)
 	       read_user(end - 9) == EIGHT("thread.p");
 }
 
+/* Is it concurrent.futures' _worker, which takes jobs that stacks tell of? */
+static __always_inline bool is_worker(struct target *t, struct code_event *e)
+{
+	u64 end = e->file.address + t->py.str_ascii + e->file.length;
+
+	return e->name.length == 7 && (*(u64 *)e->name.data & 0xffffffffffffff) == EIGHT("_worker") &&
+	       read_user(end - 17) == EIGHT("futures/") && read_user(end - 9) == EIGHT("thread.p");
+}
+
 /* Is it a method of queue.Queue? name: the last four letters. */
 static __always_inline bool is_queues(struct target *t, struct code_event *e, const char *name)
 {
@@ -173,6 +182,8 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 	}
 	if (t->lanes & LANES_JOBS && runs_jobs(t, e))
 		t->runner = code;
+	if (is_worker(t, e))
+		t->worker = code;
 	if (is_bridge(t, e))
 		t->bridge = code;
 	if (is_queues(t, e, "_put"))

@@ -414,10 +414,19 @@ SEC("uprobe")
 int queue_got(struct pt_regs *ctx)
 {
 	struct target *t = lanes_target(LANES_JOBS);
-	u64 object = UPROBE_RETURN(ctx);
+	u64 object = UPROBE_RETURN(ctx), id = bpf_get_current_pid_tgid();
 
-	if (t && object)
-		send_lane_event(EVENT_TAKE, t, object);
+	if (!t || !object)
+		return 0;
+	volatile u32 *busy = claim_uprobe_stack(t);
+	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, EVENT_TAKE, id >> 32, id) : NULL;
+
+	if (!w)
+		return 0;
+	w->event.object = object;
+	if (!t->runner || py_leaf(w, t, SCRATCH_UPROBE) != t->worker)
+		send_stack(w, t, SCRATCH_UPROBE);
+	*busy = 0;
 	return 0;
 }
 

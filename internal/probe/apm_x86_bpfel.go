@@ -397,6 +397,7 @@ type apmTarget struct {
 	Requests         uint64
 	Lost             uint64
 	Runner           uint64
+	Worker           uint64
 	Put              uint64
 	Get              uint64
 	Sought           uint64

@@ -8,7 +8,8 @@ import (
 
 // Queue tells where something is put into a queue.SimpleQueue, by which concurrent.futures hands work to its threads, and
 // what takes it: the methods put(self, args, nargs, kwnames) and put_nowait of _queue.SimpleQueue, and get and
-// get_nowait, which are to be probed as they return (CPython Modules/_queuemodule.c), in bytes from the start of the file.
+// get_nowait, where it can be probed cheaply, which are to be probed as they return (CPython Modules/_queuemodule.c), in
+// bytes from the start of the file.
 type Queue struct {
 	ProbeFile
 	Put, Get []uint64
@@ -38,9 +39,13 @@ const (
 // Queue finds where queues are filled, which the caller must close. It gives nil where _queue is not loaded, and an error
 // where it cannot be read or is not as CPython has it.
 func (p *Process) Queue() (*Queue, error) {
-	f, at, err := p.findMethods(queueModule, simpleQueue, entryOf("put"), entryOf("put_nowait"), returnOf("get"), returnOf("get_nowait"))
+	f, at, err := p.findMethods(queueModule, simpleQueue, entryOf("put"), entryOf("put_nowait"), returnOf("get"))
 	if f == nil || err != nil {
 		return nil, err
+	}
+	if more, nowait, _ := p.findMethods(queueModule, simpleQueue, method{"get_nowait", true, true}); more != nil {
+		more.Close()
+		at = append(at, nowait...)
 	}
 	return &Queue{*f, at[:2], at[2:]}, nil
 }
@@ -57,14 +62,16 @@ func (p *Process) Deque() (*Deque, error) {
 	return &Deque{*f, at[0], at[1]}, nil
 }
 
-// method is one to be probed where it begins, or as it returns.
+// method is one to be probed where it begins, or as it returns; perhaps only where it begins with a push, so that this is
+// cheap.
 type method struct {
 	name    string
 	returns bool
+	cheaply bool
 }
 
-func entryOf(name string) method  { return method{name, false} }
-func returnOf(name string) method { return method{name, true} }
+func entryOf(name string) method  { return method{name: name} }
+func returnOf(name string) method { return method{name: name, returns: true} }
 
 // method gives the offset in the file of a type's method; not found where there is none, or more than one type has
 // the name.
@@ -90,7 +97,7 @@ func (im *image) method(class string, m method) (offset uint64, found bool, err 
 			}
 			if !m.returns {
 				all = p.addEntry(all, table+i*methodSize+methMeth)
-			} else if function, ok := p.load(table + i*methodSize + methMeth); ok {
+			} else if function, ok := p.load(table + i*methodSize + methMeth); ok && (!m.cheaply || im.pushes(function)) {
 				if at, isCode := im.returning(function); isCode && !slices.Contains(all, at) {
 					all = append(all, at)
 				}

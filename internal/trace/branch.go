@@ -54,7 +54,13 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 		}
 	}
 	for _, j := range br.lane.jobs {
-		if j.by != nil && j.from >= begun && j.from <= br.to && br.has(j.work, j.outer) {
+		if j.from < begun || j.from > br.to || !br.has(j.work, j.outer) {
+			continue
+		}
+		if j.unsure {
+			br.lane.unsure = j.from
+		}
+		if j.by != nil {
 			to := br.end
 			if j.to != 0 {
 				to = j.to

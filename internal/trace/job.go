@@ -14,7 +14,7 @@ type job struct {
 	stack  *Context
 	work   uint64 // Context and job of the giver
 	outer  uint64
-	unsure bool // another with that object may still lie in a queue
+	unsure bool // another with that object may lie in a queue too
 }
 
 // puts takes that a lane puts an object into a queue.
@@ -22,9 +22,8 @@ func (p *process) puts(j *job) {
 	before := p.jobs[j.item]
 	switch {
 	case before == nil, before.by != nil && before.by.held == before: // which may have freed it
-	case before.taken == 0 && !j.stack.submits(): // executors make a new one each time
-		j.unsure = true
-		before.giver.unsure = j.from
+	case before.taken == 0 && !j.stack.submits() && !before.stack.submits(): // executors make a new one each time
+		j.unsure, before.unsure = true, true
 	default:
 		before.end(j.from)
 	}
@@ -49,7 +48,6 @@ func (p *process) takes(now uint64, item uint64) *job {
 	}
 	j.taken = now
 	if j.unsure {
-		j.giver.unsure = now
 		return nil
 	}
 	return j
