@@ -195,6 +195,20 @@ serve 10
 serve 10
   [not sampled] 6
   a 2`},
+		{"preempted, then looked at twice", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.seen(0, 11, handler, goroutine.Running, 0)
+			p.tracer.GoSwitchOut(server, 5, handler, 12*ms, p.stack("serve a"), RunQueue)
+			p.resume(13, 5)
+			p.parked(15, 17, handler, "serve b", "sleep", 1)
+			p.looked(20)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 4
+    [sleep] 4
+  a 1
+    [runqueue] 1`},
 		{"too long without a sample", func(p *play) {
 			p.tracer.processes[server].lapse = 3 * ms
 			p.goRead(10, 1, handler, "/")

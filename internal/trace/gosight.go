@@ -38,6 +38,9 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	if g.exact && s.State == goroutine.Syscall {
 		return
 	}
+	if s.After > g.fresh { // and found to run on then
+		g.fresh = 0
+	}
 	left := s.Left
 	if g.fresh != 0 && left != goroutine.NotKnown {
 		left = s.Seq - g.left
