@@ -117,7 +117,7 @@ func TestGoWaits(t *testing.T) {
 			continue
 		}
 		if got := function.total(w.leaf); got < 0.02 {
-			t.Errorf("%s: %.6f s of %s, want nearly all:\n%s", w.view, got, w.leaf, function)
+			t.Errorf("%s: %.6f s of %s, want nearly all: %s\n%s", w.view, got, w.leaf, r, tree)
 		}
 		if got := r.Request.Blocked[w.blocked]; got < 0.02 {
 			t.Errorf("%s: blocked says %v", w.view, r.Request.Blocked)
