@@ -160,7 +160,7 @@ static __always_inline void switch_out(struct task_struct *task, u32 pid, bool p
 		w->event.args[1] = REGS_ARG1(regs);
 		w->event.mode = file_type(file_of(task, w->event.args[0], typed));
 	}
-	if (preempted && py_is_unset(t)) {
+	if (!w->event.state && py_is_unset(t)) {
 		w->event.status = STACK_UNREADABLE;
 		w->event.depth = 0;
 		send_frames(w, t);
