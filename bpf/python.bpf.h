@@ -30,6 +30,7 @@
 struct known_state {
 	u64 interpreter;
 	u64 state;  /* PyThreadState, 0: it had none … */
+	u64 next;   /* the one behind it */
 	u64 newest; /* … while this was the newest of the interpreter … */
 	u64 seen;   /* … then */
 };
@@ -111,21 +112,39 @@ __noinline int py_find_some(u32 slot)
 #define STATE(w, t, field)                                                                                   \
 	(*(u64 *)((w)->state + (((t)->py.field - (t)->py.thread_start) & (THREAD_SIZE_MAX - 8))))
 
-/* Reads walk.thread, in one piece. Is it the state of the thread with this TLS base? */
+/*
+ * Reads walk.thread, in one piece, and sets walk.frame to its topmost frame. Is it the state of the thread
+ * with this TLS base?
+ */
 static __always_inline bool py_read_thread(struct walk *w, struct target *t)
 {
 	u32 size = t->py.thread_size;
 
-	return size <= THREAD_SIZE_MAX &&
-	       !bpf_probe_read_user(w->state, size, (void *)(w->thread + t->py.thread_start)) &&
-	       is_thread(w->tls, STATE(w, t, thread_id));
+	if (size > THREAD_SIZE_MAX ||
+	    bpf_probe_read_user(w->state, size, (void *)(w->thread + t->py.thread_start)) ||
+	    !is_thread(w->tls, STATE(w, t, thread_id)))
+		return false;
+	w->frame = STATE(w, t, thread_frame);
+	if (w->frame && t->py.cframe != NO_OFFSET)
+		w->frame = read_user(w->frame + t->py.cframe);
+	return true;
 }
 
-/* Reads the state that the thread had last. */
+/*
+ * Reads the state that the thread had last. It may be what is left of one that was freed: a thread that is
+ * none of Python's gets a new one each time that it calls in. Then the neighbours do not know it.
+ */
 static __always_inline bool py_recall(struct walk *w, struct target *t, struct known_state *known)
 {
 	w->thread = known->state;
-	return w->thread && py_read_thread(w, t);
+	if (!w->thread || !py_read_thread(w, t) || STATE(w, t, thread_next) != known->next)
+		return false;
+	if (w->frame)
+		return true;
+	u64 newer = STATE(w, t, thread_prev);
+
+	return read_user(newer ? newer + t->py.thread_next : known->interpreter + t->py.threads_head) ==
+	       w->thread;
 }
 
 /*
@@ -150,6 +169,7 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 		w->thread = 0;
 	known->interpreter = w->interpreter;
 	known->state = w->thread;
+	known->next = STATE(w, t, thread_next);
 	known->newest = newest;
 	if (!stateless)
 		known->seen = now;
@@ -372,9 +392,6 @@ static __always_inline void py_walk_state(struct walk *w, struct target *t, u32 
 	w->found = w->thread;
 	if (t->lanes && t->py.thread_context != NO_OFFSET && !w->event.depth)
 		w->event.work = STATE(w, t, thread_context);
-	w->frame = STATE(w, t, thread_frame);
-	if (w->frame && t->py.cframe != NO_OFFSET)
-		w->frame = read_user(w->frame + t->py.cframe);
 	w->end = 0;
 	for (int i = 0; i < WALK_CALLS; i++)
 		if (!(objects ? py_walk_objects(slot, t->py.frame_prev) : py_walk_frames(slot)))
@@ -486,11 +503,7 @@ static __always_inline u64 py_leaf(struct walk *w, struct target *t, u32 slot)
 		return w->event.depth ? w->event.frames[0].code : 0;
 	}
 	py_find_only(w, t, slot);
-	u64 frame = w->thread ? STATE(w, t, thread_frame) : 0;
-
-	if (frame && t->py.cframe != NO_OFFSET)
-		frame = read_user(frame + t->py.cframe);
-	return frame ? read_user(frame + t->py.frame_code) & CODE_ADDRESS : 0;
+	return w->thread && w->frame ? read_user(w->frame + t->py.frame_code) & CODE_ADDRESS : 0;
 }
 
 /* Fills walk.event with the stack of the current thread. */

@@ -15,6 +15,7 @@ struct py_layout {
 	u32 interp_head; /* in _PyRuntime */
 	u32 interp_next;
 	u32 threads_head;
+	u32 thread_prev;
 	u32 thread_next;
 	u32 thread_id;
 	u32 thread_start; /* of a thread state the bytes from here … */

@@ -253,6 +253,7 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		InterpHead:  l.InterpHead,
 		InterpNext:  l.InterpNext,
 		ThreadsHead: l.ThreadsHead,
+		ThreadPrev:  l.ThreadNext - 8,
 		ThreadNext:  l.ThreadNext,
 		ThreadId:    l.ThreadID,
 		ThreadFrame: l.ThreadFrame,
@@ -326,7 +327,7 @@ func frameSize(k *probe.PythonLayout) error {
 
 // threadSize tells which part of a thread state to read.
 func threadSize(k *probe.PythonLayout) error {
-	k.ThreadStart, k.ThreadSize = min(k.ThreadId, k.ThreadFrame), max(k.ThreadId, k.ThreadFrame)+8
+	k.ThreadStart, k.ThreadSize = min(k.ThreadPrev, k.ThreadId, k.ThreadFrame), max(k.ThreadNext, k.ThreadId, k.ThreadFrame)+8
 	if k.ThreadContext != symbol.NoOffset {
 		k.ThreadStart, k.ThreadSize = min(k.ThreadStart, k.ThreadContext), max(k.ThreadSize, k.ThreadContext+8)
 	}

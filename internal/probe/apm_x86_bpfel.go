@@ -237,6 +237,7 @@ type apmKnownStates struct {
 		_           structs.HostLayout
 		Interpreter uint64
 		State       uint64
+		Next        uint64
 		Newest      uint64
 		Seen        uint64
 	}
@@ -273,6 +274,7 @@ type apmPyLayout struct {
 	InterpHead      uint32
 	InterpNext      uint32
 	ThreadsHead     uint32
+	ThreadPrev      uint32
 	ThreadNext      uint32
 	ThreadId        uint32
 	ThreadStart     uint32
@@ -383,6 +385,7 @@ type apmTarget struct {
 	PyUnset          uint64
 	PyUnsetEnd       uint64
 	Py               apmPyLayout
+	_                [4]byte
 	PyTypes          apmPyTypes
 	Go               apmGoLayout
 	Lanes            uint32
@@ -490,6 +493,7 @@ type apmWalk struct {
 		_           structs.HostLayout
 		Interpreter uint64
 		State       uint64
+		Next        uint64
 		Newest      uint64
 		Seen        uint64
 	}
