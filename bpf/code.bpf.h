@@ -48,21 +48,19 @@ struct {
 	__type(value, struct code_event);
 } code_scratch SEC(".maps");
 
-/* Is an object of another type than it must be? One that can't be read may be of any. */
-static __always_inline bool is_other(struct target *t, u64 object, u64 type)
+/* Is an object of another type than it must be? One that can't be read may be of any. told is room for it. */
+static __always_inline bool is_other(struct target *t, u64 object, u64 type, u64 *told)
 {
-	u64 told = type;
-
-	bpf_probe_read_user(&told, sizeof(told), (void *)(object + t->py.object_type));
-	return told != type;
+	*told = type;
+	bpf_probe_read_user(told, sizeof(*told), (void *)(object + t->py.object_type));
+	return *told != type;
 }
 
 /* Reads the beginning of a str object. What can't be read now the agent may still read. */
-static __always_inline void read_text(struct target *t, struct text *text, u64 address)
+static __always_inline void read_text(struct target *t, struct text *text)
 {
-	u64 size, at = address + t->py.str_compact;
+	u64 size, address = text->address, at = address + t->py.str_compact;
 
-	text->address = address;
 	text->length = 0;
 	text->state = 0;
 	text->size = 0;
@@ -163,19 +161,20 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 	e->flags = 0;
 	e->first_line = 0;
 	e->pad = 0;
-	u64 name = 0, file = 0;
-
+	/* All is read into the event: the stacks of functions that call each other have 512 bytes together.
+	 */
 	if (bpf_probe_read_user(&e->flags, sizeof(e->flags), (void *)(code + t->py.code_flags)) ||
 	    bpf_probe_read_user(&e->first_line, sizeof(e->first_line),
 				(void *)(code + t->py.code_first_line)) ||
-	    bpf_probe_read_user(&name, sizeof(name), (void *)(code + t->py.code_name)) ||
-	    bpf_probe_read_user(&file, sizeof(file), (void *)(code + t->py.code_file)))
-		name = file = 0; /* the agent may still read all of it */
-	if (is_other(t, code, t->py_types.code) || (name && is_other(t, name, t->py_types.text)) ||
-	    (file && is_other(t, file, t->py_types.text)))
+	    bpf_probe_read_user(&e->name.address, sizeof(u64), (void *)(code + t->py.code_name)) ||
+	    bpf_probe_read_user(&e->file.address, sizeof(u64), (void *)(code + t->py.code_file)))
+		e->name.address = e->file.address = 0; /* the agent may still read all of it */
+	if (is_other(t, code, t->py_types.code, &e->name.length) ||
+	    (e->name.address && is_other(t, e->name.address, t->py_types.text, &e->name.length)) ||
+	    (e->file.address && is_other(t, e->file.address, t->py_types.text, &e->file.length)))
 		return 0; /* the process has overwritten something: no name is better than nonsense */
-	read_text(t, &e->name, name);
-	read_text(t, &e->file, file);
+	read_text(t, &e->name);
+	read_text(t, &e->file);
 	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP)) {
 		count_loss(LOSS_RING_STACK);
 		return 0;
