@@ -214,7 +214,7 @@ func (a *agent) poll() error {
 
 // act does what cannot wait until all that has arrived was handled.
 func (a *agent) act() error {
-	defer a.urgency.lower()
+	defer a.calm()
 	if a.begun && !a.sampling() {
 		if err := a.switchSampling(); err != nil {
 			return err
@@ -223,8 +223,18 @@ func (a *agent) act() error {
 	return a.readGoroutines()
 }
 
+// calm lowers the urgency, unless the next look is soon and there is little to do until then: on a busy machine the agent
+// would have no CPU again for longer than that.
+func (a *agent) calm() {
+	const little = 100 // events
+	if !a.goroutines.reading || a.probe.Holds() > little {
+		a.urgency.lower()
+	}
+}
+
 // tidy does what is due now and then.
 func (a *agent) tidy(now time.Time) error {
+	a.urgency.lower()
 	a.tidied = now
 	a.services.visits(now)
 	a.services.watchDeques(now)
@@ -253,7 +263,7 @@ func (a *agent) pollWait() time.Duration {
 	switch {
 	case switched: // what began just before the kernel programs were told to wake the agent did not wake it
 		return 0
-	case a.probe.Holds():
+	case a.probe.Holds() > 0:
 		return firstVisit
 	case len(a.services.young) > 0:
 		return a.services.nextVisit(time.Now())

@@ -231,8 +231,8 @@ func (p *Probe) Poll(wait time.Duration, arrived func(*Event), act func() error,
 	return p.reader.poll(wait, false, arrived, act, handle)
 }
 
-// Holds tells whether events have arrived that are handed out only when they are older.
-func (p *Probe) Holds() bool { return len(p.reader.batch) > 0 }
+// Holds tells how many events have arrived that were not handed out yet.
+func (p *Probe) Holds() int { return len(p.reader.batch) }
 
 // Drain hands out every event that has arrived.
 func (p *Probe) Drain(handle func(*Event)) error {
