@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"testing"
 	"unsafe"
 )
@@ -18,11 +19,13 @@ type hostile struct {
 
 const hostileGs = 2000
 
-func newHostile() *hostile {
+// newHostile makes memory that stays where it is until the test ends, as it is read by its addresses alone.
+func newHostile(t testing.TB) *hostile {
 	h := &hostile{layout: &layouts[len(layouts)-1], memory: make([]byte, hostileGs*512+1<<16)}
 	for i := range hostileGs {
 		h.gs = append(h.gs, h.address(i*512))
 	}
+	t.Cleanup(func() { runtime.KeepAlive(h) })
 	h.header = [2]uint64{uint64(uintptr(unsafe.Pointer(&h.gs[0]))), hostileGs}
 	return h
 }
@@ -39,7 +42,7 @@ func (h *hostile) reader() *Reader {
 
 // TestChainOfStarts has each goroutine be started by the next.
 func TestChainOfStarts(t *testing.T) {
-	h := newHostile()
+	h := newHostile(t)
 	for i := range hostileGs {
 		h.set(i, h.layout.Status, gRunning)
 		h.set(i, h.layout.GoID, uint64(hostileGs-i))
@@ -55,7 +58,7 @@ func TestChainOfStarts(t *testing.T) {
 
 // TestEndlessStack has frame pointers that go up for ever, in circles, and out of the stack.
 func TestEndlessStack(t *testing.T) {
-	h := newHostile()
+	h := newHostile(t)
 	stack := hostileGs * 512
 	low := h.address(stack)
 	for at := 0; at+16 <= 1<<16; at += 16 {
@@ -94,7 +97,7 @@ func TestEndlessStack(t *testing.T) {
 // TestRandomMemory reads what makes no sense.
 func TestRandomMemory(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	h := newHostile()
+	h := newHostile(t)
 	for range 5 {
 		for i := range hostileGs {
 			for at := 0; at < 512; at += 8 {
