@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections import namedtuple
 
-from running import ROOT, Failed, agent, gunicorn, main, running, wait_for
+from running import ROOT, Failed, agent, gunicorn, main, running, schedstat, wait_for
 
 VIEWS = {'trivial': 'trivial view', 'calls': 'fib(25), 242,785 calls', 'sleep': 'sleeps 20 ms'}
 SERVER, BESIDE = ('taskset', '-c', '0'), ('taskset', '-c', '1')
@@ -68,16 +68,6 @@ class Server:
         before = None
         while before != (before := self.done()):
             time.sleep(0.3)
-
-
-def schedstat(pid):
-    """Nanoseconds on a CPU and waiting for one, of all threads."""
-    spent = [0, 0]
-    for stat in pathlib.Path(f'/proc/{pid}/task').glob('*/schedstat'):
-        with contextlib.suppress(OSError):
-            for i, nanoseconds in enumerate(stat.read_text().split()[:2]):
-                spent[i] += int(nanoseconds)
-    return spent
 
 
 def ours(*flags):

@@ -1,13 +1,11 @@
 """Throughput of a service beside itself: runs of load without the agent and with it alternate."""
-import contextlib
-import pathlib
 import re
 import statistics
 import subprocess
 import time
 from collections import namedtuple
 
-from running import Failed, agent
+from running import Failed, agent, schedstat
 
 Run = namedtuple('Run', 'rate done records spent elapsed lost')  # spent: by the agent on CPUs, s
 
@@ -24,22 +22,13 @@ def load(command):
     return float(rate[1] or rate[2]), int(done[1] or done[2])
 
 
-def cpu(pid):
-    """Seconds that all threads spent on a CPU."""
-    spent = 0
-    for stat in pathlib.Path(f'/proc/{pid}/task').glob('*/schedstat'):
-        with contextlib.suppress(OSError):  # it has ended
-            spent += int(stat.read_text().split()[0])
-    return spent / 1e9
-
-
 def attached(pid, folder, command, prefix=()):
     """One run of load with an agent of its own."""
     with agent(pid, folder, prefix=prefix) as profiler:
-        before, begun = cpu(profiler.pid), time.monotonic()
+        before, begun = schedstat(profiler.pid)[0], time.monotonic()
         rate, done = load(command)
         records = len(profiler.records(done, 3))
-        spent, elapsed = cpu(profiler.pid) - before, time.monotonic() - begun
+        spent, elapsed = (schedstat(profiler.pid)[0] - before) / 1e9, time.monotonic() - begun
         return Run(rate, done, records, spent, elapsed, sum(profiler.stop()['lost_events'].values()))
 
 

@@ -64,6 +64,16 @@ def stop(process, seconds=10):
     raise Failed(f'process {process.pid} does not end')
 
 
+def schedstat(pid):
+    """Nanoseconds on a CPU and waiting for one, of all threads."""
+    spent = [0, 0]
+    for stat in pathlib.Path(f'/proc/{pid}/task').glob('*/schedstat'):
+        with contextlib.suppress(OSError):
+            for i, nanoseconds in enumerate(stat.read_text().split()[:2]):
+                spent[i] += int(nanoseconds)
+    return spent
+
+
 class Gunicorn:
     """A running gunicorn with sync workers; `workers` are their process ids."""
 

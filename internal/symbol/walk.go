@@ -95,8 +95,8 @@ func (p *Python) Callers(at uint64) ([]Caller, error) {
 	return callers, nil
 }
 
-// Waits tells whether a thread of the process, whose _PyRuntime lies at runtime, stands where three functions, innermost first, are as asked for. Threads run
-// meanwhile, so that one which does not wait may be missed.
+// Waits tells whether a thread of the process, whose _PyRuntime lies at runtime, stands where three functions, innermost
+// first, are as asked for. Threads run meanwhile, so that one which does not wait may be missed.
 func (p *Python) Waits(runtime uint64, asked func(leaf, caller, outer *Func) bool) bool {
 	threads, err := p.threads(runtime)
 	if err != nil {

@@ -2,7 +2,6 @@ package target
 
 import (
 	"fmt"
-	"os"
 )
 
 // PythonTypes are the addresses in a process of the types that the chain of what a suspended task awaits is made of,
@@ -71,11 +70,7 @@ var typesIn, codeTypesIn seen[map[string]uint64]
 
 // typesOf does what types does, once for each file: which names are asked for depends on what the file exports.
 func (im *image) typesOf(in *seen[map[string]uint64], header uint64, names []string) (map[string]uint64, error) {
-	look := func() (map[string]uint64, error) { return im.types(header, names) }
-	if f, ok := im.under.(*os.File); ok {
-		return in.find(f, look)
-	}
-	return look()
+	return in.findIn(im, func() (map[string]uint64, error) { return im.types(header, names) })
 }
 
 // codeTypes gives the addresses of PyCode_Type and PyUnicode_Type by their names, 0 where they cannot be told.

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strconv"
 )
@@ -34,13 +33,7 @@ func (p *Process) findBare(maps []Mapping) (*Python, error) {
 		return nil, err
 	}
 	defer im.close()
-	look := func() (bare, error) { return im.bare(path.Base(m.Path)) }
-	var b bare
-	if f, ok := im.under.(*os.File); ok {
-		b, err = barePythons.find(f, look)
-	} else {
-		b, err = look()
-	}
+	b, err := barePythons.findIn(im, func() (bare, error) { return im.bare(path.Base(m.Path)) })
 	if err != nil || !b.python {
 		return nil, err
 	}

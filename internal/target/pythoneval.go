@@ -2,7 +2,6 @@ package target
 
 import (
 	"bytes"
-	"os"
 
 	"golang.org/x/arch/x86/x86asm"
 )
@@ -28,12 +27,7 @@ func (p *Process) UnsetFrame(cframe, current uint32) (from, to uint64) {
 		}
 		return im.unsetFrame(im.lookup(evalFrame)[evalFrame].addr, int64(cframe), int64(current)), nil
 	}
-	var found extent
-	if f, ok := im.under.(*os.File); ok {
-		found, err = unsetFrames.find(f, look)
-	} else {
-		found, err = look()
-	}
+	found, err := unsetFrames.findIn(im, look)
 	if err != nil || found.size == 0 {
 		return 0, 0
 	}

@@ -23,6 +23,14 @@ type fileID struct {
 // maxSeen bounds how many files are kept in mind.
 const maxSeen = 256
 
+// findIn does what find does for the file of an image, if it has one of its own.
+func (s *seen[T]) findIn(im *image, look func() (T, error)) (T, error) {
+	if f, ok := im.under.(*os.File); ok {
+		return s.find(f, look)
+	}
+	return look()
+}
+
 // find gives what look finds in the file, or found there before. Errors are not kept.
 func (s *seen[T]) find(f *os.File, look func() (T, error)) (T, error) {
 	var st unix.Stat_t
