@@ -38,7 +38,7 @@ func (c *comparison) check(t *testing.T) {
 
 // TestFunctionTimes compares trees with what the functions themselves measured.
 func TestFunctionTimes(t *testing.T) {
-	views := []string{"doze", "receive", "acquire", "compute", "outer", "recurse", "consume", "rescue", "comprehend", "page"}
+	views := []string{"doze", "receive", "acquire", "compute", "outer", "recurse", "consume", "rescue", "comprehend", "page", "drive"}
 	onEachPython(t, func(t *testing.T, python Python) {
 		for _, w := range workers {
 			t.Run(w.name, func(t *testing.T) {
@@ -72,11 +72,34 @@ func compareTimes(t *testing.T, c *comparison, r *Record, truth map[string]float
 	}
 	seconds := r.tree(t).inclusive()
 	for _, name := range slices.Sorted(maps.Keys(truth)) {
-		if name == "wait" { // no function, but a part of one
+		if name == "wait" || name == "[task]" { // no function, but a part of one; not of the request's own lane
 			continue
 		}
 		c.add(r.Endpoint+" "+name, seconds[name], truth[name])
 	}
+}
+
+// TestLoopOfAHandler has a view run an event loop: its task is a branch of the request.
+func TestLoopOfAHandler(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "work")
+	a := attach(t, s.PID, "-F", "1000")
+	var c comparison
+	var truth []map[string]float64
+	for range 10 {
+		truth = append(truth, s.get(t, "/drive").Truth)
+	}
+	for i, r := range a.exactly(t, len(truth)) {
+		tree := r.tree(t)
+		drive := tree.find("drive")
+		if drive == nil || drive.count("[task]") != 1 || tree.find("[task]").find("suspended") == nil {
+			t.Fatalf("no task under drive:\n%s", tree)
+		}
+		task := tree.find("[task]")
+		c.add("the task", task.find("suspended").Time, truth[i]["[task]"])
+		c.add("its wait", task.under("sleep", "[await]"), truth[i]["wait"])
+		c.add("the loop's part", drive.find("run_until_complete").Time, truth[i]["[task]"])
+	}
+	c.check(t)
 }
 
 // TestFirstRequest has agents begin to sample with a request that computes. Waking them takes a while on a busy machine,

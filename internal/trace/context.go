@@ -10,6 +10,7 @@ type Context struct {
 	depth     int32        // the outermost has 1
 	truncated bool         // Truncated is on the path
 	job       *symbol.Func // what an executor was given to do, nil: not on the path of one
+	looped    bool         // an event loop's function is on the path
 	parent    *Context
 }
 
@@ -37,10 +38,11 @@ func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
 	if len(c.known) >= contextLimit || c.known == nil {
 		c.known = map[contextKey]*Context{} // who holds an old path keeps it alive
 	}
-	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated}
+	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated, looped: loops(fn)}
 	if parent != nil {
 		x.depth = parent.depth + 1
 		x.truncated = x.truncated || parent.truncated
+		x.looped = x.looped || parent.looped
 		x.job = jobBelow(parent, fn)
 	}
 	c.known[key] = x

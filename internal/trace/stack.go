@@ -20,6 +20,14 @@ type Stack struct {
 	Broken bool    // it could not be read
 }
 
+// join gives the path of another's functions below one.
+func (c *Contexts) join(below, path *Context) *Context {
+	if path == nil {
+		return below
+	}
+	return c.call(c.join(below, path.parent), path.fn, path.line)
+}
+
 // path gives the frames as a Context.
 func (c *Contexts) path(frames []Frame) (path *Context) {
 	for i := range frames {

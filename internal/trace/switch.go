@@ -1,9 +1,6 @@
 package trace
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // justBegun is how long after the beginning of a step the task's own frame may not be there yet, ns.
 const justBegun = 100_000
@@ -21,11 +18,17 @@ func (t *thread) beginning(now uint64, s *Stack) bool {
 // the lane's own part of the stack.
 func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 	l, stack, below := t.resolve(s)
+	over := t.tasks && l == &t.home && t.loopOver(stack)
 	switch {
 	case t.lane == nil:
 		t.take(l, max(t.since, t.switched))
 	case t.lane != l:
 		t.move(now, l, below)
+	}
+	if over {
+		t.endLoop()
+	} else if l == &t.home && stack != nil && stack.looped {
+		t.loop = stack
 	}
 	for _, u := range below { // its creators stand below it all the while
 		u.lane.add(slice{from: max(u.kid.born, u.lane.told()), to: now, stack: u.stack})
@@ -70,6 +73,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 			l, from = p.task(key), i
 			if i > 0 {
 				l.below = p.contexts.path(s.Frames[:i])
+				t.loop = l.below
 			}
 			continue
 		}
@@ -88,9 +92,6 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 	return l, p.contexts.path(s.Frames[from:]), below
 }
 
-// eventLoops begin the files of what drives the coroutines of tasks, relative to the module search path.
-var eventLoops = []string{"asyncio/", "uvloop/", "trio/", "curio/", "twisted/"}
-
 // called tells whether the coroutine on top of a stack is no task: nothing told of it as one, and what drives it, by
 // send(), is no event loop. It runs and ends as any other call.
 func (t *thread) called(frames []Frame) bool {
@@ -98,8 +99,7 @@ func (t *thread) called(frames []Frame) bool {
 	if coroutine == 0 || t.tasks || t.process.tasks[frames[coroutine].Task] != nil {
 		return false
 	}
-	driver := frames[coroutine-1].Func.ShortFile
-	return !slices.ContainsFunc(eventLoops, func(loop string) bool { return strings.HasPrefix(driver, loop) })
+	return !loops(frames[coroutine-1].Func)
 }
 
 // take puts a lane on the thread. It has run since from.
@@ -186,6 +186,9 @@ func (t *thread) stepEnds(now uint64, done bool) {
 		t.pause(now, l)
 	} else if l != nil && l.suspended == 0 && !l.ended {
 		l.suspend(now, now)
+	}
+	if l != nil && t.lane != nil && t.lane.kind == taskLane {
+		t.home.add(slice{from: max(t.home.told(), l.stepped), to: now, stack: t.driver()})
 	}
 	if l != nil && done {
 		l.finish()

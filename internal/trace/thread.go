@@ -34,6 +34,7 @@ type thread struct {
 
 	tasks     bool                  // it runs an event loop
 	greenlets bool                  // it runs greenlets
+	loop      *Context              // where it was seen in its event loop last, below a task or outside of any
 	step      *lane                 // task whose step runs
 	job       *symbol.Func          // executor's thread: what it was seen to do last
 	jobSince  uint64                // since when; 0: not known
@@ -87,7 +88,7 @@ func (t *thread) ran(now uint64, stack *Context) {
 			s.why = Unknown
 		}
 	}
-	t.lane.add(s)
+	t.add(s)
 	t.since = max(t.since, now)
 }
 
@@ -168,8 +169,8 @@ func (t *thread) waited(now uint64) {
 		woken = min(max(t.woken, t.since), now)
 	}
 	if t.lane != nil {
-		t.lane.add(slice{from: t.since, to: woken, stack: t.stack, work: t.work, item: t.item, why: t.why, stacks: 1})
-		t.lane.add(slice{from: woken, to: now, stack: t.stack, work: t.work, item: t.item, why: RunQueue})
+		t.add(slice{from: t.since, to: woken, stack: t.stack, work: t.work, item: t.item, why: t.why, stacks: 1})
+		t.add(slice{from: woken, to: now, stack: t.stack, work: t.work, item: t.item, why: RunQueue})
 	}
 }
 

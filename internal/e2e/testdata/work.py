@@ -1,4 +1,5 @@
 """Views whose functions tell how long they took, in the header X-Truth."""
+import asyncio
 import json
 import os
 import select
@@ -214,6 +215,24 @@ def page():
 
 
 @timed
+def drive():
+    """Has an event loop of its own."""
+    crunch(4)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(suspended())
+    loop.close()
+    crunch(4)
+
+
+async def suspended():
+    with part('[task]'):
+        crunch(4)
+        with part('wait'):
+            await asyncio.sleep(0.02)
+        crunch(4)
+
+
+@timed
 def sink(n=900):
     if n:
         return sink.__wrapped__(n - 1)
@@ -250,7 +269,7 @@ def named(k):
 
 ONLY = [named(k) for k in range(32)]
 VIEWS = {f.__name__: f for f in (doze, receive, acquire, read_pipe, wait_child, run_child, poll, epoll, accept, fill, sync,
-                                 compute, outer, recurse, consume, rescue, comprehend, page, sink, contended, *ONLY)}
+                                 compute, outer, recurse, consume, rescue, comprehend, page, drive, sink, contended, *ONLY)}
 
 
 def app(environ, start_response):

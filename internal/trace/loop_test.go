@@ -1,0 +1,82 @@
+package trace
+
+import "testing"
+
+// TestLoopOfAHandler has a handler run an event loop and answer when that is over, twice.
+func TestLoopOfAHandler(t *testing.T) {
+	p := newPlay(t)
+	p.fn("run").ShortFile = "asyncio/runners.py"
+	p.open(1)
+	for _, at := range []uint64{10, 40} {
+		p.read(at, 1, server, "/")
+		p.task(at+2, server, "main view run", "main_task")
+		p.step(at+2, server, "*main_task", false)
+		p.sample(at+3, server, "main view run *main_task work")
+		p.leave(at+5, server, "main view run select", Poll)
+		p.resume(at+9, server)
+		p.step(at+9, server, "*main_task sleep", false)
+		p.sample(at+11, server, "main view rest")
+		p.write(at+12, 1, server, "main answer")
+		p.wants("/", `
+main 12
+  view 10
+    rest 2
+    run 8
+      [task] 8
+        main_task 8
+          sleep 5
+            [await] 5
+          work 2
+      select 4
+        [poll] 4`)
+	}
+	p.read(70, 1, server, "/plain")
+	p.sample(72, server, "main view work")
+	p.write(74, 1, server, "main answer")
+	p.wants("/plain", `
+main 4
+  view 4
+    work 4`)
+}
+
+// TestTaskOfNoOne has a handler's event loop run a task of which nothing was told.
+func TestTaskOfNoOne(t *testing.T) {
+	p := newPlay(t)
+	p.fn("run").ShortFile = "asyncio/runners.py"
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.sample(12, server, "main view run *main_task work")
+	p.leave(14, server, "main view run select", Poll)
+	p.resume(18, server)
+	p.write(20, 1, server, "main answer")
+	p.wants("/", `
+main 10
+  view 6
+    run 6
+      select 4
+        [poll] 4
+      main_task 2
+        work 2`)
+}
+
+// TestLoopInC has a task run in an event loop that no stack shows, and an answer be written outside of the task, but not of
+// the loop, and by one that has left it.
+func TestLoopInC(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(11, server, "main view", "main_task")
+	p.step(12, server, "*main_task", false)
+	p.sample(13, server, "main view *main_task work")
+	p.write(14, 1, server, "main view callback")
+	if x := p.told["/"]; !x.Undecided {
+		t.Errorf("inside of the loop it is told as %s", draw(x.Frames))
+	}
+	p.read(20, 1, server, "/")
+	p.step(22, server, "*main_task", false)
+	p.sample(23, server, "main view *main_task work")
+	p.write(24, 1, server, "main answer")
+	if x := p.told["/"]; x.Undecided {
+		t.Errorf("outside of the loop it is told as %s", draw(x.Frames))
+	}
+}
