@@ -101,6 +101,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 
 // loop polls until there is a reason to stop.
 func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
+	coarsenTimers()
 	a.urgency.bind()
 	stopWaking := context.AfterFunc(ctx, a.probe.Wake)
 	defer stopWaking()

@@ -14,9 +14,10 @@ var ErrReaderGone = errors.New("reader of the records has gone")
 
 const (
 	defaultLimit = 16 << 20
-	flushAt      = 64 << 10 // so much is written at once, and waits for no Flush
-	room         = 16 << 10 // beyond that, for a line that is begun before: few are longer
-	keepBuffers  = 64       // that were written, for others
+	flushAt      = 64 << 10    // so much is written at once
+	wakeAt       = 8 * flushAt // so much waits for no Flush: each waking of the writer costs a switch or two
+	room         = 16 << 10    // beyond that, for a line that is begun before: few are longer
+	keepBuffers  = 64          // that were written, for others
 	reportEvery  = time.Minute
 )
 
@@ -129,7 +130,7 @@ func (l *Log) Queue(line func(dst []byte) []byte) bool {
 	*last = lines
 	l.size += added
 	l.records++
-	if len(lines) >= flushAt {
+	if l.size >= wakeAt {
 		l.work.Signal()
 	}
 	return true
