@@ -105,8 +105,6 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 	a.urgency.bind()
 	stopWaking := context.AfterFunc(ctx, a.probe.Wake)
 	defer stopWaking()
-	pause := time.NewTimer(0)
-	defer pause.Stop()
 	for {
 		if why := a.over(ctx); why != "" {
 			return a.stop(why)
@@ -115,32 +113,28 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 			return err
 		}
 		select {
-		case <-ctx.Done():
-		case <-a.full:
-		case <-a.records.Broken():
 		case <-reopen:
 			a.records.Reopen()
-		case <-a.paused(pause):
+		default:
 		}
+		a.rest()
 	}
 }
 
-// paused gives what ends the pause between two polls.
-func (a *agent) paused(pause *time.Timer) <-chan time.Time {
+// rest lets some time pass between two polls.
+func (a *agent) rest() {
 	switch {
 	case a.goroutines.reading:
-	case a.sampling() && a.services.anyGo():
+		began := goroutine.ThreadTime()
+		a.urgency.raise()
+		probe.SleepUntil(a.goroutines.next)
+		a.goroutines.wake = goroutine.Smooth(a.goroutines.wake, goroutine.ThreadTime()-began)
+	case !a.sampling(): // then it is the poll that waits
+	case a.services.anyGo():
 		a.awaitSlow()
-		return elapsed
 	default:
-		pause.Reset(a.pause())
-		return pause.C
+		probe.SleepUntil(probe.Now() + uint64(a.pause()))
 	}
-	began := goroutine.ThreadTime()
-	a.urgency.raise()
-	sleep(a.goroutines.next) // the runtime's timers would have another thread wake this one
-	a.goroutines.wake = goroutine.Smooth(a.goroutines.wake, goroutine.ThreadTime()-began)
-	return elapsed
 }
 
 // awaitSlow pauses until a request is slow: then its goroutine is to be looked at before it goes on.
@@ -153,17 +147,8 @@ func (a *agent) awaitSlow() {
 	}
 }
 
-var elapsed = func() <-chan time.Time {
-	c := make(chan time.Time)
-	close(c)
-	return c
-}()
-
-// pause tells how long to wait between polls while no goroutines are read. With sampling off it is the poll that waits.
+// pause tells how long to wait between polls while no goroutines are read.
 func (a *agent) pause() time.Duration {
-	if !a.sampling() {
-		return 0
-	}
 	now := probe.Now()
 	if rest := time.Duration(max(a.goroutines.until, now) - now); rest > 0 {
 		return min(rest, pollEvery)
@@ -318,6 +303,8 @@ func (a *agent) switchSampling() error {
 		a.since, a.switched = now, true
 		return a.probe.SetSampling(on)
 	case on && now.Sub(a.since) > sampleLinger && !a.services.anyGo(): // it may take many ticks, and goroutines are to be read
+		a.urgency.raise() // for some microseconds at a time
+		defer a.urgency.lower()
 		return a.probe.Align()
 	}
 	return nil

@@ -44,17 +44,10 @@ func (u *urgency) set(raised bool, policy, priority uint32, nice int32) {
 	u.raised = raised
 }
 
-// sleep waits until a time of CLOCK_MONOTONIC, ns.
-func sleep(until uint64) {
-	t := unix.NsecToTimespec(int64(until))
-	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &t, nil) == unix.EINTR {
-	}
-}
-
 // How much later than asked the kernel may wake a thread, ns.
 const (
 	exactSlack  = 50_000 // the kernel's default
-	coarseSlack = 10_000_000
+	coarseSlack = 5_000_000
 )
 
 // coarsenTimers lets the kernel wake the threads that there are, and those that they start, whenever it is awake anyway.

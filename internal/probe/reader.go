@@ -8,7 +8,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
 )
 
 // Events reach the buffer almost in order: each CPU's are, but one may be overtaken between reading
@@ -115,11 +114,4 @@ func (r *reader) keep(rest []Event) {
 		e.raw = r.arena[r.used : r.used+size]
 		r.used += (size + 7) &^ 7
 	}
-}
-
-// Now is the time of the events' clock, ns.
-func Now() uint64 {
-	var t unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)
-	return uint64(t.Nano())
 }

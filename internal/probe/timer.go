@@ -118,6 +118,7 @@ const (
 	leadMin  = 10 * time.Microsecond // before the tick
 	leadMax  = 35 * time.Microsecond
 	lateness = 150 * time.Microsecond // longer than a timer's wake-up takes
+	ticks    = 5                      // that are missed at most: then the machine is too busy
 )
 
 // awaitTick returns between leadMax and leadMin before a multiple of the tick or of the period, whichever
@@ -127,15 +128,17 @@ func (t *timer) awaitTick() {
 	if unit < 2*lateness {
 		return
 	}
-	for {
-		now := time.Duration(Now())
-		left := now.Truncate(unit) + unit - now
-		if left >= leadMin && left <= leadMax {
+	next := time.Duration(Now()).Truncate(unit) + unit
+	for range ticks {
+		SleepUntil(uint64(next - leadMax - lateness))
+		left := next - time.Duration(Now())
+		for left > leadMax {
+			left = next - time.Duration(Now())
+		}
+		if left >= leadMin {
 			return
 		}
-		if wait := left - leadMax - lateness; wait > 0 {
-			time.Sleep(wait)
-		}
+		next += unit
 	}
 }
 
