@@ -15,6 +15,12 @@ type Conn struct {
 	spoken bool // a request of HTTP/1 was seen
 }
 
+// Reset makes c ready for another connection. It keeps the buffers of HTTP/1.
+func (c *Conn) Reset() {
+	c.one.Reset()
+	*c = Conn{one: c.one}
+}
+
 // Read takes what the server read. It returns the requests whose heads are complete now, and those that are known to
 // have ended.
 func (c *Conn) Read(ts uint64, ch http1.Chunk) (opened, ended []*http1.Request) {

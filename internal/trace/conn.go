@@ -28,6 +28,17 @@ type conn struct {
 	vanished uint64 // when the Unix socket was found to be gone, 0: not yet
 }
 
+// sparesMax is how many connections that have ended are kept for others.
+const sparesMax = 256
+
+// reset makes c one of which nothing is known. It keeps its buffers.
+func (c *conn) reset() {
+	c.http.Reset()
+	clear(c.requests)
+	clear(c.turns)
+	*c = conn{http: c.http, requests: c.requests[:0], turns: c.turns[:0]}
+}
+
 // Connection is what is known of a connection when it is first seen.
 type Connection struct {
 	ID            uint64 // names it as long as it lasts

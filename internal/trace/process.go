@@ -43,11 +43,12 @@ func (p *process) thread(tid uint32) *thread {
 		p.threads[tid] = t
 	}
 	if t.epoch != p.epoch {
+		clear(t.heads)
 		home := lane{slices: t.home.slices[:0], limit: foldAt, answered: t.home.answered}
 		*t = thread{
 			process: p, home: home, epoch: p.epoch,
 			tasks: t.tasks, loop: t.loop, greenlets: t.greenlets, idleAt: t.idleAt, python: t.python, other: t.other, serves: t.serves,
-			fetches: t.fetches, pooled: t.pooled, instrs: t.instrs[:0], tried: t.tried, loopRuns: t.loopRuns,
+			heads: t.heads, fetches: t.fetches, pooled: t.pooled, instrs: t.instrs[:0], tried: t.tried, loopRuns: t.loopRuns,
 		}
 	}
 	return t

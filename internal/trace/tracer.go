@@ -16,6 +16,7 @@ type Tracer struct {
 	finished    func(*Request)
 	processes   map[uint32]*process
 	conns       map[uint64]*conn
+	spare       []*conn // that have ended, for others
 	quiet       []quiet
 	builder     builder
 	profile     Profile
@@ -243,7 +244,7 @@ func (t *Tracer) Stop(now uint64) {
 }
 
 func (t *Tracer) endAll(which func(*conn) bool, why Cut, now uint64) {
-	for id, c := range t.conns {
+	for _, c := range t.conns {
 		if !which(c) {
 			continue
 		}
@@ -254,7 +255,6 @@ func (t *Tracer) endAll(which func(*conn) bool, why Cut, now uint64) {
 			}
 			t.finish(c, h, now)
 		}
-		c.process.closed(c, now)
-		delete(t.conns, id)
+		t.drop(c, now)
 	}
 }

@@ -9,16 +9,37 @@ import (
 // Open takes a connection that was not known.
 func (t *Tracer) Open(o Connection, now uint64) {
 	t.Close(o.ID, http1.Closed, now) // its end was lost
-	t.conns[o.ID] = &conn{
-		id: o.ID, process: t.process(o.PID), pid: o.PID, local: o.Local, remote: o.Remote, inode: o.Inode,
+	c := t.newConn(o.ID)
+	c.process, c.pid, c.local, c.remote, c.inode = t.process(o.PID), o.PID, o.Local, o.Remote, o.Inode
+}
+
+// newConn gives a connection of which nothing is known, from those that have ended where there are any.
+func (t *Tracer) newConn(id uint64) *conn {
+	var c *conn
+	if n := len(t.spare); n > 0 {
+		c, t.spare = t.spare[n-1], t.spare[:n-1]
+	} else {
+		c = &conn{}
+	}
+	c.id = id
+	t.conns[id] = c
+	return c
+}
+
+// drop takes that a connection has ended.
+func (t *Tracer) drop(c *conn, now uint64) {
+	c.process.closed(c, now)
+	delete(t.conns, c.id)
+	if len(t.spare) < sparesMax {
+		c.reset()
+		t.spare = append(t.spare, c)
 	}
 }
 
 func (t *Tracer) conn(x *Transfer) *conn {
 	c := t.conns[x.Connection]
 	if c == nil { // its beginning was lost
-		c = &conn{id: x.Connection}
-		t.conns[x.Connection] = c
+		c = t.newConn(x.Connection)
 	}
 	if c.process == nil || c.pid != x.PID {
 		c.process, c.pid = t.process(x.PID), x.PID
@@ -143,8 +164,7 @@ func (t *Tracer) Close(connection uint64, why http1.CloseReason, now uint64) {
 		why = http1.PeerGone
 	}
 	t.end(c, why, now)
-	c.process.closed(c, now)
-	delete(t.conns, connection)
+	t.drop(c, now)
 }
 
 func (t *Tracer) end(c *conn, why http1.CloseReason, now uint64) {
