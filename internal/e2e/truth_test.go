@@ -38,7 +38,7 @@ func (c *comparison) check(t *testing.T) {
 
 // TestFunctionTimes compares trees with what the functions themselves measured.
 func TestFunctionTimes(t *testing.T) {
-	views := []string{"doze", "receive", "acquire", "compute", "outer", "recurse", "consume", "rescue", "comprehend", "page", "drive"}
+	views := []string{"doze", "receive", "acquire", "compute", "outer", "recurse", "consume", "rescue", "comprehend", "page", "drive", "lend"}
 	onEachPython(t, func(t *testing.T, python Python) {
 		for _, w := range workers {
 			t.Run(w.name, func(t *testing.T) {

@@ -107,6 +107,12 @@ func (c *Context) submits() bool {
 	return false
 }
 
+// endsExecutor tells the stack with which an executor itself puts something into its queue: None, for its threads to end.
+func (c *Context) endsExecutor() bool {
+	c = c.belowQueue() // which is Python's own before 3.7
+	return ofFile(c.function(), executorFile, "") && !ofFile(c.function(), executorFile, "submit")
+}
+
 // answersJob takes that the thread hands out the result of its job to one that waits for it: the work was for that
 // one's lane, however it came here.
 func (t *thread) answersJob(now uint64, waiting *thread) {

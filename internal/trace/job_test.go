@@ -61,6 +61,12 @@ func TestQueues(t *testing.T) {
 			p.take(20, a, "main", 8)
 			p.sample(22, a, "main")
 		}, "main boot run forA", "main", false},
+		{"executors end with the same object", func(p *play) {
+			p.put(12, a, "main submit@concurrent/futures/thread.py", 7)
+			p.put(13, a, "main shutdown@concurrent/futures/thread.py", 1)
+			p.put(14, b, "main shutdown@concurrent/futures/thread.py", 1)
+			p.put(15, worker, "_worker@concurrent/futures/thread.py", 1)
+		}, "main", "main", false},
 		{"the same object lies in queues twice", func(p *play) {
 			p.put(12, a, "main", 7)
 			p.put(12, b, "main", 7)

@@ -150,7 +150,7 @@ func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	if th == nil {
 		return
 	}
-	if giver, stack := th.creates(now, s); giver != nil {
+	if giver, stack := th.creates(now, s); giver != nil && !stack.endsExecutor() {
 		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item})
 	}
 }

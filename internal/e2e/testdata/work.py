@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import truth
 from truth import crunch, part, timed
@@ -215,6 +216,13 @@ def page():
 
 
 @timed
+def lend():
+    """Has executors of its own, as asgiref does: each tells its thread to end."""
+    for _ in range(2):
+        ThreadPoolExecutor(1).submit(crunch, 4).result()
+
+
+@timed
 def drive():
     """Has an event loop of its own."""
     crunch(4)
@@ -269,7 +277,7 @@ def named(k):
 
 ONLY = [named(k) for k in range(32)]
 VIEWS = {f.__name__: f for f in (doze, receive, acquire, read_pipe, wait_child, run_child, poll, epoll, accept, fill, sync,
-                                 compute, outer, recurse, consume, rescue, comprehend, page, drive, sink, contended, *ONLY)}
+                                 compute, outer, recurse, consume, rescue, comprehend, page, drive, lend, sink, contended, *ONLY)}
 
 
 def app(environ, start_response):
