@@ -22,6 +22,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* Types of events, named so that bpf2go finds them. */
 const struct stack_event *unused_stack __attribute__((unused));
+const struct scope_event *unused_scope __attribute__((unused));
 const struct code_event *unused_code __attribute__((unused));
 const struct thread_event *unused_thread __attribute__((unused));
 const struct conn_event *unused_conn __attribute__((unused));

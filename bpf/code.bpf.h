@@ -23,6 +23,7 @@ struct code_slot {
 /* PyASCIIObject.state from kind on (CPython Include/cpython/unicodeobject.h). */
 #define TEXT_KIND 7 /* bytes a character */
 #define TEXT_ASCII (1 << 4)
+#define TEXT_BYTES (1 | 1 << 3) /* one byte a character, compact */
 
 #define CODE_OF_COROUTINE 1ULL
 #define CO_COROUTINES 0x180 /* CO_COROUTINE, CO_ITERABLE_COROUTINE (CPython Include/cpython/code.h) */

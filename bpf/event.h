@@ -33,6 +33,7 @@ enum event_kind {
 	EVENT_GO_SWITCH_OUT, /* go_event: a request's goroutine leaves its CPU with its thread */
 	EVENT_SERVE,	     /* serve_event: a goroutine begins to serve a stream */
 	EVENT_SERVED,	     /* serve_event: it has done so; stream is not told */
+	EVENT_SCOPE, /* scope_event: for which request the stack of that time, or a coroutine, was called */
 };
 
 enum tls_sight {
@@ -88,6 +89,16 @@ struct code_event {
 	u32 pad;
 	struct text name; /* qualified where there is such */
 	struct text file;
+};
+
+/* What WSGI's environ or ASGI's scope says of the request; texts are str or bytes objects. */
+struct scope_event {
+	struct event event;
+	u64 coroutine; /* 0: it is the thread's stack */
+	u32 port;      /* the client's; 0: not told */
+	u32 pad;
+	struct text path;  /* decoded */
+	struct text query; /* as sent; without an address: not told */
 };
 
 enum stack_status {

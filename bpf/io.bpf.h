@@ -527,7 +527,10 @@ static __always_inline void send_long_head(struct io *io, struct conn *c, struct
 	}
 }
 
-/* The stack with which an answer is begun: its lane served the request. */
+/*
+ * The stack with which an answer is begun: its lane served the request, unless it is none of Python's, or the
+ * event loop's own.
+ */
 static __always_inline void send_writer(struct target *t, u64 connection, u64 time, u32 slot)
 {
 	u64 id = bpf_get_current_pid_tgid();
@@ -537,7 +540,9 @@ static __always_inline void send_writer(struct target *t, u64 connection, u64 ti
 		return;
 	w->event.object = connection;
 	w->event.event.time = time;
-	send_stack(w, t, slot);
+	py_walk(w, t, slot);
+	send_frames(w, t);
+	t->scopes = w->event.status == STACK_NO_THREAD || (t->lanes & LANES_TASKS && !runs_coroutine(slot));
 }
 
 /* Does what is kept of a write end like a chunk (RFC 9112, 7.1), and not like the last one? */
@@ -586,7 +591,7 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 		c->answering = 1;
 		end_waiting(c);
 		if (c->sampled && t && t->runtime == RUNTIME_PYTHON &&
-		    (t->lanes || e->event.time - c->request > STACK_AFTER_NS))
+		    (t->lanes || t->scopes || e->event.time - c->request > STACK_AFTER_NS))
 			send_writer(t, connection, e->event.time, slot);
 		if (!c->framed && b->base && !b->count)
 			send_long_head(io, c, b, length, slot);

@@ -84,6 +84,8 @@ static __always_inline void send_lane_event(u32 kind, struct target *t, u64 obje
 		return;
 	w->event.object = object;
 	send_stack(w, t, SCRATCH_UPROBE);
+	if (kind == EVENT_TASK && t->scopes)
+		tell_task_scope(t, object, SCRATCH_UPROBE);
 	*busy = 0;
 }
 

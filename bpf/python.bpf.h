@@ -527,4 +527,22 @@ static __always_inline void py_walk(struct walk *w, struct target *t, u32 slot)
 			break;
 }
 
+#define COROUTINE_FRAMES 64 /* from the leaf of a stack that are looked at */
+
+/* Is a coroutine, or another generator, on the stack that was walked? */
+__noinline int runs_coroutine(u32 slot)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < COROUTINE_FRAMES; i++) {
+		if (i >= w->event.depth)
+			break;
+		if (w->event.frames[i].instr >> 56 == FRAME_OWNED_BY_GENERATOR)
+			return 1;
+	}
+	return 0;
+}
+
 #endif

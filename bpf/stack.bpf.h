@@ -7,7 +7,7 @@
 #define APM_STACK_H
 
 #include "go.bpf.h"
-#include "python.bpf.h"
+#include "scope.bpf.h"
 #include <bpf/bpf_tracing.h>
 
 #define S_IFMT 0170000
@@ -51,6 +51,8 @@ static __always_inline void send_frames(struct walk *w, struct target *t)
 static __always_inline void send_stack(struct walk *w, struct target *t, u32 slot)
 {
 	py_walk(w, t, slot);
+	if (t->scopes)
+		tell_thread_scope(slot);
 	send_frames(w, t);
 }
 

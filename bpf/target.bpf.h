@@ -75,6 +75,10 @@ struct py_types {
 	u64 anext;
 	u64 context;
 	u64 cell;
+	u64 dict;
+	u64 tuple;
+	u64 bytes;
+	u64 integer; /* int */
 };
 
 /* Offsets of one Go version; see internal/goroutine for their source. */
@@ -138,7 +142,7 @@ struct target {
 	u32 tls;	  /* TLS was seen on a connection that it serves */
 	u32 lines;	  /* where a frame is in its function is asked for */
 	u32 several;	  /* Python: there were several interpreters … */
-	u32 pad;
+	u32 scopes;	  /* what the outermost functions were called with tells for which request they run */
 	u64 interpreters_seen; /* … then */
 	u64 requests;	       /* begun so far */
 	u64 lost;	       /* stack events that were lost */

@@ -46,6 +46,10 @@ func (a *agent) handle(e *probe.Event) {
 		if s := a.services.of(e.PID); s != nil {
 			s.told(e.Code())
 		}
+	case probe.KindScope:
+		if s := a.services.of(e.PID); s != nil {
+			a.tracer.Scope(e.PID, e.TID, e.Time, s.scope(e.Scope()))
+		}
 	case probe.KindFork:
 		a.services.forked(e.PID, e.Thread().Peer)
 	case probe.KindExec:

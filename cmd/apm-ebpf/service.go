@@ -75,7 +75,7 @@ func (s *service) child() *service {
 // stackOf names the frames of an event. The result is reused by the next call.
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()
-	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item}
+	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item, Foreign: event.Status == probe.StackNoThread}
 	if e.Kind == probe.KindSwitchOut {
 		s.stack.Awaits = event.Object
 	}
@@ -219,6 +219,16 @@ func toldText(t *probe.Text) symbol.Text {
 	return symbol.Text{Addr: t.Address, Length: t.Length, State: t.State, Head: t.Data[:min(int(t.Size), len(t.Data))]}
 }
 
+// scope names what an application is told of its request.
+func (s *service) scope(e *probe.ScopeEvent) *trace.Scope {
+	path, known := s.symbols.Text(toldText(&e.Path))
+	query, whole := s.symbols.Text(toldText(&e.Query))
+	if !known || e.Query.Address != 0 && !whole {
+		return nil
+	}
+	return &trace.Scope{Coroutine: e.Coroutine, Port: uint16(e.Port), Path: path, Query: query, HasQuery: e.Query.Address != 0}
+}
+
 // wait tells what a thread waits for when it leaves its CPU.
 func (s *service) wait(e *probe.StackEvent) trace.Reason {
 	py := s.process.Python
@@ -244,6 +254,10 @@ func pythonTypes(py *target.Python, t target.PythonTypes) probe.PythonTypes {
 		Anext:          t.AnextAwaitable,
 		Context:        t.Context,
 		Cell:           t.Cell,
+		Dict:           t.Dict,
+		Tuple:          t.Tuple,
+		Bytes:          t.Bytes,
+		Integer:        t.Int,
 	}
 }
 

@@ -20,7 +20,6 @@ type server struct {
 	paths  string // requests: a kind of work.py each, below a prefix; with ~ the branches may be missing, with ? untold
 	minor  int    // oldest Python 3 on which it runs
 	closes bool   // it closes connections without saying so
-	leaves bool   // which lane served a request need not be told
 	often  bool   // it is tried by every run of the tests
 	tls    bool   // CERT and KEY are files to serve HTTPS with
 }

@@ -55,7 +55,7 @@ var tlsServers = []server{
 	{
 		name: "daphne", pip: "daphne Twisted[tls]",
 		args:  "BIN/daphne -e ssl:PORT:privateKey=KEY:certKey=CERT:interface=127.0.0.1 asgi:app",
-		paths: "/await /gather", leaves: true,
+		paths: "/await /gather",
 	},
 	{
 		name: "aiohttp", pip: "aiohttp",

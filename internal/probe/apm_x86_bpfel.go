@@ -131,6 +131,7 @@ const (
 	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 25
 	apmEventKindEVENT_SERVE         apmEventKind = 26
 	apmEventKindEVENT_SERVED        apmEventKind = 27
+	apmEventKindEVENT_SCOPE         apmEventKind = 28
 )
 
 type apmFrame struct {
@@ -325,6 +326,10 @@ type apmPyTypes struct {
 	Anext          uint64
 	Context        uint64
 	Cell           uint64
+	Dict           uint64
+	Tuple          uint64
+	Bytes          uint64
+	Integer        uint64
 }
 
 type apmRuntime uint32
@@ -334,6 +339,26 @@ const (
 	apmRuntimeRUNTIME_PYTHON apmRuntime = 1
 	apmRuntimeRUNTIME_GO     apmRuntime = 2
 )
+
+type apmScopeEvent struct {
+	_         structs.HostLayout
+	Event     apmEvent
+	Coroutine uint64
+	Port      uint32
+	Pad       uint32
+	Path      apmText
+	Query     apmText
+}
+
+type apmScopeSearch struct {
+	_     structs.HostLayout
+	Event apmScopeEvent
+	Entry uint64
+	Left  uint32
+	Size  uint32
+	Dicts uint32
+	Pad   uint32
+}
 
 type apmServeEvent struct {
 	_          structs.HostLayout
@@ -395,7 +420,7 @@ type apmTarget struct {
 	Tls              uint32
 	Lines            uint32
 	Several          uint32
-	Pad              uint32
+	Scopes           uint32
 	InterpretersSeen uint64
 	Requests         uint64
 	Lost             uint64
@@ -520,6 +545,7 @@ const (
 	apmMapPyChains          = "py_chains"
 	apmMapPySteps           = "py_steps"
 	apmMapPyThreads         = "py_threads"
+	apmMapScopeScratch      = "scope_scratch"
 	apmMapScratch           = "scratch"
 	apmMapSlowWakeups       = "slow_wakeups"
 	apmMapTargets           = "targets"
@@ -585,6 +611,7 @@ const (
 	apmVarUnusedKind        = "unused_kind"
 	apmVarUnusedLoss        = "unused_loss"
 	apmVarUnusedRuntime     = "unused_runtime"
+	apmVarUnusedScope       = "unused_scope"
 	apmVarUnusedServe       = "unused_serve"
 	apmVarUnusedStack       = "unused_stack"
 	apmVarUnusedStatus      = "unused_status"
@@ -696,6 +723,7 @@ type apmMapSpecs struct {
 	PyChains      *ebpf.MapSpec `ebpf:"py_chains"`
 	PySteps       *ebpf.MapSpec `ebpf:"py_steps"`
 	PyThreads     *ebpf.MapSpec `ebpf:"py_threads"`
+	ScopeScratch  *ebpf.MapSpec `ebpf:"scope_scratch"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	SlowWakeups   *ebpf.MapSpec `ebpf:"slow_wakeups"`
 	Targets       *ebpf.MapSpec `ebpf:"targets"`
@@ -727,6 +755,7 @@ type apmVariableSpecs struct {
 	UnusedKind      *ebpf.VariableSpec `ebpf:"unused_kind"`
 	UnusedLoss      *ebpf.VariableSpec `ebpf:"unused_loss"`
 	UnusedRuntime   *ebpf.VariableSpec `ebpf:"unused_runtime"`
+	UnusedScope     *ebpf.VariableSpec `ebpf:"unused_scope"`
 	UnusedServe     *ebpf.VariableSpec `ebpf:"unused_serve"`
 	UnusedStack     *ebpf.VariableSpec `ebpf:"unused_stack"`
 	UnusedStatus    *ebpf.VariableSpec `ebpf:"unused_status"`
@@ -770,6 +799,7 @@ type apmMaps struct {
 	PyChains      *ebpf.Map `ebpf:"py_chains"`
 	PySteps       *ebpf.Map `ebpf:"py_steps"`
 	PyThreads     *ebpf.Map `ebpf:"py_threads"`
+	ScopeScratch  *ebpf.Map `ebpf:"scope_scratch"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	SlowWakeups   *ebpf.Map `ebpf:"slow_wakeups"`
 	Targets       *ebpf.Map `ebpf:"targets"`
@@ -798,6 +828,7 @@ func (m *apmMaps) Close() error {
 		m.PyChains,
 		m.PySteps,
 		m.PyThreads,
+		m.ScopeScratch,
 		m.Scratch,
 		m.SlowWakeups,
 		m.Targets,
@@ -830,6 +861,7 @@ type apmVariables struct {
 	UnusedKind      *ebpf.Variable `ebpf:"unused_kind"`
 	UnusedLoss      *ebpf.Variable `ebpf:"unused_loss"`
 	UnusedRuntime   *ebpf.Variable `ebpf:"unused_runtime"`
+	UnusedScope     *ebpf.Variable `ebpf:"unused_scope"`
 	UnusedServe     *ebpf.Variable `ebpf:"unused_serve"`
 	UnusedStack     *ebpf.Variable `ebpf:"unused_stack"`
 	UnusedStatus    *ebpf.Variable `ebpf:"unused_status"`

@@ -35,6 +35,8 @@ const (
 	KindGoSwitchOut = Kind(apmEventKindEVENT_GO_SWITCH_OUT) // Go: a goroutine that serves requests leaves its CPU with its thread
 	KindServe       = Kind(apmEventKindEVENT_SERVE)         // Serve: a goroutine begins to serve a stream of an HTTP/2 connection
 	KindServed      = Kind(apmEventKindEVENT_SERVED)        // Serve: it has done so; only the goroutine is told
+
+	KindScope = Kind(apmEventKindEVENT_SCOPE) // Scope: for which request the stack of that time, or a coroutine, was called
 )
 
 // What a TLS event tells, from bpf/event.h.
@@ -82,13 +84,14 @@ func Instr(f *Frame) uint64 { return f.Instr & (1<<56 - 1) }
 // that had the address before.
 func Address(code uint64) uint64 { return code & (1<<48 - 1) }
 
-// StackEvent, GoEvent, ServeEvent, ThreadEvent, CodeEvent, ConnEvent and IOEvent are what the kernel programs write.
+// StackEvent, GoEvent, ServeEvent, ThreadEvent, CodeEvent, ScopeEvent, ConnEvent and IOEvent are what the kernel programs write.
 type (
 	StackEvent  = apmStackEvent
 	GoEvent     = apmGoEvent
 	ServeEvent  = apmServeEvent
 	ThreadEvent = apmThreadEvent
 	CodeEvent   = apmCodeEvent
+	ScopeEvent  = apmScopeEvent
 	Text        = apmText // a str object
 	ConnEvent   = apmConnEvent
 	IOEvent     = apmIoEvent
@@ -124,6 +127,8 @@ func (e *Event) minSize() int {
 		return int(unsafe.Sizeof(ServeEvent{}))
 	case KindCode:
 		return int(unsafe.Sizeof(CodeEvent{}))
+	case KindScope:
+		return int(unsafe.Sizeof(ScopeEvent{}))
 	case KindOpen, KindClose:
 		return int(unsafe.Sizeof(ConnEvent{}))
 	case KindRecv, KindSend:
@@ -159,6 +164,9 @@ func (e *Event) Thread() *ThreadEvent { return (*ThreadEvent)(unsafe.Pointer(&e.
 
 // Code is the view of a Code. It comes ahead of the stacks that the code object is in.
 func (e *Event) Code() *CodeEvent { return (*CodeEvent)(unsafe.Pointer(&e.raw[0])) }
+
+// Scope is the view of a Scope. It comes ahead of the stack that has its time.
+func (e *Event) Scope() *ScopeEvent { return (*ScopeEvent)(unsafe.Pointer(&e.raw[0])) }
 
 // Conn is the view of an Open or Close.
 func (e *Event) Conn() *ConnEvent { return (*ConnEvent)(unsafe.Pointer(&e.raw[0])) }

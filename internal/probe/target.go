@@ -52,6 +52,7 @@ func (p *Probe) AddPython(pid int, py Python) error {
 		Runtime:      uint32(apmRuntimeRUNTIME_PYTHON),
 		Py:           py.Layout,
 		PyTypes:      py.Types,
+		Scopes:       1, // until an answer tells
 	}
 	if py.Lines {
 		t.Lines = 1

@@ -35,6 +35,15 @@ func (p *Python) Name(t *Told) *Func {
 	return p.function(t.Flags, t.FirstLine, name, file)
 }
 
+// Text decodes a text if all of it was read.
+func (p *Python) Text(t Text) (string, bool) {
+	kind, _, ok := p.layout.textKind(t.State)
+	if !ok || t.Length*uint64(kind) != uint64(len(t.Head)) {
+		return "", false
+	}
+	return decode(t.Head, kind)
+}
+
 // toldText decodes a text and reads the rest of one that is longer. What could not be read at all has not been touched
 // for long, as constants of the interpreter's file: what just came to be would not take its place unseen.
 func (p *Python) toldText(t *Text) (string, bool) {

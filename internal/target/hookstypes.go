@@ -5,13 +5,14 @@ import (
 )
 
 // PythonTypes are the addresses in a process of the types that the chain of what a suspended task awaits is made of,
-// and of those that say for whom a thread of a pool works; 0 where a type cannot be told or the version has none.
+// and of those that say for whom a thread of a pool works and which request an application is called for; 0 where a type cannot be told or the version has none.
 // An async generator's ASend and AThrow, CoroWrapper and AnextAwaitable hold what they go on with right behind their head
 // (CPython Objects/genobject.c, Objects/iterobject.c).
 type PythonTypes struct {
 	Coroutine, Generator, AsyncGenerator       uint64
 	ASend, AThrow, CoroWrapper, AnextAwaitable uint64 // of agen.asend(), agen.athrow(), coroutine.__await__(), anext(it, default)
 	Context, Cell                              uint64 // contextvars.Context, closures' cells
+	Dict, Tuple, Bytes, Int                    uint64
 }
 
 // PythonTypes looks the types up by symbol, else by name: 3.13 exports neither AThrow nor CoroWrapper, and no version
@@ -39,6 +40,10 @@ func (p *Process) PythonTypes() (PythonTypes, error) {
 		{&t.AnextAwaitable, "_PyAnextAwaitable_Type", "anext_awaitable"},
 		{&t.Context, "PyContext_Type", ""},
 		{&t.Cell, "PyCell_Type", "cell"},
+		{&t.Dict, "PyDict_Type", "dict"},
+		{&t.Tuple, "PyTuple_Type", "tuple"},
+		{&t.Bytes, "PyBytes_Type", "bytes"},
+		{&t.Int, "PyLong_Type", "int"},
 	}
 	symbols := make([]string, len(wanted))
 	for i, w := range wanted {

@@ -54,6 +54,9 @@ func (p *Profile) own(b *builder, r *Request) {
 	if !r.inTurns && r.begun == 0 {
 		from = max(from, min(l.answered, r.End))
 	}
+	if r.called != nil {
+		from = max(from, l.born)
+	}
 	from = min(from, r.End)
 	untold, told := int64(r.End-from), int64(0)
 	trunks := r.trunks(b.trunks[:0], b.node(0, l.below), from)

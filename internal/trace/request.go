@@ -37,6 +37,7 @@ type Request struct {
 	process *process
 	lane    *lane // that makes the first write of the answer
 	armed   *lane // that asked to be told when it can be written
+	called  *lane // in which its application was called; nil: not known
 
 	goroutine *goLane // that is at work for it, nil: none is known
 	byHandler bool    // it is known to run the handler
@@ -92,7 +93,7 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		delete(r.reader.heads, r)
 	}
 	r.unserve()
-	r.process, r.lane, r.armed, r.conn, r.reader = nil, nil, nil, nil, nil
+	r.process, r.lane, r.armed, r.called, r.conn, r.reader = nil, nil, nil, nil, nil, nil
 }
 
 // settle has everything told of the request's lane up to its end.
@@ -105,6 +106,11 @@ func (t *Tracer) settle(r *Request, now uint64) {
 	if r.lane == nil && !r.Undecided {
 		r.lane = th.answers(r)
 	}
+	if r.called != nil && (r.lane == nil || r.lane.kind == threadLane && r.lane != r.called) {
+		r.settleCalled(now)
+		return
+	}
+	r.called = nil
 	if r.End > th.since || th.state == waiting {
 		th.settle(max(now, r.End))
 	}
@@ -115,6 +121,15 @@ func (t *Tracer) settle(r *Request, now uint64) {
 		}
 	}
 	r.Undecided = r.lane == nil
+}
+
+// settleCalled has everything told of the lane in which the request's application was called, which does not write.
+func (r *Request) settleCalled(now uint64) {
+	l := r.called
+	r.lane, r.inTurns, r.Undecided = l, l.kind == threadLane, false
+	if l.on != nil && l.on.lane == l {
+		l.on.settle(max(now, r.End))
+	}
 }
 
 // Duration is the length of the request's window, ns.

@@ -12,12 +12,13 @@ type Frame struct {
 
 // Stack is what a thread was seen to do.
 type Stack struct {
-	Frames []Frame // outermost first; may be reused after the call
-	Root   uint64  // address of the outermost frame: it names a greenlet
-	Work   uint64  // contextvars.Context in force, 0 where not read
-	Item   uint64  // job of an executor that runs, 0: none
-	Awaits uint64  // coroutine that the thread waits for and that an event loop's thread runs, 0: none
-	Broken bool    // it could not be read
+	Frames  []Frame // outermost first; may be reused after the call
+	Root    uint64  // address of the outermost frame: it names a greenlet
+	Work    uint64  // contextvars.Context in force, 0 where not read
+	Item    uint64  // job of an executor that runs, 0: none
+	Awaits  uint64  // coroutine that the thread waits for and that an event loop's thread runs, 0: none
+	Broken  bool    // it could not be read
+	Foreign bool    // the thread is none of Python's now
 }
 
 // join gives the path of another's functions below one.

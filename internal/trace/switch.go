@@ -211,6 +211,9 @@ func (t *thread) pause(now uint64, l *lane) {
 
 // creates takes a lane's start by the one that shows the stack. It gives the starter and its stack.
 func (t *thread) creates(now uint64, s *Stack) (*lane, *Context) {
+	if t.scoped == now {
+		t.worksFor(now, s, false)
+	}
 	t.cut(now, s)
 	return t.lane, t.stack
 }
@@ -225,13 +228,13 @@ func (t *thread) reads(r *Request) {
 }
 
 // answers gives the lane that writes an answer on the thread now; nil where that can't be told: an event loop
-// writes for tasks too, and so does a thread that runs no Python, or has several requests at hand, unless it runs what
+// writes for tasks too, and so does a thread that is none of Python's, or has several requests at hand, unless it runs what
 // serves them from the call in which it reads them, and so one after the other as they come.
 func (t *thread) answers(r *Request) *lane {
 	if t.lane != nil && t.lane != &t.home {
 		return t.lane
 	}
-	if t.tasks || t.greenlets || t.other && !t.python {
+	if t.tasks || t.greenlets || t.other && !t.python || t.foreign != 0 && t.foreign == r.FirstWrite {
 		return nil
 	}
 	if t.shares(r) && !t.loopRuns {

@@ -53,6 +53,11 @@ type thread struct {
 	awaited   uint64                // coroutine that it was seen to wait for last
 	fetches   bool                  // it was seen to take its work from a queue
 	pooled    bool                  // it was seen to wait for work that others give it
+	foreign   uint64                // when it wrote last while it was none of Python's
+	scope     *Request              // for which the stack of …
+	scoped    uint64                // … that time was called; 0: no stack ever told
+	asked     *Request              // for which it is at work by that
+	outside   bool                  // it ran no function when it was seen last
 }
 
 // sample takes a stack seen on a CPU.

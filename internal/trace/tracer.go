@@ -67,6 +67,7 @@ func (t *Tracer) watch(pid, tid uint32) (*process, *thread) {
 // Sample takes a stack seen on a CPU.
 func (t *Tracer) Sample(pid, tid uint32, now uint64, s *Stack) {
 	if p, th := t.watch(pid, tid); th != nil {
+		th.worksFor(now, s, false)
 		th.sample(now, s)
 		p.trim(th)
 	}
@@ -75,6 +76,7 @@ func (t *Tracer) Sample(pid, tid uint32, now uint64, s *Stack) {
 // SwitchOut takes the stack with which a thread leaves its CPU.
 func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 	if p, th := t.watch(pid, tid); th != nil {
+		th.worksFor(now, s, true)
 		th.leave(now, s, why)
 		th.rests(now)
 		th.awaits(s.Awaits)
@@ -112,6 +114,9 @@ func (t *Tracer) Wake(pid, tid uint32, now uint64) {
 // Write takes the stack of the thread that is about to tell its first write of an answer by Sent.
 func (t *Tracer) Write(pid, tid uint32, now uint64, s *Stack) {
 	if _, th := t.watch(pid, tid); th != nil {
+		if s.Foreign {
+			th.foreign = now
+		}
 		th.beginsAnswer(s)
 		th.cut(now, s)
 	}
@@ -134,6 +139,24 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine uint64) {
 		parent.starts(l)
 	}
 	p.bridged(l, coroutine)
+}
+
+// Scope takes for which request the application is called that a stack of the same time shows, or a task just made;
+// nil: it is not known.
+func (t *Tracer) Scope(pid, tid uint32, now uint64, s *Scope) {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	var r *Request
+	if s != nil {
+		r = p.asked(s)
+	}
+	if s == nil || s.Coroutine == 0 {
+		th.scope, th.scoped = r, now
+	} else if l := p.tasks[s.Coroutine]; l != nil && r != nil {
+		r.calls(l)
+	}
 }
 
 // Step takes the beginning of a step of a task: the one before on the thread has ended.

@@ -6,8 +6,12 @@ import "slices"
 // transfer on it to the next one on another.
 type turn struct {
 	by       *thread
-	from, to uint64 // to is 0 while it lasts
+	from, to uint64   // to is 0 while it lasts
+	asked    *Request // for which it was called; nil: transfers tell
 }
+
+// is tells a thread's turn that its transfers tell.
+func (u *turn) is(t *thread) bool { return u.by == t && u.asked == nil }
 
 // transfers takes that the thread reads or writes on a connection.
 func (t *thread) transfers(c *conn, now uint64) {
@@ -17,7 +21,7 @@ func (t *thread) transfers(c *conn, now uint64) {
 	if len(c.requests) == 0 {
 		c.turns = c.turns[:0]
 	}
-	if t.turn == c && slices.ContainsFunc(c.turns, func(turn turn) bool { return turn.by == t && turn.to == 0 }) {
+	if t.turn == c && slices.ContainsFunc(c.turns, func(turn turn) bool { return turn.is(t) && turn.to == 0 }) {
 		return // another thread may have had it meanwhile
 	}
 	t.endTurn(now)
@@ -30,7 +34,7 @@ func (t *thread) endTurn(now uint64) {
 		return
 	}
 	for i := range t.turn.turns {
-		if turn := &t.turn.turns[i]; turn.by == t && turn.to == 0 {
+		if turn := &t.turn.turns[i]; turn.is(t) && turn.to == 0 {
 			turn.to = now
 		}
 	}
@@ -79,8 +83,12 @@ func (r *Request) trunks(all []branch, at int32, from uint64) []branch {
 		if turn.to != 0 {
 			to = min(turn.to, to)
 		}
-		if begin := max(turn.from, from); &turn.by.home == r.lane && begin < to {
-			all = append(all, branch{lane: r.lane, at: at, from: begin, to: to, end: r.End})
+		ours := &turn.by.home == r.lane && turn.is(turn.by)
+		if r.called != nil {
+			ours = turn.asked == r
+		}
+		if begin := max(turn.from, from); ours && begin < to {
+			all = append(all, branch{lane: &turn.by.home, at: at, from: begin, to: to, end: r.End})
 		}
 	}
 	return all
@@ -89,6 +97,6 @@ func (r *Request) trunks(all []branch, at int32, from uint64) []branch {
 // interrupted tells that the thread was at work for other connections too in the request's window.
 func (r *Request) interrupted(t *thread) bool {
 	return slices.ContainsFunc(r.conn.turns, func(turn turn) bool {
-		return turn.by == t && turn.to > r.Start && turn.to < r.End
+		return turn.is(t) && turn.to > r.Start && turn.to < r.End
 	})
 }
