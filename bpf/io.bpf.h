@@ -527,6 +527,8 @@ static __always_inline void send_long_head(struct io *io, struct conn *c, struct
 	}
 }
 
+#define SCOPES_FOR 4096 /* answers that tell of their lanes, since one did not */
+
 /*
  * The stack with which an answer is begun: its lane served the request, unless it is none of Python's, or the
  * event loop's own.
@@ -542,7 +544,10 @@ static __always_inline void send_writer(struct target *t, u64 connection, u64 ti
 	w->event.event.time = time;
 	py_walk(w, t, slot);
 	send_frames(w, t);
-	t->scopes = w->event.status == STACK_NO_THREAD || (t->lanes & LANES_TASKS && !runs_coroutine(slot));
+	if (w->event.status == STACK_NO_THREAD || (t->lanes & LANES_TASKS && !runs_coroutine(slot)))
+		t->scopes = SCOPES_FOR;
+	else if (t->scopes)
+		t->scopes--;
 }
 
 /* Does what is kept of a write end like a chunk (RFC 9112, 7.1), and not like the last one? */

@@ -19,7 +19,7 @@
 /* From the end of an object's head on; the same from 3.6 to 3.15 (CPython Include/cpython/dictobject.h,
  * bytesobject.h, object.h, longintrepr.h). */
 #define DICT_KEYS 16
-#define INT_SIZE 0
+#define LIST_ITEMS 8
 #define INT_DIGITS 8
 #define TYPE_SIZE 16 /* tp_basicsize */
 #define BYTES_SIZE 0
@@ -108,8 +108,12 @@ static __always_inline void scope_entry(struct target *t, struct scope_event *e,
 		return;
 	name = read_user(key + t->py.str_ascii);
 	if (length == 6 && (name & 0xffffffffffffULL) == (EIGHT("client\0") & 0xffffffffffffULL)) {
-		if (type_of(t, value) == t->py_types.tuple)
-			e->port = scope_port(t, read_user(value + t->py.tuple_items + 8));
+		u64 type = type_of(t, value), items = value + t->py.tuple_items;
+
+		if (type == t->py_types.list)
+			items = read_user(value + t->py.object_type + 8 + LIST_ITEMS);
+		if (type == t->py_types.tuple || type == t->py_types.list)
+			e->port = scope_port(t, read_user(items + 8));
 	} else if (length == 11 && name == EIGHT("REMOTE_PORT")) {
 		e->port = scope_port(t, value);
 	} else if ((length == 4 && (name & 0xffffffffULL) == (EIGHT("path\0\0\0") & 0xffffffffULL)) ||

@@ -77,6 +77,7 @@ struct py_types {
 	u64 cell;
 	u64 dict;
 	u64 tuple;
+	u64 list;
 	u64 bytes;
 	u64 integer; /* int */
 };
@@ -138,11 +139,11 @@ struct target {
 	u32 lanes; /* enum lanes */
 	u32 life;  /* number of the address space; 0: code objects go unseen, so each is told every time */
 	u32 runtime;
-	u32 sample_every; /* one of so many requests gets stacks */
-	u32 tls;	  /* TLS was seen on a connection that it serves */
-	u32 lines;	  /* where a frame is in its function is asked for */
-	u32 several;	  /* Python: there were several interpreters … */
-	u32 scopes;	  /* what the outermost functions were called with tells for which request they run */
+	u32 sample_every;      /* one of so many requests gets stacks */
+	u32 tls;	       /* TLS was seen on a connection that it serves */
+	u32 lines;	       /* where a frame is in its function is asked for */
+	u32 several;	       /* Python: there were several interpreters … */
+	u32 scopes;	       /* what functions were called with is looked at for so many more answers */
 	u64 interpreters_seen; /* … then */
 	u64 requests;	       /* begun so far */
 	u64 lost;	       /* stack events that were lost */

@@ -256,6 +256,7 @@ func pythonTypes(py *target.Python, t target.PythonTypes) probe.PythonTypes {
 		Cell:           t.Cell,
 		Dict:           t.Dict,
 		Tuple:          t.Tuple,
+		List:           t.List,
 		Bytes:          t.Bytes,
 		Integer:        t.Int,
 	}

@@ -328,6 +328,7 @@ type apmPyTypes struct {
 	Cell           uint64
 	Dict           uint64
 	Tuple          uint64
+	List           uint64
 	Bytes          uint64
 	Integer        uint64
 }

@@ -52,7 +52,7 @@ func (p *Probe) AddPython(pid int, py Python) error {
 		Runtime:      uint32(apmRuntimeRUNTIME_PYTHON),
 		Py:           py.Layout,
 		PyTypes:      py.Types,
-		Scopes:       1, // until an answer tells
+		Scopes:       64, // answers do not tell of their lanes in every server
 	}
 	if py.Lines {
 		t.Lines = 1

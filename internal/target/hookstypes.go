@@ -12,7 +12,7 @@ type PythonTypes struct {
 	Coroutine, Generator, AsyncGenerator       uint64
 	ASend, AThrow, CoroWrapper, AnextAwaitable uint64 // of agen.asend(), agen.athrow(), coroutine.__await__(), anext(it, default)
 	Context, Cell                              uint64 // contextvars.Context, closures' cells
-	Dict, Tuple, Bytes, Int                    uint64
+	Dict, Tuple, List, Bytes, Int              uint64
 }
 
 // PythonTypes looks the types up by symbol, else by name: 3.13 exports neither AThrow nor CoroWrapper, and no version
@@ -42,6 +42,7 @@ func (p *Process) PythonTypes() (PythonTypes, error) {
 		{&t.Cell, "PyCell_Type", "cell"},
 		{&t.Dict, "PyDict_Type", "dict"},
 		{&t.Tuple, "PyTuple_Type", "tuple"},
+		{&t.List, "PyList_Type", "list"},
 		{&t.Bytes, "PyBytes_Type", "bytes"},
 		{&t.Int, "PyLong_Type", "int"},
 	}

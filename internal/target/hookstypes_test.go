@@ -17,7 +17,7 @@ def closure(x):
     return lambda: x
 has = {"Coroutine": types.CoroutineType, "Generator": types.GeneratorType, "AsyncGenerator": types.AsyncGeneratorType,
        "ASend": type(agen().asend(None)), "AThrow": type(agen().athrow(ValueError)), "CoroWrapper": type(c.__await__()),
-       "Cell": type(closure(1).__closure__[0]), "Dict": dict, "Tuple": tuple, "Bytes": bytes, "Int": int}
+       "Cell": type(closure(1).__closure__[0]), "Dict": dict, "Tuple": tuple, "List": list, "Bytes": bytes, "Int": int}
 if sys.version_info >= (3, 7):
     from contextvars import Context
     has["Context"] = Context
