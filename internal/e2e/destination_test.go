@@ -45,6 +45,28 @@ func TestStandardOutput(t *testing.T) {
 	}
 }
 
+// TestReaderStalls has nobody read standard output, and the agent end all the same, with its sum as the last word.
+func TestReaderStalls(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app")
+	command := exec.Command(prepared(t).binary, "--pid", strconv.Itoa(s.PID))
+	if _, err := command.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	a := &Agent{Process: startProcess(t, command)}
+	a.ready(t)
+	const requests = 200
+	for range requests {
+		s.get(t, "/")
+	}
+	a.signal(t, syscall.SIGINT)
+	if status := a.exit(t); status != 0 {
+		t.Errorf("ends with status %d", status)
+	}
+	if sum := a.summary(t); sum.Records >= requests || sum.Records+sum.Late != requests {
+		t.Errorf("%d records are written and %d late, of %d", sum.Records, sum.Late, requests)
+	}
+}
+
 // TestSharedLogFile has two agents append to one file.
 func TestSharedLogFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "records.jsonl")

@@ -181,12 +181,16 @@ func (l *Log) Stats() LogStats {
 }
 
 // Close writes what waits and closes the destination. When ctx ends first, what is left is dropped and counted as
-// late; a reader that stopped in the midst of a line may then be left with its beginning.
+// late; a reader that stopped in the midst of a line may then be left with its beginning. Closing again does nothing.
 func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()
+	again := l.closing
 	l.closing = true
 	l.work.Signal()
 	l.mu.Unlock()
+	if again {
+		return nil
+	}
 	select {
 	case <-l.done:
 		return nil
@@ -195,12 +199,10 @@ func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := l.records + l.inFlight
-	if !l.abandoned {
-		l.abandoned = true
-		l.stats.Late += left
-	}
+	l.abandoned = true
+	l.stats.Late += left
 	l.pending, l.size, l.records, l.inFlight = nil, 0, 0, 0
-	return fmt.Errorf("write %d last records to %s: %w", left, l.dest.name, ctx.Err())
+	return fmt.Errorf("dropped the last %d records: %s does not take them in time: %w", left, l.dest.name, ctx.Err())
 }
 
 func (l *Log) readerGone() {
