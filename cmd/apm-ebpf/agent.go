@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	cryptorand "crypto/rand"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -96,6 +97,11 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 	}
 	a.dropPrivileges()
 	log.Log().Ints("pids", a.services.pids()).Int("frequency", a.probe.Frequency()).Msg("ready")
+	if o.duration > 0 { // attaching took its time
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.duration)
+		defer cancel()
+	}
 	return a.loop(ctx, reopen)
 }
 
@@ -159,6 +165,8 @@ func (a *agent) pause() time.Duration {
 // over tells why it is time to stop; nothing if it isn't.
 func (a *agent) over(ctx context.Context) string {
 	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return "the time is over"
 	case ctx.Err() != nil:
 		return "told to"
 	case closed(a.full):

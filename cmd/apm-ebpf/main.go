@@ -32,7 +32,7 @@ func main() {
 	}
 	debug.SetMemoryLimit(memoryLimit)
 	log := newLogger(o.logLevel)
-	ctx, reopen := signals(o)
+	ctx, reopen := signals(o.logFile)
 	if err := run(ctx, o, log, reopen); err != nil {
 		log.Error().Msg(err.Error())
 		os.Exit(1)
@@ -49,13 +49,10 @@ func newLogger(level zerolog.Level) zerolog.Logger {
 	return log.Level(level).With().Timestamp().Logger()
 }
 
-// signals gives a context that ends with the first SIGINT or SIGTERM, or when --duration is over; the second signal
-// ends the process at once. SIGHUP, which means nothing without a log file, arrives on reopen.
-func signals(o *options) (ctx context.Context, reopen <-chan os.Signal) {
+// signals gives a context that ends with the first SIGINT or SIGTERM; the second signal ends the process at once.
+// SIGHUP, which means nothing without a log file, arrives on reopen.
+func signals(logFile string) (ctx context.Context, reopen <-chan os.Signal) {
 	ctx, cancel := context.WithCancel(context.Background())
-	if o.duration > 0 {
-		ctx, cancel = context.WithTimeout(ctx, o.duration)
-	}
 	stop := make(chan os.Signal, 2)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
@@ -64,7 +61,7 @@ func signals(o *options) (ctx context.Context, reopen <-chan os.Signal) {
 		<-stop
 		os.Exit(1)
 	}()
-	if o.logFile == "" {
+	if logFile == "" {
 		signal.Ignore(syscall.SIGHUP)
 		return ctx, nil
 	}

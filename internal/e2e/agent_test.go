@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Agent is a running agent with a log file.
@@ -87,6 +88,17 @@ func (a *Agent) exactly(t testing.TB, n int) []*Record {
 		t.Fatalf("%d records, want %d:\n%s", len(records), n, summaries(records))
 	}
 	return records
+}
+
+// said tells when the agent said something.
+func (a *Agent) said(t testing.TB, message string) time.Time {
+	t.Helper()
+	text := a.Log.wait(t, `"time":"([^"]+)","message":"`+message, 1)[0]
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // summary is the last thing that the agent says.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestStandardOutput has records, and nothing else, on standard output, and ends when nobody reads it.
@@ -196,9 +197,11 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	b := attach(t, s.PID, "--duration", "0.5")
-	s.get(t, "/timed")
 	if status := b.exit(t); status != 0 {
 		t.Errorf("ends with status %d", status)
 	}
-	b.summary(t)
+	recorded := b.said(t, "stopped").Sub(b.said(t, "ready"))
+	if sum := b.summary(t); sum.Why != "the time is over" || recorded < 500*time.Millisecond {
+		t.Errorf("ends since %s, after %v", sum.Why, recorded)
+	}
 }
