@@ -15,7 +15,7 @@
  */
 struct code_slot {
 	u64 code;    /* that was told; CODE_OF_COROUTINE in the lowest bit */
-	u64 process; /* whose it is: pid, and life of the target */
+	u64 process; /* whose it is: see code_owner */
 	u32 freed;   /* how many code objects of this slot are gone; its lower half is the mark */
 	u32 then;    /* freed when the code object was told */
 };
@@ -30,6 +30,12 @@ struct code_slot {
 
 #define CODE_SLOT_BITS 15
 struct code_slot code_slots[1 << CODE_SLOT_BITS];
+
+/* 0: each of its code objects is told every time. */
+static __always_inline u64 code_owner(struct target *t, u32 pid)
+{
+	return t->life ? (u64)pid << 32 | t->life : 0;
+}
 
 static __always_inline u32 code_hash(u32 pid, u64 code)
 {
@@ -205,11 +211,11 @@ struct seen {
 static __always_inline struct seen seen_code(struct target *t, struct event *event, u64 code, u32 scratch)
 {
 	struct code_slot *s = code_slot(event->pid, code);
-	u64 process = (u64)event->pid << 32 | t->life, told = s->code;
+	u64 process = code_owner(t, event->pid), told = s->code;
 	u32 freed = s->freed;
 
 	/* One branch, for the verifier's sake. */
-	if (((told & CODE_ADDRESS) ^ code) | (s->process ^ process) | (s->then ^ freed) | !t->life) {
+	if (((told & CODE_ADDRESS) ^ code) | (s->process ^ process) | (s->then ^ freed)) {
 		tell_code(event->time, code, freed, event->pid, scratch);
 		told = s->code;
 	}

@@ -50,7 +50,16 @@ struct walk {
 	u64 found;	 /* in any interpreter: a PyThreadState */
 	u64 start;	 /* what chunk holds of the target: from here … */
 	u64 end;	 /* … to here; 0: nothing */
-	u32 named;	 /* frames of the event whose code objects the agent knows */
+	u64 process;	 /* whose code objects are met, as in a code_slot */
+	u64 runner;	 /* of its target, as is bridge: code objects of which more is to be told */
+	u64 bridge;
+	u32 size; /* of a frame, and where in it things are: of the target's layout */
+	u32 owner;
+	u32 prev;
+	u32 code;
+	u32 instr;
+	u32 unnamed; /* there are frames of which more is to be told than their addresses */
+	u32 named;   /* frames of the event that were looked at for that */
 	u32 pad;
 	u8 chunk[PAGE + FRAME_SIZE_MAX];
 	u8 single[FRAME_SIZE_MAX + 8];
@@ -225,18 +234,32 @@ static __always_inline int py_unreadable(struct walk *w, u64 address)
 	return 0;
 }
 
+/*
+ * Notes a frame's code object. Nearly every one is known to the agent, which takes one look; all else is left
+ * to py_name_frames. coroutines: it has more to tell of those too.
+ */
+static __always_inline void py_note_code(struct walk *w, struct frame *f, u64 code, bool coroutines)
+{
+	struct code_slot *s = code_slot(w->event.event.pid, code);
+	u64 told = coroutines ? s->code : s->code & CODE_ADDRESS;
+	u32 freed = s->freed;
+
+	f->code = code;
+	if ((told ^ code) | (s->process ^ w->process) | (s->then ^ freed) || code == w->runner ||
+	    code == w->bridge)
+		w->unnamed = 1;
+	else
+		f->code = code | (u64)freed << 48;
+}
+
 #define FIELD(bytes, offset) (*(u64 *)((bytes) + ((offset) & (FRAME_SIZE_MAX - 8))))
 
 /* Copies the next FRAMES_A_CALL frames of 3.11 and later. Returns nonzero while there are more. */
 __noinline int py_walk_frames(u32 slot)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
 
 	if (!w)
-		return 0;
-	t = find_target(w->event.event.pid);
-	if (!t)
 		return 0;
 	u64 callee = w->frame;
 
@@ -246,14 +269,14 @@ __noinline int py_walk_frames(u32 slot)
 		if (!address)
 			return 0;
 		bool near = !w->event.depth || callee - address < DATA_STACK_NEAR;
-		u8 *bytes = py_frame(w, address, t->py.frame_size, near);
+		u8 *bytes = py_frame(w, address, w->size, near);
 
 		if (!bytes)
 			return py_unreadable(w, address);
-		u64 owner = bytes[t->py.frame_owner & (FRAME_SIZE_MAX - 1)];
+		u64 owner = bytes[w->owner & (FRAME_SIZE_MAX - 1)];
 
 		callee = address;
-		w->frame = FIELD(bytes, t->py.frame_prev);
+		w->frame = FIELD(bytes, w->prev);
 		if (owner >= FRAME_OWNED_BY_CSTACK)
 			continue;
 		struct frame *f = next_frame(w);
@@ -261,8 +284,8 @@ __noinline int py_walk_frames(u32 slot)
 		if (!f)
 			return 0;
 		f->address = address;
-		f->code = FIELD(bytes, t->py.frame_code) & CODE_ADDRESS;
-		f->instr = (FIELD(bytes, t->py.frame_instr) & 0xffffffffffffffULL) | owner << 56;
+		f->instr = (FIELD(bytes, w->instr) & 0xffffffffffffffULL) | owner << 56;
+		py_note_code(w, f, FIELD(bytes, w->code) & CODE_ADDRESS, false);
 	}
 	return 1;
 }
@@ -272,7 +295,7 @@ __noinline int py_walk_frames(u32 slot)
  * on. It keeps little on its stack: since 6.13 functions with 64 bytes and more get one elsewhere, where the
  * kernel takes a quarter longer to see that it may copy something (check_object_size).
  */
-__noinline int py_walk_objects(u32 slot, u32 back)
+__noinline int py_walk_objects(u32 slot)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
 
@@ -286,7 +309,7 @@ __noinline int py_walk_objects(u32 slot, u32 back)
 
 		if (!address)
 			return 0;
-		if (bpf_probe_read_user(&object, sizeof(object), (void *)(address + back)))
+		if (bpf_probe_read_user(&object, sizeof(object), (void *)(address + w->prev)))
 			return py_unreadable(w, address);
 		w->frame = object.back;
 		struct frame *f = next_frame(w);
@@ -294,8 +317,8 @@ __noinline int py_walk_objects(u32 slot, u32 back)
 		if (!f)
 			return 0;
 		f->address = address;
-		f->code = object.code & CODE_ADDRESS;
 		f->instr = 0;
+		py_note_code(w, f, object.code & CODE_ADDRESS, true);
 	}
 	return 1;
 }
@@ -365,7 +388,7 @@ __noinline int py_name_frames(u32 slot)
 		if (at >= FRAMES_MAX || at >= w->event.depth)
 			return 0;
 		struct frame *f = &w->event.frames[at];
-		u64 code = f->code;
+		u64 code = f->code & CODE_ADDRESS;
 
 		if (!code) /* of the rest that can't be read */
 			continue;
@@ -394,7 +417,7 @@ static __always_inline void py_walk_state(struct walk *w, struct target *t, u32 
 		w->event.work = STATE(w, t, thread_context);
 	w->end = 0;
 	for (int i = 0; i < WALK_CALLS; i++)
-		if (!(objects ? py_walk_objects(slot, t->py.frame_prev) : py_walk_frames(slot)))
+		if (!(objects ? py_walk_objects(slot) : py_walk_frames(slot)))
 			break;
 }
 
@@ -490,17 +513,33 @@ static __always_inline void py_walk_all(struct walk *w, struct target *t, u32 sl
 			break;
 }
 
-/* The code object of the function that the current thread runs, 0: none. */
-static __always_inline u64 py_leaf(struct walk *w, struct target *t, u32 slot)
+static __always_inline void py_begin(struct walk *w, struct target *t)
 {
 	w->event.status = STACK_OK;
 	w->event.depth = 0;
 	w->tls = current_tls();
+	w->found = 0;
+	w->process = code_owner(t, w->event.event.pid);
+	w->runner = t->runner;
+	w->bridge = t->bridge;
+	w->size = t->py.frame_size;
+	w->owner = t->py.frame_owner;
+	w->prev = t->py.frame_prev;
+	w->code = t->py.frame_code;
+	w->instr = t->py.frame_instr;
+	w->unnamed = t->lines && w->owner == NO_OFFSET;
+	w->named = 0;
+}
+
+/* The code object of the function that the current thread runs, 0: none. */
+static __always_inline u64 py_leaf(struct walk *w, struct target *t, u32 slot)
+{
+	py_begin(w, t);
 	if (!w->tls)
 		return 0;
 	if (several_interpreters(t, w->event.event.time)) {
 		py_walk_all(w, t, slot);
-		return w->event.depth ? w->event.frames[0].code : 0;
+		return w->event.depth ? w->event.frames[0].code & CODE_ADDRESS : 0;
 	}
 	py_find_only(w, t, slot);
 	return w->thread && w->frame ? read_user(w->frame + t->py.frame_code) & CODE_ADDRESS : 0;
@@ -509,10 +548,7 @@ static __always_inline u64 py_leaf(struct walk *w, struct target *t, u32 slot)
 /* Fills walk.event with the stack of the current thread. */
 static __always_inline void py_walk(struct walk *w, struct target *t, u32 slot)
 {
-	w->event.status = STACK_OK;
-	w->event.depth = 0;
-	w->tls = current_tls();
-	w->found = 0;
+	py_begin(w, t);
 	if (w->tls && several_interpreters(t, w->event.event.time)) {
 		py_walk_all(w, t, slot);
 	} else if (w->tls) {
@@ -521,7 +557,8 @@ static __always_inline void py_walk(struct walk *w, struct target *t, u32 slot)
 	}
 	if (!w->event.depth)
 		w->event.status = w->found ? STACK_EMPTY : STACK_NO_THREAD;
-	w->named = 0;
+	if (!w->unnamed)
+		return;
 	for (int i = 0; i < FRAMES_MAX / FRAMES_A_CALL; i++)
 		if (!py_name_frames(slot))
 			break;

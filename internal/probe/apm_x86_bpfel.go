@@ -509,6 +509,15 @@ type apmWalk struct {
 	Found       uint64
 	Start       uint64
 	End         uint64
+	Process     uint64
+	Runner      uint64
+	Bridge      uint64
+	Size        uint32
+	Owner       uint32
+	Prev        uint32
+	Code        uint32
+	Instr       uint32
+	Unnamed     uint32
 	Named       uint32
 	Pad         uint32
 	Chunk       [4224]uint8
