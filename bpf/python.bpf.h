@@ -424,13 +424,13 @@ static __always_inline void py_walk_state(struct walk *w, struct target *t, u32 
 /* Does the process have sub-interpreters? They come and go, but not often. */
 static __always_inline bool several_interpreters(struct target *t, u64 now)
 {
-	u64 head;
-
 	if (now - t->interpreters_seen < INTERPRETERS_EVERY)
 		return t->several;
-	head = read_user(t->py_runtime + t->py.interp_head);
+	u64 head = read_user(t->py_runtime + t->py.interp_head);
+
+	t->interpreter = head;
 	t->several = head && read_user(head + t->py.interp_next);
-	t->interpreters_seen = now;
+	t->interpreters_seen = head ? now : 0;
 	return t->several;
 }
 
@@ -478,18 +478,20 @@ __noinline int py_walk_interpreter(u32 slot, u32 n)
 	return w->event.status != STACK_UNREADABLE;
 }
 
-/* Sets walk.thread to the state of the thread and reads it, where there is one interpreter; 0: there is none.
+/*
+ * Sets walk.thread to the state of the thread in the only interpreter and reads it; 0: there is none. In
+ * others, which were there before or have just been made, it may have one too.
  */
 static __always_inline void py_find_only(struct walk *w, struct target *t, u32 slot)
 {
 	struct known_state *known = py_known(w, 0);
 
-	if (known && py_recall(w, t, known))
+	if (known && known->interpreter == t->interpreter && py_recall(w, t, known))
 		return;
 	w->thread = 0;
 	if (!known)
 		return;
-	w->interpreter = read_user(t->py_runtime + t->py.interp_head);
+	w->interpreter = t->interpreter;
 	if (w->interpreter)
 		py_find_thread(w, t, slot, known);
 }

@@ -145,6 +145,7 @@ struct target {
 	u32 several;	       /* Python: there were several interpreters … */
 	u32 scopes;	       /* what functions were called with is looked at for so many more answers */
 	u64 interpreters_seen; /* … then */
+	u64 interpreter;       /* the newest of them */
 	u64 requests;	       /* begun so far */
 	u64 lost;	       /* stack events that were lost */
 	u64 runner; /* code object of concurrent.futures' _WorkItem.run; 0: not seen, or queues are not */

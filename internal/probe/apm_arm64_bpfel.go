@@ -423,6 +423,7 @@ type apmTarget struct {
 	Several          uint32
 	Scopes           uint32
 	InterpretersSeen uint64
+	Interpreter      uint64
 	Requests         uint64
 	Lost             uint64
 	Runner           uint64
