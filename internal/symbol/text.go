@@ -3,6 +3,7 @@ package symbol
 import (
 	"encoding/binary"
 	"strings"
+	"unicode"
 
 	"apm-ebpf/internal/target"
 )
@@ -32,7 +33,8 @@ func (l *Layout) textKind(state uint32) (kind int, data uint32, ok bool) {
 	if state&asciiBit != 0 {
 		data = l.StrASCII
 	}
-	return kind, data, state&compactBit != 0 && (kind == 1 || kind == 2 || kind == 4)
+	ok = state&compactBit != 0 && (kind == 1 || (kind == 2 || kind == 4) && state&asciiBit == 0)
+	return kind, data, ok
 }
 
 // readText reads a str object.
@@ -78,7 +80,8 @@ func (p *Python) text(part target.Part) (t textObject, ok bool) {
 }
 
 // decode reads characters of kind bytes each. What is not a Unicode character, such as half of a surrogate pair, becomes
-// U+FFFD. No name or path has a NUL, which stands at the end of every str: its length is wrong then.
+// U+FFFD; what is beyond them all is no text. No name or path has a NUL, which stands at the end of every str: its length
+// is wrong then.
 func decode(raw []byte, kind int) (text string, ok bool) {
 	var out strings.Builder
 	out.Grow(len(raw))
@@ -89,7 +92,11 @@ func decode(raw []byte, kind int) (text string, ok bool) {
 		case 2:
 			out.WriteRune(rune(binary.LittleEndian.Uint16(raw)))
 		default:
-			out.WriteRune(rune(binary.LittleEndian.Uint32(raw)))
+			char := binary.LittleEndian.Uint32(raw)
+			if char > unicode.MaxRune {
+				return "", false
+			}
+			out.WriteRune(rune(char))
 		}
 	}
 	return out.String(), strings.IndexByte(out.String(), 0) < 0
