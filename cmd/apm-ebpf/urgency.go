@@ -20,7 +20,7 @@ type urgency struct {
 // bind makes this goroutine's thread its own, the only one whose timers are to be exact.
 func (u *urgency) bind() {
 	runtime.LockOSThread()
-	unix.Prctl(unix.PR_SET_TIMERSLACK, exactSlack, 0, 0, 0)
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, exactSlack, 0, 0, 0)
 	before, err := unix.SchedGetAttr(0, 0)
 	if err != nil {
 		u.denied = true
@@ -60,6 +60,6 @@ func coarsenTimers() {
 		return
 	}
 	for _, thread := range threads {
-		os.WriteFile("/proc/"+thread.Name()+"/timerslack_ns", strconv.AppendInt(nil, coarseSlack, 10), 0)
+		_ = os.WriteFile("/proc/"+thread.Name()+"/timerslack_ns", strconv.AppendInt(nil, coarseSlack, 10), 0)
 	}
 }
