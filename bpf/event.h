@@ -20,6 +20,7 @@ enum event_kind {
 	EVENT_EXIT,	  /* thread_event: the last thread of a process is gone */
 	EVENT_TASK,	  /* stack_event: creates an asyncio task around the coroutine object */
 	EVENT_STEP,  /* stack_event: begins a step of the task around object; frames: its suspended chain */
+	EVENT_ENDED, /* stack_event without frames: the task around the coroutine object has ended, unseen */
 	EVENT_JOB,   /* stack_event: puts the object into a queue */
 	EVENT_TAKE,  /* stack_event: takes the object from a queue */
 	EVENT_ARM,   /* stack_event: asks to be told when the connection object can be written to */

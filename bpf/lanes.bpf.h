@@ -37,6 +37,23 @@ struct {
 	__type(value, struct task_step);
 } py_steps SEC(".maps");
 
+#define YOUNG_MAX 4
+
+/* Tasks that a thread has made and that may have begun at once, on its stack. */
+struct young_tasks {
+	u64 coroutines[YOUNG_MAX]; /* 0: none */
+	u64 codes[YOUNG_MAX];	   /* whose, as above */
+	u64 made;
+};
+
+/* Thread -> the tasks that it made last. LRU, as above. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u64);
+	__type(value, struct young_tasks);
+} py_young SEC(".maps");
+
 struct coroutine_key {
 	u64 coroutine;
 	u32 pid;
@@ -72,21 +89,6 @@ static __always_inline volatile u32 *claim_uprobe_stack(struct target *t)
 	if (!busy)
 		__sync_fetch_and_add(&t->lost, 1);
 	return busy;
-}
-
-static __always_inline void send_lane_event(u32 kind, struct target *t, u64 object)
-{
-	u64 id = bpf_get_current_pid_tgid();
-	volatile u32 *busy = claim_uprobe_stack(t);
-	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, kind, id >> 32, id) : NULL;
-
-	if (!w)
-		return;
-	w->event.object = object;
-	send_stack(w, t, SCRATCH_UPROBE);
-	if (kind == EVENT_TASK && t->scopes)
-		tell_task_scope(t, object, SCRATCH_UPROBE);
-	*busy = 0;
 }
 
 /* The first field of an object behind its head. */
@@ -302,6 +304,81 @@ static __always_inline u64 coroutine_code(struct target *t, u64 coroutine)
 }
 
 /*
+ * Tells which of the tasks that the thread has made have ended. Eager ones begin at once, and may end without
+ * a step, by which others' ends are told.
+ */
+__noinline int tell_ended(u32 slot)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct young_tasks *young = bpf_map_lookup_elem(&py_young, &id);
+	struct target *t = find_target(id >> 32);
+
+	if (!young || !t)
+		return 0;
+	for (int i = 0; i < YOUNG_MAX; i++) {
+		u64 coroutine = young->coroutines[i];
+
+		if (!coroutine)
+			continue;
+		s8 state = frame_state(t, coroutine);
+		bool ended = state > 0 || coroutine_code(t, coroutine) != young->codes[i];
+
+		if (!state && !ended) /* it runs below what runs now */
+			continue;
+		young->coroutines[i] = 0;
+		struct walk *w = ended ? begin_stack(slot, EVENT_ENDED, id >> 32, id) : NULL;
+
+		if (!w)
+			continue;
+		w->event.object = coroutine;
+		w->event.status = STACK_EMPTY;
+		w->event.depth = 0;
+		send_frames(w, t);
+	}
+	return 0;
+}
+
+/* A thread has made a task. */
+static __always_inline void add_young(struct target *t, u64 coroutine)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct young_tasks *young = bpf_map_lookup_elem(&py_young, &id), none = {};
+
+	if (t->py.frame_owner == NO_OFFSET) /* no task begins at once up to 3.11 */
+		return;
+	if (!young) {
+		bpf_map_update_elem(&py_young, &id, &none, BPF_ANY);
+		young = bpf_map_lookup_elem(&py_young, &id);
+	}
+	if (!young)
+		return;
+	u64 at = young->made++ & (YOUNG_MAX - 1);
+
+	young->coroutines[at] = coroutine;
+	young->codes[at] = coroutine_code(t, coroutine);
+}
+
+static __always_inline void send_lane_event(u32 kind, struct target *t, u64 object)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	volatile u32 *busy = claim_uprobe_stack(t);
+
+	if (busy && kind == EVENT_TASK)
+		tell_ended(SCRATCH_UPROBE);
+	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, kind, id >> 32, id) : NULL;
+
+	if (!w)
+		return;
+	w->event.object = object;
+	send_stack(w, t, SCRATCH_UPROBE);
+	if (kind == EVENT_TASK && t->scopes)
+		tell_task_scope(t, object, SCRATCH_UPROBE);
+	if (kind == EVENT_TASK)
+		add_young(t, object);
+	*busy = 0;
+}
+
+/*
  * A step begins: the one before on this thread has ended. The chain of the task that goes on is walked
  * now, when nothing of it can have changed, rather than when it was suspended.
  */
@@ -310,6 +387,9 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	u64 id = bpf_get_current_pid_tgid();
 	struct task_step *last = bpf_map_lookup_elem(&py_steps, &id);
 	volatile u32 *busy = claim_uprobe_stack(t);
+
+	if (busy)
+		tell_ended(SCRATCH_UPROBE);
 	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, EVENT_STEP, id >> 32, id) : NULL;
 
 	if (!w)

@@ -86,6 +86,8 @@ func (a *agent) stack(e *probe.Event) {
 		a.tracer.Task(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindStep:
 		a.tracer.Step(e.PID, e.TID, e.Time, s.step(e))
+	case probe.KindEnded:
+		a.tracer.TaskEnded(e.PID, e.TID, e.Time, event.Object)
 	case probe.KindJob:
 		a.tracer.Job(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindTake:

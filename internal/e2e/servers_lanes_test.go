@@ -52,7 +52,7 @@ var servers = []server{
 	{
 		name: "uvicorn h11", pip: "uvicorn h11", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning asgi:app",
-		paths: "/await /gather /group /created /many /leave /executor /tothread /work",
+		paths: "/await /brief /gather /group /created /many /leave /executor /tothread /work",
 	},
 	{
 		name: "uvicorn httptools", pip: "uvicorn httptools",
@@ -85,9 +85,9 @@ var servers = []server{
 		paths: "/await /gather /group /tothread /executor",
 	},
 	{
-		name: "aiohttp eager", pip: "aiohttp",
+		name: "aiohttp eager", pip: "aiohttp", often: true,
 		args:  "aio.py PORT eager",
-		paths: "/await /gather /group /created /many /leave /tothread", minor: 12,
+		paths: "/await /brief /gather /group /created /many /leave /tothread", minor: 12,
 	},
 	{
 		name: "tornado", pip: "tornado",
@@ -229,7 +229,7 @@ func (v *server) check(t *testing.T, s *Service, a *Agent, path string) {
 	undecided, missing := c.undecided > 0 && !untold, 50*c.missing > len(all)
 	if undecided || missing || c.foreign > 0 || 30*len(c.wrong) > c.right+len(c.wrong) {
 		t.Errorf("of %d requests %d have no owner, %d lack their own functions, %d show others'", len(all), c.undecided, c.missing, c.foreign)
-		t.Errorf("%d times are right, %d wrong: %.20q", c.right, len(c.wrong), c.wrong)
+		t.Errorf("%d times are right, %d wrong: %.90q", c.right, len(c.wrong), c.wrong)
 	}
 }
 

@@ -118,20 +118,21 @@ const (
 	apmEventKindEVENT_EXIT          apmEventKind = 12
 	apmEventKindEVENT_TASK          apmEventKind = 13
 	apmEventKindEVENT_STEP          apmEventKind = 14
-	apmEventKindEVENT_JOB           apmEventKind = 15
-	apmEventKindEVENT_TAKE          apmEventKind = 16
-	apmEventKindEVENT_ARM           apmEventKind = 17
-	apmEventKindEVENT_SPAWN         apmEventKind = 18
-	apmEventKindEVENT_GREENLET      apmEventKind = 19
-	apmEventKindEVENT_THREAD        apmEventKind = 20
-	apmEventKindEVENT_HANDOFF       apmEventKind = 21
-	apmEventKindEVENT_CODE          apmEventKind = 22
-	apmEventKindEVENT_TLS           apmEventKind = 23
-	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 24
-	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 25
-	apmEventKindEVENT_SERVE         apmEventKind = 26
-	apmEventKindEVENT_SERVED        apmEventKind = 27
-	apmEventKindEVENT_SCOPE         apmEventKind = 28
+	apmEventKindEVENT_ENDED         apmEventKind = 15
+	apmEventKindEVENT_JOB           apmEventKind = 16
+	apmEventKindEVENT_TAKE          apmEventKind = 17
+	apmEventKindEVENT_ARM           apmEventKind = 18
+	apmEventKindEVENT_SPAWN         apmEventKind = 19
+	apmEventKindEVENT_GREENLET      apmEventKind = 20
+	apmEventKindEVENT_THREAD        apmEventKind = 21
+	apmEventKindEVENT_HANDOFF       apmEventKind = 22
+	apmEventKindEVENT_CODE          apmEventKind = 23
+	apmEventKindEVENT_TLS           apmEventKind = 24
+	apmEventKindEVENT_GO_SAMPLE     apmEventKind = 25
+	apmEventKindEVENT_GO_SWITCH_OUT apmEventKind = 26
+	apmEventKindEVENT_SERVE         apmEventKind = 27
+	apmEventKindEVENT_SERVED        apmEventKind = 28
+	apmEventKindEVENT_SCOPE         apmEventKind = 29
 )
 
 type apmFrame struct {
@@ -536,6 +537,13 @@ type apmWalk struct {
 	Event apmStackEvent
 }
 
+type apmYoungTasks struct {
+	_          structs.HostLayout
+	Coroutines [4]uint64
+	Codes      [4]uint64
+	Made       uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -556,6 +564,7 @@ const (
 	apmMapPyChains          = "py_chains"
 	apmMapPySteps           = "py_steps"
 	apmMapPyThreads         = "py_threads"
+	apmMapPyYoung           = "py_young"
 	apmMapScopeScratch      = "scope_scratch"
 	apmMapScratch           = "scratch"
 	apmMapSlowWakeups       = "slow_wakeups"
@@ -734,6 +743,7 @@ type apmMapSpecs struct {
 	PyChains      *ebpf.MapSpec `ebpf:"py_chains"`
 	PySteps       *ebpf.MapSpec `ebpf:"py_steps"`
 	PyThreads     *ebpf.MapSpec `ebpf:"py_threads"`
+	PyYoung       *ebpf.MapSpec `ebpf:"py_young"`
 	ScopeScratch  *ebpf.MapSpec `ebpf:"scope_scratch"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	SlowWakeups   *ebpf.MapSpec `ebpf:"slow_wakeups"`
@@ -810,6 +820,7 @@ type apmMaps struct {
 	PyChains      *ebpf.Map `ebpf:"py_chains"`
 	PySteps       *ebpf.Map `ebpf:"py_steps"`
 	PyThreads     *ebpf.Map `ebpf:"py_threads"`
+	PyYoung       *ebpf.Map `ebpf:"py_young"`
 	ScopeScratch  *ebpf.Map `ebpf:"scope_scratch"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	SlowWakeups   *ebpf.Map `ebpf:"slow_wakeups"`
@@ -839,6 +850,7 @@ func (m *apmMaps) Close() error {
 		m.PyChains,
 		m.PySteps,
 		m.PyThreads,
+		m.PyYoung,
 		m.ScopeScratch,
 		m.Scratch,
 		m.SlowWakeups,

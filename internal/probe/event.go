@@ -21,6 +21,7 @@ const (
 	KindExit      = Kind(apmEventKindEVENT_EXIT)     // the last thread of a process is gone
 	KindTask      = Kind(apmEventKindEVENT_TASK)     // Stack: creates an asyncio task
 	KindStep      = Kind(apmEventKindEVENT_STEP)     // Stack: begins a task's step; its frames are the suspended chain, outermost first
+	KindEnded     = Kind(apmEventKindEVENT_ENDED)    // Stack, without frames: the task around the coroutine Object has ended
 	KindJob       = Kind(apmEventKindEVENT_JOB)      // Stack: puts the Object into a queue
 	KindTake      = Kind(apmEventKindEVENT_TAKE)     // Stack: takes the Object from a queue
 	KindArm       = Kind(apmEventKindEVENT_ARM)      // Stack: asks to be told when the connection Object can be written to
@@ -119,7 +120,7 @@ func decode(raw []byte) (e Event, ok bool) {
 
 func (e *Event) minSize() int {
 	switch e.Kind {
-	case KindSample, KindSwitchOut, KindWrite, KindTask, KindStep, KindJob, KindTake, KindArm, KindSpawn, KindGreenlet, KindThread, KindHandoff:
+	case KindSample, KindSwitchOut, KindWrite, KindTask, KindStep, KindEnded, KindJob, KindTake, KindArm, KindSpawn, KindGreenlet, KindThread, KindHandoff:
 		return int(unsafe.Offsetof(StackEvent{}.Frames))
 	case KindGoSample, KindGoSwitchOut:
 		return int(unsafe.Offsetof(GoEvent{}.Pcs))

@@ -117,12 +117,17 @@ func (t *thread) take(l *lane, from uint64) {
 
 // move takes a change of lanes that nothing told: it was half-way between what was seen last and now.
 func (t *thread) move(now uint64, l *lane, below []under) {
-	at := max(t.since, t.seen)
-	at += (now - min(at, now)) / 2
+	last := max(t.since, t.seen)
+	at := last + (now-min(last, now))/2
 	if creates := isUnder(below, t.lane); creates && !l.begun {
 		at = max(l.born, t.since)
+	} else if t.lane == &t.home && l.kind == taskLane && !l.begun && l.stepped == 0 && l.born >= last { // a callback made it
+		at = l.born
 	}
 	t.runTo(at, nil)
+	for _, u := range t.under { // they stood below it until then
+		u.lane.add(slice{from: max(u.kid.born, u.lane.told()), to: at, stack: u.stack})
+	}
 	for _, u := range append(t.under, under{lane: t.lane}) {
 		if u.lane.kind != threadLane && u.lane != l && !isUnder(below, u.lane) {
 			u.lane.suspend(at, at)
@@ -176,15 +181,14 @@ func (t *thread) stepBegins(now uint64, s Step) {
 func (t *thread) stepEnds(now uint64, done bool) {
 	l := t.step
 	t.step = nil
-	if l != nil && isUnder(t.under, l) && t.lane != nil && t.lane != l { // an eager child was on top when last seen
+	if t.lane != nil && t.lane.kind == taskLane { // an eager one had no step
 		t.pause(now, t.lane)
 		for _, u := range t.under {
 			u.lane.add(slice{from: u.lane.told(), to: now, stack: u.stack})
 			u.lane.suspend(now, now)
 		}
-	} else if l != nil && t.lane == l {
-		t.pause(now, l)
-	} else if l != nil && l.suspended == 0 && !l.ended {
+	}
+	if l != nil && t.lane != l && !isUnder(t.under, l) && l.suspended == 0 && !l.ended {
 		l.suspend(now, now)
 	}
 	if l != nil && t.lane != nil && t.lane.kind == taskLane {
@@ -197,6 +201,24 @@ func (t *thread) stepEnds(now uint64, done bool) {
 		t.runTo(now, nil)
 	}
 	t.lane, t.under, t.since, t.seen = nil, t.under[:0], now, 0
+}
+
+// endsEager takes that a task has ended which ran on the stack of the one that created it.
+func (t *thread) endsEager(now uint64, l *lane) {
+	if t.lane == l && t.state == running { // it was on top when last seen
+		at := max(t.since, t.seen)
+		at += (now - min(at, now)) / 2
+		t.runTo(at, nil)
+		if n := len(t.under); n > 0 {
+			u := t.under[n-1]
+			t.under = t.under[:n-1]
+			u.lane.add(slice{from: max(l.born, u.lane.told()), to: at, stack: u.stack})
+			t.take(u.lane, at)
+		} else {
+			t.lane, t.since, t.seen = nil, at, 0
+		}
+	}
+	l.finish()
 }
 
 // pause suspends the lane on the thread: its last sample holds until half-way to now.

@@ -222,6 +222,68 @@ loop 10
       [await] 4`)
 }
 
+// TestEagerTaskWaits has an eager task lose its CPU, and be suspended before it is seen again.
+func TestEagerTaskWaits(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(10, server, "loop *view", "child")
+	p.leave(12, server, "loop *view *child work", RunQueue)
+	p.resume(16, server)
+	p.sample(18, server, "loop *view rest")
+	p.write(20, 1, server, "loop *view")
+	p.wants("/", `
+loop 10
+  view 10
+    [task] 10
+      child 10
+        work 7
+          [await] 3
+          [runqueue] 4
+    rest 3`)
+}
+
+// TestEagerTaskEnds has eager tasks that end on the stack of the one that started them, and one that a callback made.
+func TestEagerTaskEnds(t *testing.T) {
+	ended := func(p *play, at uint64, coroutine string) {
+		p.tracer.TaskEnded(server, server, at*ms, p.coroutine(coroutine))
+	}
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(11, server, "loop *view", "child")
+	p.sample(13, server, "loop *view *child work")
+	ended(p, 15, "child")
+	p.task(15, server, "loop *view", "unseen")
+	ended(p, 16, "unseen")
+	p.step(16, server, "*other", false)
+	p.step(18, server, "*view", true)
+	p.write(20, 1, server, "loop *view")
+	p.wants("/", `
+loop 10
+  view 10
+    [task] 3
+      child 3
+        work 3
+    [await] 2`)
+
+	p.read(30, 1, server, "/callback")
+	p.task(30, server, "loop", "eager")
+	p.sample(32, server, "loop *eager")
+	p.step(34, server, "*other", false)
+	p.step(38, server, "*eager rest", true)
+	p.write(40, 1, server, "loop *eager")
+	p.wants("/callback", `
+loop 10
+  eager 10
+    rest 5
+      [await] 4`)
+}
+
 // TestCalledCoroutine has a function drive a coroutine to its end by itself: it is a part of the thread's request, unlike
 // one that an event loop drives.
 func TestCalledCoroutine(t *testing.T) {

@@ -167,6 +167,17 @@ func (t *Tracer) Step(pid, tid uint32, now uint64, step Step) {
 	}
 }
 
+// TaskEnded takes that a task has ended, without a step, by which others' ends are told.
+func (t *Tracer) TaskEnded(pid, tid uint32, now uint64, coroutine uint64) {
+	p, th := t.watch(pid, tid)
+	if th == nil {
+		return
+	}
+	if l := p.tasks[coroutine]; l != nil && !l.ended {
+		th.endsEager(now, l)
+	}
+}
+
 // Job takes that a thread puts an object into a queue, from which another may take it to run it.
 func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	p, th := t.watch(pid, tid)

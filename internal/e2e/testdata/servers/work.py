@@ -205,6 +205,17 @@ async def leave_K(truth):
 async def stay_K():
     await asyncio.sleep(0.1)
 
+async def brief_K(truth):
+    with timed(truth, 'brief_K'):
+        await asyncio.gather(done_K(truth), nested_K(truth), done_K(truth))
+        task = asyncio.create_task(done_K(truth))
+        await asyncio.sleep(0.02)
+        await task
+
+async def done_K(truth):
+    with timed(truth, 'done_K'):
+        compute_K(truth)
+
 async def created_K(truth):
     with timed(truth, 'created_K'):
         task = asyncio.create_task(nested_K(truth))
