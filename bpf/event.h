@@ -131,7 +131,7 @@ struct stack_event {
 	struct frame frames[FRAMES_MAX]; /* leaf first; EVENT_STEP: root first */
 };
 
-#define PCS_MAX 128
+#define PCS_WALK 2048 /* of a stack that is deeper still the root is not found */
 
 struct go_event {
 	struct event event;
@@ -144,8 +144,8 @@ struct go_event {
 	s32 syscall;	/* -1: not in one */
 	u32 state;	/* EVENT_GO_SWITCH_OUT: task state, 0 when preempted */
 	u32 mode;	/* EVENT_GO_SWITCH_OUT: file type of the descriptor in args[0] (S_IFMT), 0: none */
-	u32 depth;	/* program counters that follow */
-	u64 pcs[PCS_MAX]; /* leaf first; of a deeper stack the root is missing */
+	u32 depth;	/* program counters of the stack; more than FRAMES_MAX: the middle is missing */
+	u64 pcs[FRAMES_MAX]; /* leaf first */
 };
 
 struct serve_event {

@@ -91,14 +91,17 @@ __noinline int go_walk_some(u32 slot)
 		return 0;
 	for (int i = 0; i < PCS_A_CALL; i++) {
 		u64 frame[2]; /* the caller's frame pointer, the return address */
-		u32 at = w->event.depth;
 
+		if (!w->fp || bpf_probe_read_user(frame, sizeof(frame), (void *)w->fp) || !frame[1])
+			return 0;
+		u32 at = w->event.depth++;
+
+		if (at >= FRAMES_LEAF)
+			at = FRAMES_LEAF + (at - FRAMES_LEAF) % FRAMES_ROOT;
 		FORGET(at);
-		if (!w->fp || at >= PCS_MAX || bpf_probe_read_user(frame, sizeof(frame), (void *)w->fp) ||
-		    !frame[1])
+		if (at >= FRAMES_MAX)
 			return 0;
 		w->event.pcs[at] = frame[1];
-		w->event.depth = at + 1;
 		/* Stacks grow down; vDSO calls run on the system stack, above a frame of the goroutine's. */
 		if (frame[0] <= w->fp && !(w->fp >= w->high && frame[0] >= w->low && frame[0] < w->high))
 			return 0;
@@ -145,13 +148,13 @@ static __always_inline void send_go(struct go_walk *w, struct target *t, struct 
 	w->low = read_user(g); /* stack.lo, stack.hi */
 	w->high = read_user(g + 8);
 	w->event.depth = 1;
-	for (int i = 0; i < PCS_MAX / PCS_A_CALL; i++)
+	for (int i = 0; i < PCS_WALK / PCS_A_CALL; i++)
 		if (!go_walk_some(slot))
 			break;
 	u32 depth = w->event.depth;
 
-	if (depth > PCS_MAX)
-		depth = PCS_MAX;
+	if (depth > FRAMES_MAX)
+		depth = FRAMES_MAX;
 	u64 size = __builtin_offsetof(struct go_event, pcs) + depth * sizeof(u64);
 
 	if (size > sizeof(w->event))

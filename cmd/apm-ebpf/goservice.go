@@ -253,8 +253,8 @@ func (s *goService) parked(seen *goroutine.Sight) *trace.Stack {
 
 // ran names the stack that an event brought. The result is reused by the next call.
 func (s *goService) ran(e *probe.Event) *trace.Stack {
-	event, pcs := e.Go(), e.PCs()
-	return s.stackOf(pcs, &event.Callers, 0, len(pcs) == len(event.Pcs))
+	pcs, gap, truncated := e.PCs()
+	return s.stackOf(pcs, &e.Go().Callers, gap, truncated)
 }
 
 // started names the functions of the go statement that started a goroutine, outermost first, where its starter is told.

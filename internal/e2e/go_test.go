@@ -90,6 +90,34 @@ func TestGoFunctionTimes(t *testing.T) {
 	})
 }
 
+// TestGoDeepStack has a recursion whose middle cannot be kept, of a goroutine that runs and then waits.
+func TestGoDeepStack(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[1])
+	a := attach(t, s.PID, "-F", "1000")
+	s.get(t, "/compute")
+	answer := s.get(t, "/dive")
+	r := a.exactly(t, 2)[1]
+	checkSums(t, r)
+	if !r.incomplete("stack_truncated") {
+		t.Errorf("does not tell that the stack is truncated: %s", r)
+	}
+	tree := r.tree(t)
+	var c comparison
+	c.add("dive", tree.inclusive()["dive"], answer.Truth["dive"])
+	for _, name := range []string{"compute", "doze"} {
+		if tree.find(name) == nil {
+			t.Errorf("no %s:\n%s", name, tree)
+		}
+	}
+	tree.walk(func(f *Frame, above []*Frame) {
+		if name := f.name(); (name == "compute" || name == "doze") && !slices.ContainsFunc(above, func(f *Frame) bool { return f.name() == "sink" }) {
+			t.Errorf("%s is not told at the deep end:\n%s", name, tree)
+		}
+	})
+	c.check(t)
+}
+
 // TestGoWaits looks for the leaves with which Go itself tells what a goroutine waits for.
 func TestGoWaits(t *testing.T) {
 	waits := []struct{ view, function, leaf, blocked string }{

@@ -153,7 +153,7 @@ type apmGoEvent struct {
 	State     uint32
 	Mode      uint32
 	Depth     uint32
-	Pcs       [128]uint64
+	Pcs       [256]uint64
 }
 
 type apmGoLayout struct {

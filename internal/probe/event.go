@@ -1,6 +1,9 @@
 package probe
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // Kind tells what an Event is and which of its views holds.
 type Kind uint32
@@ -70,6 +73,7 @@ const (
 const (
 	framesLeaf = 192
 	framesRoot = 64
+	pcsWalk    = 2048 // program counters among which the root of a stack is looked for
 )
 
 // Frame is one frame of a stack: addresses in the target.
@@ -153,11 +157,21 @@ func (e *Event) Go() *GoEvent { return (*GoEvent)(unsafe.Pointer(&e.raw[0])) }
 // Serve is the view of a Serve or Served.
 func (e *Event) Serve() *ServeEvent { return (*ServeEvent)(unsafe.Pointer(&e.raw[0])) }
 
-// PCs are the program counters of a GoSample or GoSwitchOut, leaf first.
-func (e *Event) PCs() []uint64 {
+// PCs are the program counters of a GoSample or GoSwitchOut, leaf first, how many come before a gap, 0 where there is none,
+// and whether the outermost ones are missing.
+func (e *Event) PCs() (pcs []uint64, gap int, truncated bool) {
 	g := e.Go()
 	kept := (len(e.raw) - int(unsafe.Offsetof(g.Pcs))) / int(unsafe.Sizeof(g.Pcs[0]))
-	return g.Pcs[:min(int(g.Depth), kept)]
+	depth := int(g.Depth)
+	pcs = g.Pcs[:min(depth, kept, len(g.Pcs))]
+	switch {
+	case depth <= framesLeaf+framesRoot || len(pcs) <= framesLeaf:
+		return pcs, 0, false
+	case depth > pcsWalk:
+		return pcs[:framesLeaf], 0, true
+	}
+	rotate(pcs[framesLeaf:], (depth-framesLeaf)%(len(pcs)-framesLeaf))
+	return pcs, framesLeaf, false
 }
 
 // Thread is the view of the events about threads and processes.
@@ -202,14 +216,8 @@ func (e *Event) Frames() (leaf, root []Frame, missing int) {
 }
 
 // rotate makes the entry at first the first: the kernel fills the run as a ring.
-func rotate(run []Frame, first int) {
-	reverse(run[:first])
-	reverse(run[first:])
-	reverse(run)
-}
-
-func reverse(run []Frame) {
-	for i, j := 0, len(run)-1; i < j; i, j = i+1, j-1 {
-		run[i], run[j] = run[j], run[i]
-	}
+func rotate[T any](run []T, first int) {
+	slices.Reverse(run[:first])
+	slices.Reverse(run[first:])
+	slices.Reverse(run)
 }

@@ -153,6 +153,21 @@ func deep(n int) int {
 	return deep(n-1) + n*int(one[n%len(one)])
 }
 
+// sink works at the end of a deep recursion.
+//
+//go:noinline
+func sink(depth int, t truth) int {
+	if depth == 0 {
+		t.part("compute", compute)
+		t.part("doze", doze)
+		return 0
+	}
+	return sink(depth-1, t) + 1
+}
+
+//go:noinline
+func dive(t truth) { sink(600, t) }
+
 // migrate has its goroutine go from thread to thread.
 //
 //go:noinline
