@@ -37,6 +37,13 @@ enum event_kind {
 	EVENT_SCOPE, /* scope_event: for which request the stack of that time, or a coroutine, was called */
 };
 
+/* When a slow request of Go wakes the agent, which then reads goroutines. */
+enum slow_wake {
+	SLOW_WAKES,
+	SLOW_WAKES_IDLE, /* while it rests: where a CPU has nothing to do */
+	SLOW_WAKES_NOT,	 /* from when it was woken until it has stopped reading */
+};
+
 enum tls_sight {
 	TLS_FIRST,  /* the first of the process */
 	TLS_UNSEEN, /* many reads, and nothing of them was seen in clear */

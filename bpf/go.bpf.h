@@ -240,8 +240,7 @@ struct slow_requests {
 };
 struct slow_requests slow;
 
-/* Set from when the agent is woken until it has stopped reading. */
-u32 reads_goroutines;
+enum slow_wake slow_wakes; /* what the agent asked for */
 
 /* Wakes the agent; it says no more than that. The other events wait meanwhile. */
 struct {
@@ -267,9 +266,11 @@ static __always_inline void slow_check(u64 now)
 {
 	u32 young = slow.begun[slow_generation(now)] + slow.begun[slow_generation(now - (1 << SLOW_SHIFT))];
 
-	if (reads_goroutines || (s32)(slow.open - young) <= 0)
+	if (slow_wakes == SLOW_WAKES_NOT || (s32)(slow.open - young) <= 0)
 		return;
-	reads_goroutines = 1;
+	if (slow_wakes == SLOW_WAKES_IDLE && bpf_get_current_pid_tgid())
+		return;
+	slow_wakes = SLOW_WAKES_NOT;
 	bpf_ringbuf_output(&slow_wakeups, &now, sizeof(now), BPF_RB_FORCE_WAKEUP);
 }
 

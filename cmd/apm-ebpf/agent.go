@@ -147,7 +147,7 @@ func (a *agent) rest() {
 func (a *agent) awaitSlow() {
 	a.urgency.raise()
 	if a.probe.AwaitSlow(a.pause()) {
-		a.goroutines.woken, a.goroutines.told = true, true
+		a.goroutines.woken, a.goroutines.told = true, probe.NoSlow
 	} else {
 		a.urgency.lower()
 	}

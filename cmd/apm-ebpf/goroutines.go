@@ -20,17 +20,17 @@ const (
 // goroutines are those of all Go services, read from outside while requests are slow. What was seen waits until the
 // events that happened before have been handled. Times are of CLOCK_MONOTONIC, ns.
 type goroutines struct {
-	reading bool          // some are read now
-	since   uint64        // since when
-	last    uint64        // when one was found slow
-	waits   bool          // one of them was seen to wait
-	woken   bool          // for a slow request, since they were last looked for
-	vain    int           // how often in a row there was none
-	told    bool          // the kernel programs need not wake the agent
-	rest    uint64        // how long to leave slow requests alone after some that did not wait: the machine may have no idle time
-	until   uint64        // when that is over
-	next    uint64        // when to look next
-	wake    time.Duration // CPU time that it takes to wait for that, smoothed
+	reading bool            // some are read now
+	since   uint64          // since when
+	last    uint64          // when one was found slow
+	waits   bool            // one of them was seen to wait
+	woken   bool            // for a slow request, since they were last looked for; if resting was, then as a CPU was idle
+	vain    int             // how often in a row there was none
+	told    probe.SlowWakes // what wakes the agent for one, as the kernel programs were told
+	rest    uint64          // how long to leave slow requests alone after some that did not wait: the machine may have no idle time
+	until   uint64          // when that is over
+	next    uint64          // when to look next
+	wake    time.Duration   // CPU time that it takes to wait for that, smoothed
 	sights  []sight
 	pcs     []uint64 // of all sights
 }
@@ -47,6 +47,9 @@ type sight struct {
 func (a *agent) readGoroutines() error {
 	g := &a.goroutines
 	now, least := probe.Now(), slow
+	if g.woken {
+		g.until = 0
+	}
 	if now < g.until {
 		least = resting
 	}
@@ -80,11 +83,18 @@ func (a *agent) readGoroutines() error {
 		g.vain = 0
 	}
 	g.reading, g.woken = watching, false
-	if told := watching || now < g.until; told != g.told {
-		g.told = told
-		return a.probe.SetReading(told)
+	wakes := probe.AnySlow
+	switch {
+	case watching:
+		wakes = probe.NoSlow
+	case now < g.until:
+		wakes = probe.SlowAndIdle
 	}
-	return nil
+	if wakes == g.told {
+		return nil
+	}
+	g.told = wakes
+	return a.probe.SetSlowWakes(wakes)
 }
 
 // finish takes that no slow request is left.

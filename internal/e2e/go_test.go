@@ -288,6 +288,29 @@ func TestGoAfterPause(t *testing.T) {
 	}
 }
 
+// TestGoAfterWork has a short wait come after requests that did not wait: the agent then leaves slow ones alone for a while.
+func TestGoAfterWork(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[0])
+	a := attach(t, s.PID, "-F", "1000")
+	const rounds, works = 20, 2
+	for range rounds {
+		for range works {
+			s.get(t, "/hurry")
+		}
+		s.get(t, "/drowse")
+	}
+	missing := 0
+	for _, r := range a.exactly(t, rounds*(works+1)) {
+		if r.Endpoint == "/drowse" && r.tree(t).find("drowse") == nil {
+			missing++
+		}
+	}
+	if missing > rounds/4 { // on a busy machine no CPU may be idle
+		t.Errorf("%d of %d waits are not told", missing, rounds)
+	}
+}
+
 // TestGoNoneLostUnderLoad compares the number of records with the service's own count.
 func TestGoNoneLostUnderLoad(t *testing.T) {
 	if _, err := exec.LookPath("wrk"); err != nil {

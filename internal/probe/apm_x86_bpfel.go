@@ -380,6 +380,14 @@ type apmSlowRequests struct {
 	Begun [128]uint32
 }
 
+type apmSlowWake uint32
+
+const (
+	apmSlowWakeSLOW_WAKES      apmSlowWake = 0
+	apmSlowWakeSLOW_WAKES_IDLE apmSlowWake = 1
+	apmSlowWakeSLOW_WAKES_NOT  apmSlowWake = 2
+)
+
 type apmStackEvent struct {
 	_       structs.HostLayout
 	Event   apmEvent
@@ -618,8 +626,8 @@ const (
 	apmVarConnSlots         = "conn_slots"
 	apmVarGates             = "gates"
 	apmVarKernelStack       = "kernel_stack"
-	apmVarReadsGoroutines   = "reads_goroutines"
 	apmVarSlow              = "slow"
+	apmVarSlowWakes         = "slow_wakes"
 	apmVarTyped             = "typed"
 	apmVarUnusedAwait       = "unused_await"
 	apmVarUnusedCode        = "unused_code"
@@ -759,29 +767,29 @@ type apmMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmVariableSpecs struct {
-	CodeSlots       *ebpf.VariableSpec `ebpf:"code_slots"`
-	ConnSlots       *ebpf.VariableSpec `ebpf:"conn_slots"`
-	Gates           *ebpf.VariableSpec `ebpf:"gates"`
-	KernelStack     *ebpf.VariableSpec `ebpf:"kernel_stack"`
-	ReadsGoroutines *ebpf.VariableSpec `ebpf:"reads_goroutines"`
-	Slow            *ebpf.VariableSpec `ebpf:"slow"`
-	Typed           *ebpf.VariableSpec `ebpf:"typed"`
-	UnusedAwait     *ebpf.VariableSpec `ebpf:"unused_await"`
-	UnusedCode      *ebpf.VariableSpec `ebpf:"unused_code"`
-	UnusedConn      *ebpf.VariableSpec `ebpf:"unused_conn"`
-	UnusedFlag      *ebpf.VariableSpec `ebpf:"unused_flag"`
-	UnusedGo        *ebpf.VariableSpec `ebpf:"unused_go"`
-	UnusedGoLayout  *ebpf.VariableSpec `ebpf:"unused_go_layout"`
-	UnusedIo        *ebpf.VariableSpec `ebpf:"unused_io"`
-	UnusedKind      *ebpf.VariableSpec `ebpf:"unused_kind"`
-	UnusedLoss      *ebpf.VariableSpec `ebpf:"unused_loss"`
-	UnusedRuntime   *ebpf.VariableSpec `ebpf:"unused_runtime"`
-	UnusedScope     *ebpf.VariableSpec `ebpf:"unused_scope"`
-	UnusedServe     *ebpf.VariableSpec `ebpf:"unused_serve"`
-	UnusedStack     *ebpf.VariableSpec `ebpf:"unused_stack"`
-	UnusedStatus    *ebpf.VariableSpec `ebpf:"unused_status"`
-	UnusedThread    *ebpf.VariableSpec `ebpf:"unused_thread"`
-	UnusedTls       *ebpf.VariableSpec `ebpf:"unused_tls"`
+	CodeSlots      *ebpf.VariableSpec `ebpf:"code_slots"`
+	ConnSlots      *ebpf.VariableSpec `ebpf:"conn_slots"`
+	Gates          *ebpf.VariableSpec `ebpf:"gates"`
+	KernelStack    *ebpf.VariableSpec `ebpf:"kernel_stack"`
+	Slow           *ebpf.VariableSpec `ebpf:"slow"`
+	SlowWakes      *ebpf.VariableSpec `ebpf:"slow_wakes"`
+	Typed          *ebpf.VariableSpec `ebpf:"typed"`
+	UnusedAwait    *ebpf.VariableSpec `ebpf:"unused_await"`
+	UnusedCode     *ebpf.VariableSpec `ebpf:"unused_code"`
+	UnusedConn     *ebpf.VariableSpec `ebpf:"unused_conn"`
+	UnusedFlag     *ebpf.VariableSpec `ebpf:"unused_flag"`
+	UnusedGo       *ebpf.VariableSpec `ebpf:"unused_go"`
+	UnusedGoLayout *ebpf.VariableSpec `ebpf:"unused_go_layout"`
+	UnusedIo       *ebpf.VariableSpec `ebpf:"unused_io"`
+	UnusedKind     *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedLoss     *ebpf.VariableSpec `ebpf:"unused_loss"`
+	UnusedRuntime  *ebpf.VariableSpec `ebpf:"unused_runtime"`
+	UnusedScope    *ebpf.VariableSpec `ebpf:"unused_scope"`
+	UnusedServe    *ebpf.VariableSpec `ebpf:"unused_serve"`
+	UnusedStack    *ebpf.VariableSpec `ebpf:"unused_stack"`
+	UnusedStatus   *ebpf.VariableSpec `ebpf:"unused_status"`
+	UnusedThread   *ebpf.VariableSpec `ebpf:"unused_thread"`
+	UnusedTls      *ebpf.VariableSpec `ebpf:"unused_tls"`
 }
 
 // apmObjects contains all objects after they have been loaded into the kernel.
@@ -867,29 +875,29 @@ func (m *apmMaps) Close() error {
 //
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmVariables struct {
-	CodeSlots       *ebpf.Variable `ebpf:"code_slots"`
-	ConnSlots       *ebpf.Variable `ebpf:"conn_slots"`
-	Gates           *ebpf.Variable `ebpf:"gates"`
-	KernelStack     *ebpf.Variable `ebpf:"kernel_stack"`
-	ReadsGoroutines *ebpf.Variable `ebpf:"reads_goroutines"`
-	Slow            *ebpf.Variable `ebpf:"slow"`
-	Typed           *ebpf.Variable `ebpf:"typed"`
-	UnusedAwait     *ebpf.Variable `ebpf:"unused_await"`
-	UnusedCode      *ebpf.Variable `ebpf:"unused_code"`
-	UnusedConn      *ebpf.Variable `ebpf:"unused_conn"`
-	UnusedFlag      *ebpf.Variable `ebpf:"unused_flag"`
-	UnusedGo        *ebpf.Variable `ebpf:"unused_go"`
-	UnusedGoLayout  *ebpf.Variable `ebpf:"unused_go_layout"`
-	UnusedIo        *ebpf.Variable `ebpf:"unused_io"`
-	UnusedKind      *ebpf.Variable `ebpf:"unused_kind"`
-	UnusedLoss      *ebpf.Variable `ebpf:"unused_loss"`
-	UnusedRuntime   *ebpf.Variable `ebpf:"unused_runtime"`
-	UnusedScope     *ebpf.Variable `ebpf:"unused_scope"`
-	UnusedServe     *ebpf.Variable `ebpf:"unused_serve"`
-	UnusedStack     *ebpf.Variable `ebpf:"unused_stack"`
-	UnusedStatus    *ebpf.Variable `ebpf:"unused_status"`
-	UnusedThread    *ebpf.Variable `ebpf:"unused_thread"`
-	UnusedTls       *ebpf.Variable `ebpf:"unused_tls"`
+	CodeSlots      *ebpf.Variable `ebpf:"code_slots"`
+	ConnSlots      *ebpf.Variable `ebpf:"conn_slots"`
+	Gates          *ebpf.Variable `ebpf:"gates"`
+	KernelStack    *ebpf.Variable `ebpf:"kernel_stack"`
+	Slow           *ebpf.Variable `ebpf:"slow"`
+	SlowWakes      *ebpf.Variable `ebpf:"slow_wakes"`
+	Typed          *ebpf.Variable `ebpf:"typed"`
+	UnusedAwait    *ebpf.Variable `ebpf:"unused_await"`
+	UnusedCode     *ebpf.Variable `ebpf:"unused_code"`
+	UnusedConn     *ebpf.Variable `ebpf:"unused_conn"`
+	UnusedFlag     *ebpf.Variable `ebpf:"unused_flag"`
+	UnusedGo       *ebpf.Variable `ebpf:"unused_go"`
+	UnusedGoLayout *ebpf.Variable `ebpf:"unused_go_layout"`
+	UnusedIo       *ebpf.Variable `ebpf:"unused_io"`
+	UnusedKind     *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedLoss     *ebpf.Variable `ebpf:"unused_loss"`
+	UnusedRuntime  *ebpf.Variable `ebpf:"unused_runtime"`
+	UnusedScope    *ebpf.Variable `ebpf:"unused_scope"`
+	UnusedServe    *ebpf.Variable `ebpf:"unused_serve"`
+	UnusedStack    *ebpf.Variable `ebpf:"unused_stack"`
+	UnusedStatus   *ebpf.Variable `ebpf:"unused_status"`
+	UnusedThread   *ebpf.Variable `ebpf:"unused_thread"`
+	UnusedTls      *ebpf.Variable `ebpf:"unused_tls"`
 }
 
 // apmPrograms contains all programs after they have been loaded into the kernel.

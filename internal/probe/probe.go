@@ -128,7 +128,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.GoParents = c.DetachMap("go_parents")
 	p.objects.GoServing = c.DetachMap("go_serving")
 	p.objects.Slow = c.Variables["slow"]
-	p.objects.ReadsGoroutines = c.Variables["reads_goroutines"]
+	p.objects.SlowWakes = c.Variables["slow_wakes"]
 	p.objects.Sample = c.DetachProgram("sample")
 	p.objects.EndRequest = c.DetachProgram("end_request")
 	p.objects.ReadClock = c.DetachProgram("read_clock")
@@ -239,20 +239,26 @@ func (p *Probe) Drain(handle func(*Event)) error {
 	return p.reader.poll(0, true, func(*Event) {}, func() error { return nil }, handle)
 }
 
+// SlowWakes tells when a slow request of Go ends AwaitSlow.
+type SlowWakes = apmSlowWake
+
+// What wakes the agent for slow requests.
+const (
+	AnySlow     = SlowWakes(apmSlowWakeSLOW_WAKES)
+	SlowAndIdle = SlowWakes(apmSlowWakeSLOW_WAKES_IDLE) // where a CPU has nothing to do
+	NoSlow      = SlowWakes(apmSlowWakeSLOW_WAKES_NOT)
+)
+
 // AwaitSlow waits for so long at most, or until Wake, and tells whether a request of Go has been open for half a
-// millisecond to one, while nobody reads goroutines. It waits in the caller's thread: another one might have no CPU.
+// millisecond to one. From then on none ends the wait, until SetSlowWakes says so. It waits in the caller's thread: another one might have no CPU.
 func (p *Probe) AwaitSlow(wait time.Duration) bool {
 	p.slowRing.SetDeadline(time.Now().Add(wait))
 	return p.slowRing.ReadInto(&p.wakeup) == nil
 }
 
-// SetReading tells the kernel programs whether the agent reads goroutines: while it does not, a slow request wakes it.
-func (p *Probe) SetReading(on bool) error {
-	reads := uint32(0)
-	if on {
-		reads = 1
-	}
-	if err := p.objects.ReadsGoroutines.Set(reads); err != nil {
+// SetSlowWakes tells the kernel programs which slow requests are to end AwaitSlow.
+func (p *Probe) SetSlowWakes(which SlowWakes) error {
+	if err := p.objects.SlowWakes.Set(uint32(which)); err != nil {
 		return fmt.Errorf("tell the kernel programs: %w", err)
 	}
 	return nil

@@ -43,6 +43,8 @@ func timed(view func(t truth)) http.HandlerFunc {
 var views = map[string]func(t truth){
 	"/doze":    func(t truth) { t.part("doze", doze) },
 	"/compute": func(t truth) { t.part("compute", compute) },
+	"/hurry":   func(t truth) { t.part("hurry", hurry) },
+	"/drowse":  func(t truth) { t.part("drowse", drowse) },
 	"/receive": func(t truth) { t.part("receive", receive) },
 	"/send":    func(t truth) { t.part("send", send) },
 	"/choose":  func(t truth) { t.part("choose", choose) },

@@ -36,6 +36,12 @@ func doze() { time.Sleep(pause) }
 func compute() { crunch(25 * time.Millisecond) }
 
 //go:noinline
+func hurry() { crunch(3 * time.Millisecond) }
+
+//go:noinline
+func drowse() { time.Sleep(5 * time.Millisecond) }
+
+//go:noinline
 func receive() {
 	c := make(chan int)
 	later(func() { c <- 1 })
