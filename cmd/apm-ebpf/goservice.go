@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"strconv"
 	"time"
 
 	"apm-ebpf/internal/goroutine"
@@ -36,6 +37,7 @@ type waiting struct {
 	begun      uint64 // CLOCK_MONOTONIC, ns
 	answering  bool
 	answered   uint64 // since when its answer is written as far as that can be told, 0: it is not
+	left       int64  // bytes of it that are to follow, where its head tells
 }
 
 // streaming is how long after it was begun an answer that goes on makes its request a slow one again, ns: longer than it
@@ -175,15 +177,51 @@ func (s *goService) sent(e *probe.Event) {
 	if !ok || w.answered != 0 && !goesOn {
 		return
 	}
-	if goesOn && !w.answering && io.Flags&probe.Short == 0 {
+	if w.answering {
+		w.left -= io.Length
+	} else {
 		head, _ := e.Data()
-		goesOn = bytes.Contains(head, []byte("chunked\r\n"))
+		switch {
+		case isInterim(head):
+			return
+		case io.Length >= bufferOfGo:
+			w.left = leftOf(head, io.Length)
+		}
+		if goesOn && io.Flags&probe.Short == 0 {
+			goesOn = bytes.Contains(head, []byte("chunked\r\n"))
+		}
 	}
+	goesOn = goesOn || w.left > 0
 	w.answering, w.answered = true, e.Time
 	if goesOn {
 		w.answered = 0
 	}
 	s.waiting[io.Goroutine] = w
+}
+
+// bufferOfGo is what net/http and fasthttp collect of an answer before they write any of it, bytes: what is longer may have
+// been written in part.
+const bufferOfGo = 4096
+
+// leftOf tells how many bytes of an answer are to follow its first write, by the length that its head tells.
+func leftOf(head []byte, written int64) int64 {
+	head, _, complete := bytes.Cut(head, []byte("\r\n\r\n"))
+	_, value, told := bytes.Cut(head, []byte("\r\nContent-Length: "))
+	if !complete || !told {
+		return 0
+	}
+	value, _, _ = bytes.Cut(value, []byte("\r\n"))
+	length, err := strconv.ParseInt(string(value), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return int64(len(head)+len("\r\n\r\n")) + length - written
+}
+
+// isInterim tells an answer that another follows, as 100 Continue.
+func isInterim(head []byte) bool {
+	const status = len("HTTP/1.1 ")
+	return len(head) > status+2 && head[status] == '1' && string(head[status:status+3]) != "101"
 }
 
 func (s *goService) answered(goroutine, now uint64) {

@@ -268,6 +268,32 @@ func TestGoRequests(t *testing.T) {
 	}
 }
 
+// TestGoSizedAnswer has an answer wait when it was begun at once, and again where the server asked for the body before.
+func TestGoSizedAnswer(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[0])
+	a := attach(t, s.PID)
+	c := s.dial(t)
+	c.do(t, "GET", "/sized", "", "")
+	time.Sleep(200 * time.Millisecond) // or the agent would look for slow requests anyway
+	body := strings.Repeat("x", 1000)
+	head, _ := c.head("POST", "/echo", "Expect: 100-continue\r\nContent-Length: 1000\r\n")
+	c.send(t, head)
+	c.answer(t, "POST")
+	time.Sleep(100 * time.Millisecond)
+	c.send(t, body)
+	c.answer(t, "POST")
+	records := a.exactly(t, 2)
+	checkSums(t, records...)
+	const polled = 0.06 // seconds until the agent learns of the answer
+	if tree := records[0].tree(t); tree.total("[not sampled]") > polled {
+		t.Errorf("an answer of a told length: %s\n%s", records[0], tree)
+	}
+	if tree := records[1].tree(t); tree.total("[IO wait]") < 0.1-polled {
+		t.Errorf("a body that comes later: %s\n%s", records[1], tree)
+	}
+}
+
 // TestGoAfterPause has slow requests come after pauses, in which the agent sleeps, on a connection where the answer before
 // looked as if it went on.
 func TestGoAfterPause(t *testing.T) {

@@ -81,6 +81,7 @@ func main() {
 	http.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, served.Load()) })
 	http.HandleFunc("/panic", func(w http.ResponseWriter, r *http.Request) { doze(); panic("on purpose") })
 	http.HandleFunc("/stream", stream)
+	http.HandleFunc("/sized", sized)
 	http.HandleFunc("/abandoned", outliveClient)
 	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	http.HandleFunc("/relay/", relay)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -209,6 +210,17 @@ func relay(w http.ResponseWriter, r *http.Request) {
 	}
 	defer answer.Body.Close()
 	io.Copy(w, answer.Body)
+}
+
+// sized begins an answer of a length that it tells, and goes on with it later.
+func sized(w http.ResponseWriter, _ *http.Request) {
+	body := strings.Repeat("x", 10_000)
+	w.Header().Set("Content-Length", strconv.Itoa(2*len(body)))
+	io.WriteString(w, body)
+	for range [5]struct{}{} {
+		doze()
+	}
+	io.WriteString(w, body)
 }
 
 func stream(w http.ResponseWriter, r *http.Request) {
