@@ -54,7 +54,7 @@ var views = map[string]func(t truth){
 	"/fan":     func(t truth) { t.part("fan", fan) },
 	"/several": several,
 	"/grow":    func(t truth) { t.part("grow", grow) },
-	"/dive":    func(t truth) { t.part("dive", func() { dive(t) }) },
+	"/dive":    func(t truth) { t.part("dive", dive) },
 	"/migrate": func(t truth) { t.part("migrate", migrate) },
 	"/inline":  func(t truth) { t.part("inlining", inlining) },
 }

@@ -163,17 +163,17 @@ func deep(n int) int {
 // sink works at the end of a deep recursion.
 //
 //go:noinline
-func sink(depth int, t truth) int {
+func sink(depth int) int {
 	if depth == 0 {
-		t.part("compute", compute)
-		t.part("doze", doze)
+		compute()
+		doze()
 		return 0
 	}
-	return sink(depth-1, t) + 1
+	return sink(depth-1) + 1
 }
 
 //go:noinline
-func dive(t truth) { sink(600, t) }
+func dive() { sink(600) }
 
 // migrate has its goroutine go from thread to thread.
 //
