@@ -85,3 +85,28 @@ func TestWorkForThreads(t *testing.T) {
 		})
 	}
 }
+
+// TestLockAmongServers has threads that wait on a queue for connections, and whose requests wait for each other's lock.
+func TestLockAmongServers(t *testing.T) {
+	const serve = "_bootstrap@threading.py serve "
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.open(3)
+	p.read(8, 3, server, "/crowd")
+	p.leave(9, pool, serve+"get@queue.py wait@threading.py", Lock)
+	p.resume(10, pool)
+	p.read(10, 1, pool, "/a")
+	p.read(11, 2, other, "/b")
+	p.leave(12, other, serve+"b", Lock)
+	p.handoff(14, pool, serve+"a", other)
+	p.wake(14, other)
+	p.resume(14, other)
+	p.write(16, 1, pool, serve+"a")
+	p.write(18, 2, other, serve+"b")
+	for _, path := range []string{"/a", "/b"} {
+		if p.told[path].Undecided {
+			t.Errorf("%s has no owner", path)
+		}
+	}
+}
