@@ -244,9 +244,9 @@ type SlowWakes = apmSlowWake
 
 // What wakes the agent for slow requests.
 const (
-	AnySlow     = SlowWakes(apmSlowWakeSLOW_WAKES)
-	SlowAndIdle = SlowWakes(apmSlowWakeSLOW_WAKES_IDLE) // where a CPU has nothing to do
-	NoSlow      = SlowWakes(apmSlowWakeSLOW_WAKES_NOT)
+	AnySlow     = apmSlowWakeSLOW_WAKES
+	SlowAndIdle = apmSlowWakeSLOW_WAKES_IDLE // where a CPU has nothing to do
+	NoSlow      = apmSlowWakeSLOW_WAKES_NOT
 )
 
 // AwaitSlow waits for so long at most, or until Wake, and tells whether a request of Go has been open for half a
