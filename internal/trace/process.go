@@ -15,6 +15,7 @@ type process struct {
 	jobs      map[uint64]*job    // of executors, by address; the newest where one was reused
 	bridges   map[uint64]*bridge // by coroutine
 	seesJobs  bool               // threads' stacks tell which they run
+	scoped    bool               // what its application is called with was seen to tell for which request
 	open      map[*conn]struct{}
 	goroutines
 	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old

@@ -7,7 +7,7 @@ import (
 	"apm-ebpf/internal/http1"
 )
 
-// TestScopes has threads that run no Python read requests and answer them. What applications are called with tells on
+// TestScopes has threads that are none of Python's read requests and answer them. What applications are called with tells on
 // which lane each is served.
 func TestScopes(t *testing.T) {
 	const rust, main, pool = uint32(200), uint32(100), uint32(101)
@@ -61,8 +61,17 @@ func TestScopes(t *testing.T) {
 		p.open(1)
 		p.read(10, 1, rust, "/a")
 		p.sample(11, rust, "schedule")
+		p.tracer.SwitchOut(server, rust, 12*ms, &Stack{Foreign: true}, Poll)
 		answer(p, 20, 1)
 		undecided(p, "/a")
+	})
+	t.Run("the thread itself runs Python for it", func(t *testing.T) {
+		p := newPlay(t)
+		p.open(1)
+		p.read(10, 1, rust, "/a")
+		p.sample(15, rust, "handle")
+		answer(p, 20, 1)
+		p.wants("/a", "handle 10")
 	})
 	t.Run("tasks", func(t *testing.T) {
 		p := newPlay(t)

@@ -256,13 +256,19 @@ func (t *thread) answers(r *Request) *lane {
 	if t.lane != nil && t.lane != &t.home {
 		return t.lane
 	}
-	if t.tasks || t.greenlets || t.other && !t.python || t.foreign != 0 && t.foreign == r.FirstWrite {
+	if t.tasks || t.greenlets || t.other && !t.python || t.passesOn(r) {
 		return nil
 	}
 	if t.shares(r) && !t.loopRuns {
 		return nil
 	}
 	return &t.home
+}
+
+// passesOn tells that the thread writes what others answer: it is none of Python's then, and has waited for other
+// descriptors since it read the request, or the application tells itself for which request it is called.
+func (t *thread) passesOn(r *Request) bool {
+	return t.foreign != 0 && t.foreign == r.FirstWrite && (t.process.scoped || t.polled > r.HeadDone)
 }
 
 // shares tells that the thread itself reads requests' heads before it answers those that it has.

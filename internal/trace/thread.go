@@ -54,6 +54,7 @@ type thread struct {
 	fetches   bool                  // it was seen to take its work from a queue
 	pooled    bool                  // it was seen to wait for work that others give it
 	foreign   uint64                // when it wrote last while it was none of Python's
+	polled    uint64                // when it waited so for descriptors last
 	scope     *Request              // for which the stack of …
 	scoped    uint64                // … that time was called; 0: no stack ever told
 	asked     *Request              // for which it is at work by that

@@ -78,6 +78,9 @@ func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 	if p, th := t.watch(pid, tid); th != nil {
 		th.worksFor(now, s, true)
 		th.leave(now, s, why)
+		if s.Foreign && why == Poll {
+			th.polled = now
+		}
 		th.rests(now)
 		th.awaits(s.Awaits)
 		p.trim(th)
@@ -151,6 +154,7 @@ func (t *Tracer) Scope(pid, tid uint32, now uint64, s *Scope) {
 	var r *Request
 	if s != nil {
 		r = p.asked(s)
+		p.scoped = p.scoped || r != nil
 	}
 	if s == nil || s.Coroutine == 0 {
 		th.scope, th.scoped = r, now
