@@ -250,7 +250,8 @@ const (
 )
 
 // AwaitSlow waits for so long at most, or until Wake, and tells whether a request of Go has been open for half a
-// millisecond to one. From then on none ends the wait, until SetSlowWakes says so. It waits in the caller's thread: another one might have no CPU.
+// millisecond to one. From then on none ends the wait, until SetSlowWakes says so. It waits in the caller's thread:
+// another one might have no CPU.
 func (p *Probe) AwaitSlow(wait time.Duration) bool {
 	p.slowRing.SetDeadline(time.Now().Add(wait))
 	return p.slowRing.ReadInto(&p.wakeup) == nil

@@ -1,13 +1,11 @@
 package target
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // PythonTypes are the addresses in a process of the types that the chain of what a suspended task awaits is made of,
-// and of those that say for whom a thread of a pool works and which request an application is called for; 0 where a type cannot be told or the version has none.
-// An async generator's ASend and AThrow, CoroWrapper and AnextAwaitable hold what they go on with right behind their head
-// (CPython Objects/genobject.c, Objects/iterobject.c).
+// and of those that say for whom a thread of a pool works and which request an application is called for; 0 where a type
+// cannot be told or the version has none. An async generator's ASend and AThrow, CoroWrapper and AnextAwaitable hold what
+// they go on with right behind their head (CPython Objects/genobject.c, Objects/iterobject.c).
 type PythonTypes struct {
 	Coroutine, Generator, AsyncGenerator       uint64
 	ASend, AThrow, CoroWrapper, AnextAwaitable uint64 // of agen.asend(), agen.athrow(), coroutine.__await__(), anext(it, default)

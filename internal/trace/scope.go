@@ -99,7 +99,7 @@ func (t *thread) worksFor(now uint64, s *Stack, leaves bool) {
 	case r == nil && leaves, t.state == unseen:
 		at = now
 	case !t.outside || t.seen != 0:
-		at += (now - min(at, now)) / 2
+		at = t.midway(now)
 	}
 	if t.lane == &t.home { // it did what came before until then
 		t.settle(at)

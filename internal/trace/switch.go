@@ -115,13 +115,18 @@ func (t *thread) take(l *lane, from uint64) {
 	t.lane, t.since, t.seen, t.stack, t.broken = l, from, 0, l.stack, false
 }
 
+// midway is half-way between what was seen last and now.
+func (t *thread) midway(now uint64) uint64 {
+	last := max(t.since, t.seen)
+	return last + (now-min(last, now))/2
+}
+
 // move takes a change of lanes that nothing told: it was half-way between what was seen last and now.
 func (t *thread) move(now uint64, l *lane, below []under) {
-	last := max(t.since, t.seen)
-	at := last + (now-min(last, now))/2
+	at := t.midway(now)
 	if creates := isUnder(below, t.lane); creates && !l.begun {
 		at = max(l.born, t.since)
-	} else if t.lane == &t.home && l.kind == taskLane && !l.begun && l.stepped == 0 && l.born >= last { // a callback made it
+	} else if t.lane == &t.home && l.kind == taskLane && !l.begun && l.stepped == 0 && l.born >= max(t.since, t.seen) { // a callback made it
 		at = l.born
 	}
 	t.runTo(at, nil)
@@ -181,24 +186,25 @@ func (t *thread) stepBegins(now uint64, s Step) {
 func (t *thread) stepEnds(now uint64, done bool) {
 	l := t.step
 	t.step = nil
-	if t.lane != nil && t.lane.kind == taskLane { // an eager one had no step
+	switch {
+	case t.lane == nil:
+	case t.lane.kind == taskLane: // an eager one had no step
 		t.pause(now, t.lane)
 		for _, u := range t.under {
 			u.lane.add(slice{from: u.lane.told(), to: now, stack: u.stack})
 			u.lane.suspend(now, now)
 		}
+		if l != nil {
+			t.home.add(slice{from: max(t.home.told(), l.stepped), to: now, stack: t.driver()})
+		}
+	default:
+		t.runTo(now, nil)
 	}
 	if l != nil && t.lane != l && !isUnder(t.under, l) && l.suspended == 0 && !l.ended {
 		l.suspend(now, now)
 	}
-	if l != nil && t.lane != nil && t.lane.kind == taskLane {
-		t.home.add(slice{from: max(t.home.told(), l.stepped), to: now, stack: t.driver()})
-	}
 	if l != nil && done {
 		l.finish()
-	}
-	if t.lane != nil && t.lane.kind != taskLane {
-		t.runTo(now, nil)
 	}
 	t.lane, t.under, t.since, t.seen = nil, t.under[:0], now, 0
 }
@@ -206,8 +212,7 @@ func (t *thread) stepEnds(now uint64, done bool) {
 // endsEager takes that a task has ended which ran on the stack of the one that created it.
 func (t *thread) endsEager(now uint64, l *lane) {
 	if t.lane == l && t.state == running { // it was on top when last seen
-		at := max(t.since, t.seen)
-		at += (now - min(at, now)) / 2
+		at := t.midway(now)
 		t.runTo(at, nil)
 		if n := len(t.under); n > 0 {
 			u := t.under[n-1]
