@@ -167,7 +167,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20); /* resized by the agent */
+	__uint(max_entries, 8 << 20);
 } events SEC(".maps");
 
 /* enum loss -> count. */

@@ -41,7 +41,6 @@ type Probe struct {
 	wakeup   ringbuf.Record // of slowRing
 	timer    *timer
 	idle     bool
-	aligned  bool // the clocks are in phase with the kernel's tick
 }
 
 // Open loads and attaches the programs. Nothing is recorded before Add.
@@ -191,7 +190,6 @@ func (p *Probe) SetSampling(on bool) error {
 	if err := p.timer.set(on); err != nil {
 		return fmt.Errorf("switch CPU clocks: %w", err)
 	}
-	p.aligned = false
 	idle := uint32(1)
 	if on {
 		idle = 0
@@ -205,13 +203,12 @@ func (p *Probe) SetSampling(on bool) error {
 	return nil
 }
 
-// Align brings the clocks in phase with the kernel's tick, which makes them cheaper. It takes some
-// milliseconds, so it is for when sampling goes on for a while.
+// Align brings some more of the clocks in phase with the kernel's tick, which makes them cheaper, until all are. It
+// takes some milliseconds, so it is for when sampling goes on for a while.
 func (p *Probe) Align() error {
-	if p.aligned || p.idle {
+	if p.idle {
 		return nil
 	}
-	p.aligned = true
 	if err := p.timer.align(); err != nil {
 		return fmt.Errorf("align CPU clocks: %w", err)
 	}

@@ -22,12 +22,13 @@ const onlineCPUs = "/sys/devices/system/cpu/online"
 
 // timer is a CPU-clock event on every online CPU with the sampling program on it.
 type timer struct {
-	period time.Duration
-	tick   time.Duration // of the kernel, 0: unknown
-	fds    []int
-	links  []link.Link
-	on     bool
-	noLink bool // the kernel, or what a test has it lack, has no links on perf events
+	period  time.Duration
+	tick    time.Duration // of the kernel, 0: unknown
+	fds     []int
+	links   []link.Link
+	on      bool
+	aligned int  // of fds, since they were switched
+	noLink  bool // the kernel, or what a test has it lack, has no links on perf events
 }
 
 func newTimer(program *ebpf.Program, frequency int, tick time.Duration, noLink bool) (*timer, error) {
@@ -90,7 +91,7 @@ func (t *timer) set(on bool) error {
 	if t.on == on {
 		return nil
 	}
-	t.on = on
+	t.on, t.aligned = on, 0
 	request := uint(unix.PERF_EVENT_IOC_DISABLE)
 	if on {
 		request = unix.PERF_EVENT_IOC_ENABLE
@@ -102,14 +103,19 @@ func (t *timer) set(on bool) error {
 	return errors.Join(errs...)
 }
 
-// align restarts the clocks shortly before a tick of the kernel: then both share one interrupt, which is
+// Clocks that are aligned at once: each waits for a tick, while the ring buffer fills.
+const alignAtOnce = 4
+
+// align restarts the next clocks shortly before a tick of the kernel: then both share one interrupt, which is
 // most of a sample's cost.
 func (t *timer) align() error {
 	var errs []error
-	for _, fd := range t.fds {
+	next := t.fds[t.aligned:]
+	for _, fd := range next[:min(alignAtOnce, len(next))] {
 		t.awaitTick()
 		errs = append(errs, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0),
 			unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0))
+		t.aligned++
 	}
 	return errors.Join(errs...)
 }
