@@ -55,6 +55,34 @@ struct {
 	__type(value, struct code_event);
 } code_scratch SEC(".maps");
 
+/* The type of an object; 0: none, or it could not be read. */
+static __always_inline u64 type_of(struct target *t, u64 object)
+{
+	return object ? read_user(object + t->py.object_type) : 0;
+}
+
+/* Where an object has its own fields, behind its head. */
+static __always_inline u64 own(struct target *t, u64 object)
+{
+	return object + t->py.object_type + 8;
+}
+
+static __always_inline u64 own_field(struct target *t, u64 object)
+{
+	return read_user(own(t, object));
+}
+
+/* What a variable holds, through the cell that it is if a closure uses it too, and the type of that. */
+static __always_inline u64 in_cell(struct target *t, u64 value, u64 *type)
+{
+	*type = type_of(t, value);
+	if (*type && *type == t->py_types.cell) {
+		value = own_field(t, value);
+		*type = type_of(t, value);
+	}
+	return value;
+}
+
 /* Is an object of another type than it must be? One that can't be read may be of any. told is room for it. */
 static __always_inline bool is_other(struct target *t, u64 object, u64 type, u64 *told)
 {

@@ -91,12 +91,6 @@ static __always_inline volatile u32 *claim_uprobe_stack(struct target *t)
 	return busy;
 }
 
-/* The first field of an object behind its head. */
-static __always_inline u64 own_field(struct target *t, u64 object)
-{
-	return read_user(object + t->py.object_type + 8);
-}
-
 #define HEAD_FIELD(head, offset) (*(u64 *)((head) + ((offset)&0xff)))
 
 static __always_inline void add_link(struct walk *w, struct target *t, u64 object, u64 code, u64 instr,
@@ -257,13 +251,9 @@ __noinline int py_find_work(u32 slot)
 	for (u32 i = 0; i < LOCALS_MAX; i++) {
 		if (i >= locals)
 			break;
-		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
-		u64 type = value ? read_user(value + t->py.object_type) : 0;
+		u64 type, value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
 
-		if (type && type == t->py_types.cell) {
-			value = own_field(t, value);
-			type = value ? read_user(value + t->py.object_type) : 0;
-		}
+		value = in_cell(t, value, &type);
 		if (type && type == t->py_types.context) {
 			w->event.work = value;
 			break;

@@ -355,13 +355,9 @@ __noinline int py_find_coroutine(u32 slot, u64 frame, u64 code)
 	for (u32 i = 0; i < BRIDGE_LOCALS; i++) {
 		if (i >= locals)
 			break;
-		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
-		u64 type = value ? read_user(value + t->py.object_type) : 0;
+		u64 type, value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
 
-		if (type && type == t->py_types.cell) {
-			value = read_user(value + t->py.object_type + 8);
-			type = value ? read_user(value + t->py.object_type) : 0;
-		}
+		value = in_cell(t, value, &type);
 		if (type && type == t->py_types.coroutine) {
 			w->event.object = value;
 			break;

@@ -52,19 +52,14 @@ struct {
 	__type(value, struct scope_search);
 } scope_scratch SEC(".maps");
 
-static __always_inline u64 type_of(struct target *t, u64 object)
-{
-	return object ? read_user(object + t->py.object_type) : 0;
-}
-
 /* A port, as an int or as text; 0: it is none. */
 static __always_inline u32 scope_port(struct target *t, u64 object)
 {
-	u64 type = type_of(t, object), own = object + t->py.object_type + 8, digits, length;
+	u64 type = type_of(t, object), digits, length;
 	u32 port = 0;
 
 	if (type && type == t->py_types.integer)
-		return (u32)read_user(own + INT_DIGITS);
+		return (u32)read_user(own(t, object) + INT_DIGITS);
 	if (!type || type != t->py_types.text)
 		return 0;
 	length = read_user(object + t->py.str_length);
@@ -81,7 +76,7 @@ static __always_inline u32 scope_port(struct target *t, u64 object)
 /* Reads a str or bytes object; the latter as if it were a str of Latin-1. */
 static __always_inline void scope_text(struct target *t, struct text *text, u64 object)
 {
-	u64 type = type_of(t, object), own = object + t->py.object_type + 8, size;
+	u64 type = type_of(t, object), size;
 
 	text->address = object;
 	if (type && type == t->py_types.text) {
@@ -90,13 +85,13 @@ static __always_inline void scope_text(struct target *t, struct text *text, u64 
 	}
 	if (!type || type != t->py_types.bytes)
 		return;
-	text->length = read_user(own + BYTES_SIZE);
+	text->length = read_user(own(t, object) + BYTES_SIZE);
 	text->state = TEXT_BYTES << (t->py.str_kind & 31);
 	size = text->length;
 	if (size > TEXT_MAX)
 		size = TEXT_MAX;
 	FORGET(size);
-	if (size <= TEXT_MAX && !bpf_probe_read_user(text->data, size, (void *)(own + BYTES_TEXT)))
+	if (size <= TEXT_MAX && !bpf_probe_read_user(text->data, size, (void *)(own(t, object) + BYTES_TEXT)))
 		text->size = size;
 }
 
@@ -111,7 +106,7 @@ static __always_inline void scope_entry(struct target *t, struct scope_event *e,
 		u64 type = type_of(t, value), items = value + t->py.tuple_items;
 
 		if (type == t->py_types.list)
-			items = read_user(value + t->py.object_type + 8 + LIST_ITEMS);
+			items = read_user(own(t, value) + LIST_ITEMS);
 		if (type == t->py_types.tuple || type == t->py_types.list)
 			e->port = scope_port(t, read_user(items + 8));
 	} else if (length == 11 && name == EIGHT("REMOTE_PORT")) {
@@ -164,7 +159,7 @@ __noinline int scope_dict(u32 slot, u64 dict)
 	t = find_target(s->event.event.pid);
 	if (!t)
 		return 0;
-	u64 keys = read_user(dict + t->py.object_type + 8 + DICT_KEYS), size;
+	u64 keys = read_user(own(t, dict) + DICT_KEYS), size;
 
 	s->dicts++;
 	s->event.port = 0;
@@ -204,19 +199,16 @@ __noinline int scope_argument(u32 slot, u64 value, u32 fields)
 	t = find_target(s->event.event.pid);
 	if (!t)
 		return 0;
-	u64 type = type_of(t, value);
+	u64 type;
 
-	if (type && type == t->py_types.cell) {
-		value = read_user(value + t->py.object_type + 8);
-		type = type_of(t, value);
-	}
+	value = in_cell(t, value, &type);
 	if (!type || !t->py_types.dict || type == t->py_types.text)
 		return 0;
 	if (type == t->py_types.dict)
 		return scope_dict(slot, value);
 	if (!fields)
 		return 0;
-	u64 size = read_user(type + t->py.object_type + 8 + TYPE_SIZE), first = t->py.object_type + 8;
+	u64 size = read_user(own(t, type) + TYPE_SIZE), first = own(t, 0);
 
 	for (u32 i = 0; i < SCOPE_FIELDS; i++) {
 		if (first + 8 * i + 8 > size)
