@@ -10,10 +10,11 @@ const generations = 64
 
 // starts takes the first sight of a goroutine that another has started for an open request.
 func (p *process) starts(s *goroutine.Sight, statement []Frame) {
-	root, parent, child := p.byID[s.Root], p.byID[s.Parent], p.byID[s.GoID]
-	if root == nil || root.open == 0 || parent == nil || root.family >= branchLimit {
+	root, child := p.byID[s.Root], p.byID[s.GoID]
+	if root == nil || root.open == 0 || root.family >= branchLimit {
 		return
 	}
+	parent := p.starter(s.Parent)
 	if child != nil && (child.parent != nil || child.open > 0 || child.isAbove(parent)) {
 		return
 	}
@@ -26,6 +27,31 @@ func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 	}
 	parent.lane.starts(&child.lane)
 	root.family++
+	p.found = append(p.found, child)
+}
+
+// starter gives the lane of a goroutine that has started another. The same look may have told its end before, or tell of
+// it yet.
+func (p *process) starter(id uint64) *goLane {
+	if p.byID[id] != nil {
+		return p.goroutine(id)
+	}
+	for _, g := range p.died {
+		if g.id == id {
+			return g
+		}
+	}
+	return p.goroutine(id)
+}
+
+// endLook takes that all goroutines which are watched were looked at.
+func (p *process) endLook() {
+	for _, kid := range p.found {
+		kid.timed = kid.parent != nil && kid.parent.of.turned > p.looked
+	}
+	clear(p.found)
+	clear(p.died)
+	p.found, p.died = p.found[:0], p.died[:0]
 }
 
 // isAbove tells that a goroutine is this one or descends from it.
@@ -43,7 +69,8 @@ func (g *goLane) isAbove(other *goLane) bool {
 }
 
 // place tells when the goroutine started another and where: under the function of the go statement, else under the
-// outermost. It did so before it was parked, if it was already when the other is thought to have begun.
+// outermost. It did so before it was parked, if it was already when the other is thought to have begun, unless it was
+// seen to have gone on about then.
 func (g *goLane) place(kid *goLane) {
 	if kid.placed {
 		return
@@ -51,7 +78,7 @@ func (g *goLane) place(kid *goLane) {
 	kid.placed = true
 	for i := range g.slices {
 		s := &g.slices[i]
-		if s.from <= kid.born && kid.born < s.to && s.why != OnCPU && s.why != Unknown {
+		if !kid.timed && s.from <= kid.born && kid.born < s.to && s.why != OnCPU && s.why != Unknown {
 			kid.beginsBefore(s.from)
 			break
 		}

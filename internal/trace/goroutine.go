@@ -19,20 +19,22 @@ type goLane struct {
 	epoch   uint64
 	id      uint64
 
-	state threadState
-	stack *Context // last one seen
-	why   Reason   // waiting: for what
-	since uint64   // up to where slices were told
-	seen  uint64   // when it was last seen in this state
-	told  bool     // running: the stack is that of a sample since then
-	fresh uint64   // running: nothing was seen of it since it had a CPU at this time; 0: something was
-	left  uint8    // Goroutine.Left as last known
-	looks bool     // it is looked at
-	exact bool     // waiting: its thread does, in a system call, and its return will be told
-	woken uint64   // exact: when the thread could have gone on, 0: not yet
+	state  threadState
+	stack  *Context // last one seen
+	why    Reason   // waiting: for what
+	since  uint64   // up to where slices were told
+	seen   uint64   // when it was last seen in this state
+	told   bool     // running: the stack is that of a sample since then
+	fresh  uint64   // running: nothing was seen of it since it had a CPU at this time; 0: something was
+	left   uint8    // Goroutine.Left as last known
+	looks  bool     // it is looked at
+	turned uint64   // when a look found that it had gone on since the one before
+	exact  bool     // waiting: its thread does, in a system call, and its return will be told
+	woken  uint64   // exact: when the thread could have gone on, 0: not yet
 
 	statement []*symbol.Func // functions of the go statement that started it, innermost first
 	absent    uint64         // when it was not there yet
+	timed     bool           // lane.born is as near as looks can tell
 	placed    bool           // lane.started and .born were told
 	open      int            // requests that it serves
 	serves    *Request       // the last of them, nil: it has ended
@@ -48,7 +50,7 @@ const edge = 500_000
 func (g *goLane) forgetAll() {
 	g.lane.slices, g.lane.kids = g.lane.slices[:0], nil
 	g.state, g.stack, g.since, g.seen, g.told, g.fresh = unseen, nil, 0, 0, false, 0
-	g.looks, g.exact, g.woken = false, false, 0
+	g.looks, g.exact, g.woken, g.turned = false, false, 0, 0
 }
 
 // run tells what it did up to a point: on a CPU with the stack of the last sample, or with what the stacks at both ends

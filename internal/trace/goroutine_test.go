@@ -290,7 +290,9 @@ func TestStartedGoroutines(t *testing.T) {
 	p.parked(0, 12, handler, "serve view fan wait", "sync.WaitGroup.Wait", 1)
 	p.starts(0, 12, handler, 20, "fan", "child", "chan receive")
 	p.starts(0, 12, handler, 21, "errgroup.Go", "", "")
+	p.looked(12)
 	p.starts(12, 14, 20, 22, "child", "grandchild", "sleep")
+	p.looked(14)
 	p.seen(15, 17, 20, goroutine.Dead, 0)
 	p.looked(20)
 	p.goWrite(20, 1, handler)
@@ -311,6 +313,54 @@ serve 10
 	if n := p.told["/"].Waits[goReason("sync.WaitGroup.Wait")]; n != int64(10*ms) {
 		t.Errorf("waited %d ns", n)
 	}
+}
+
+// TestStartedWithinALook has the same look tell of goroutines before those that started them, and of the end of one before
+// what it started.
+func TestStartedWithinALook(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.goRead(10, 1, handler, "/")
+	p.starts(0, 12, 20, 21, "child", "grandchild", "sleep")
+	p.starts(0, 12, handler, 20, "view", "child", "chan receive")
+	p.parked(0, 12, handler, "serve view", "chan receive", 1)
+	p.looked(12)
+	p.seen(14, 16, 20, goroutine.Dead, 0)
+	p.starts(14, 16, 20, 22, "child", "late", "sleep")
+	p.looked(16)
+	p.goWrite(20, 1, handler)
+	p.wants("/", `
+serve 10
+  view 10
+    [goroutine] 5
+      child 5
+        [goroutine] 15
+          late 5
+            [sleep] 5
+          grandchild 10
+            [sleep] 10
+        [chan receive] 5
+    [chan receive] 10`)
+}
+
+// TestStartedBetweenWaits has a handler go on between two looks, start a goroutine and wait as before.
+func TestStartedBetweenWaits(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.goRead(10, 1, handler, "/")
+	p.parked(0, 12, handler, "serve view", "chan send", 1)
+	p.looked(12)
+	p.starts(12, 16, handler, 20, "view", "child", "sleep")
+	p.parked(12, 16, handler, "serve view", "chan send", 1)
+	p.looked(16)
+	p.goWrite(20, 1, handler)
+	p.wants("/", `
+serve 10
+  view 10
+    [goroutine] 6
+      child 6
+        [sleep] 6
+    [chan send] 10`)
 }
 
 // TestGoroutineOutlivesItsRequest keeps what one request started out of the next on the same connection.

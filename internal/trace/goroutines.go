@@ -6,6 +6,9 @@ type goroutines struct {
 	offCPU  map[uint32]*goLane // by thread that left its CPU with it
 	sweepAt int                // how many there may be before they are swept
 
+	found []*goLane // by the look that goes on
+	died  []*goLane // the same, and no longer in byID
+
 	enters  uint8  // Goroutine.Enters of those that read and write
 	lapse   uint64 // for how long a goroutine that runs may go without a sample, 0: not known
 	looked  uint64 // when they were looked at last

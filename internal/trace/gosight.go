@@ -6,6 +6,9 @@ import "apm-ebpf/internal/goroutine"
 func (g *goLane) see(s *goroutine.Sight, stack *Context) {
 	g.begins(s.Time)
 	g.looks = true
+	if s.After != 0 {
+		g.turned = s.Time
+	}
 	after := min(max(s.After, g.seen), s.Time) // up to when it was as it was told before
 	middle := after + (s.Time-after)/2
 	if stack == nil {
@@ -83,6 +86,7 @@ func (g *goLane) dies(at uint64) {
 	}
 	g.state, g.ended = unseen, true
 	delete(g.process.byID, g.id)
+	g.process.died = append(g.process.died, g)
 	if g.claimed {
 		g.lane.drop()
 	}

@@ -54,6 +54,7 @@ func (t *Tracer) GoLooked(pid uint32, now uint64, lowered bool) {
 	if now-min(p.looked, now) > tooLate {
 		p.late = p.looked
 	}
+	p.endLook()
 	p.looked = now
 	if lowered {
 		p.lowered = now
