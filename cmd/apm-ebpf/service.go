@@ -35,6 +35,7 @@ type service struct {
 	looked                          time.Time // when they were last looked for
 
 	openSSL   map[uint64]bool // inodes of the files whose copies are seen
+	noGoTLS   error           // why HTTPS requests are missing, should it serve any
 	toldBlind bool            // that HTTPS requests are missing
 }
 

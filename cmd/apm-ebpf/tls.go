@@ -50,8 +50,9 @@ func (ss *services) findGoTLS(s *service) {
 		err = ss.probe.AttachGoTLS(s.process.PID, t.Path, t.Read, t.Write, t.Handshake)
 		t.Close()
 	}
-	if err != nil {
-		ss.blindToTLS(s, err)
+	if err != nil { // it may serve none
+		s.noGoTLS = err
+		ss.log.Debug().Int("pid", s.process.PID).Err(err).Msg("HTTPS requests would not be recorded")
 	}
 }
 
@@ -68,8 +69,8 @@ func (ss *services) sawTLS(pid uint32, unseen bool) {
 	if s.golang == nil {
 		ss.findTLS(s)
 	}
-	if unseen && len(s.openSSL) == known || s.golang == nil && len(s.openSSL) == 0 {
-		ss.blindToTLS(s, nil)
+	if unseen && len(s.openSSL) == known || s.golang == nil && len(s.openSSL) == 0 || s.noGoTLS != nil {
+		ss.blindToTLS(s, s.noGoTLS)
 	}
 }
 

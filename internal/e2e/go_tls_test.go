@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -54,6 +55,24 @@ func TestGoTLS(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGoTLSUnknown has the agent warn where a service serves TLS in a way that is not known, and only if it does.
+func TestGoTLSUnknown(t *testing.T) {
+	prepared(t)
+	build := goBuild{flags: "-gcflags=crypto/tls=-N -l", environment: []string{"CGO_ENABLED=0"}}
+	const warning = `"warn".*HTTPS requests of this process are not recorded`
+	secret := goServiceTLS(t, build)
+	a := attach(t, secret.PID)
+	secret.get(t, "/")
+	a.Log.wait(t, warning, 1)
+	clear := startGo(t, secret.Process.Cmd.Path)
+	a = attach(t, clear.PID)
+	clear.get(t, "/")
+	a.exactly(t, 1)
+	if regexp.MustCompile(warning).MatchString(a.Log.String()) {
+		t.Errorf("warns of HTTPS that nobody serves: %s", a.Log)
 	}
 }
 

@@ -33,7 +33,10 @@ const (
 	maxStrtab  = 32 << 20
 )
 
-var errNotELF = errors.New("not a 64-bit little-endian ELF file")
+var (
+	errNotELF = errors.New("not a 64-bit little-endian ELF file")
+	err32Bit  = errors.New("a 32-bit ELF file")
+)
 
 // openImage reads the headers of an ELF file.
 func openImage(file io.ReaderAt) (*image, error) {
@@ -67,6 +70,9 @@ func (im *image) readHeaders(r io.ReaderAt) error {
 	var h elf.Header64
 	if err := readStruct(r, 0, &h); err != nil {
 		return errNotELF
+	}
+	if string(h.Ident[:4]) == elf.ELFMAG && elf.Class(h.Ident[elf.EI_CLASS]) == elf.ELFCLASS32 {
+		return err32Bit
 	}
 	if string(h.Ident[:4]) != elf.ELFMAG || elf.Class(h.Ident[elf.EI_CLASS]) != elf.ELFCLASS64 ||
 		elf.Data(h.Ident[elf.EI_DATA]) != elf.ELFDATA2LSB {

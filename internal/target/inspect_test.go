@@ -1,6 +1,7 @@
 package target
 
 import (
+	"debug/elf"
 	"errors"
 	"io"
 	"os"
@@ -183,6 +184,32 @@ func TestInspectUnsupported(t *testing.T) {
 	var u *Unsupported
 	if !errors.As(err, &u) || !strings.HasPrefix(u.What, "a Go program") {
 		t.Errorf("the test itself: error %v, want unsupported: a Go program", err)
+	}
+}
+
+// program32 is an executable for i386 that waits for a signal.
+const program32 = elf.ELFMAG + "\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00" + // little-endian
+	"\x02\x00\x03\x00\x01\x00\x00\x00\x54\x80\x04\x08\x34\x00\x00\x00" + // begins at 0x8048054
+	"\x00\x00\x00\x00\x00\x00\x00\x00\x34\x00\x20\x00\x01\x00\x28\x00\x00\x00\x00\x00" +
+	"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x80\x04\x08\x00\x80\x04\x08" + // all of it at 0x8048000
+	"\x5d\x00\x00\x00\x5d\x00\x00\x00\x05\x00\x00\x00\x00\x10\x00\x00" +
+	"\xb8\x1d\x00\x00\x00\xcd\x80\xeb\xf7" // pause(), again and again
+
+func TestInspect32Bit(t *testing.T) {
+	exe := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(exe, []byte(program32), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(exe)
+	if err := command.Start(); err != nil {
+		t.Skip(err) // a kernel that runs none
+	}
+	defer command.Wait()
+	defer command.Process.Kill()
+	_, err := Inspect(command.Process.Pid)
+	var u *Unsupported
+	if !errors.As(err, &u) || !strings.Contains(err.Error(), "is a 32-bit program ("+exe+"): only 64-bit ones") {
+		t.Errorf("error %v, want unsupported: a 32-bit program", err)
 	}
 }
 

@@ -49,7 +49,10 @@ func (fs procfs) inspect(pid int) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = p.findRuntime(maps); err != nil {
+	if err = p.findRuntime(maps); errors.Is(err, err32Bit) {
+		return nil, &Unsupported{PID: pid, What: fmt.Sprintf("a 32-bit program (%s)", p.Exe), Why: "only 64-bit ones can be profiled"}
+	}
+	if err != nil {
 		return nil, err
 	}
 	environ, err := fs.strings(pid, "environ")
