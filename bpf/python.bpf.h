@@ -53,7 +53,7 @@ struct walk {
 	u64 process;	 /* whose code objects are met, as in a code_slot */
 	u64 runner;	 /* of its target, as is bridge: code objects of which more is to be told */
 	u64 bridge;
-	u32 size; /* of a frame, and where in it things are: of the target's layout */
+	u32 size; /* of a frame what is read, and where in it things are: of the target's layout */
 	u32 owner;
 	u32 prev;
 	u32 code;
@@ -293,7 +293,8 @@ __noinline int py_walk_frames(u32 slot)
 /*
  * Copies the next FRAMES_A_CALL frames of 3.10 and older, whose f_back and f_code are neighbours, from f_back
  * on. It keeps little on its stack: since 6.13 functions with 64 bytes and more get one elsewhere, where the
- * kernel takes a quarter longer to see that it may copy something (check_object_size).
+ * kernel takes a quarter longer to see that it may copy something (check_object_size). So the instruction,
+ * which few ask for, is read with them into the scratch.
  */
 __noinline int py_walk_objects(u32 slot)
 {
@@ -301,38 +302,43 @@ __noinline int py_walk_objects(u32 slot)
 
 	if (!w)
 		return 0;
+	u32 lines = w->size; /* bytes up to the instruction, 0: not asked for */
+
+	if (lines > FRAME_SIZE_MAX)
+		return 0;
 	for (int i = 0; i < FRAMES_A_CALL; i++) {
 		struct {
 			u64 back, code;
 		} object;
-		u64 address = w->frame;
+		u64 address = w->frame, last = 0;
 
 		if (!address)
 			return 0;
-		if (bpf_probe_read_user(&object, sizeof(object), (void *)(address + w->prev)))
-			return py_unreadable(w, address);
+		if (!lines) {
+			if (bpf_probe_read_user(&object, sizeof(object), (void *)(address + w->prev)))
+				return py_unreadable(w, address);
+		} else {
+			if (bpf_probe_read_user(w->single, lines, (void *)(address + w->prev)))
+				return py_unreadable(w, address);
+			object.back = *(u64 *)w->single;
+			object.code = *(u64 *)(w->single + 8);
+			last = *(u32 *)(w->single + (w->instr & (FRAME_SIZE_MAX - 4)));
+		}
 		w->frame = object.back;
 		struct frame *f = next_frame(w);
 
 		if (!f)
 			return 0;
 		f->address = address;
-		f->instr = 0;
+		f->instr = last;
 		py_note_code(w, f, object.code & CODE_ADDRESS, true);
 	}
 	return 1;
 }
 
-/* What else there is to know of a frame object takes more reads, which few frames need. */
-static __always_inline void py_frame_object(struct target *t, struct frame *f, bool coroutine)
+/* The generator that owns a frame object takes one more read, which few frames need. */
+static __always_inline void py_frame_owner(struct target *t, struct frame *f)
 {
-	u32 last = 0;
-
-	if (t->lines)
-		bpf_probe_read_user(&last, sizeof(last), (void *)(f->address + t->py.frame_instr));
-	f->instr = last;
-	if (!coroutine)
-		return;
 	f->address = read_user(f->address + t->py.frame_gen);
 	f->instr |= (u64)FRAME_OWNED_BY_GENERATOR << 56;
 }
@@ -395,8 +401,8 @@ __noinline int py_name_frames(u32 slot)
 		f->code = seen.marked;
 		if (code == t->bridge && w->event.event.kind == EVENT_SWITCH_OUT && !w->event.object)
 			py_find_coroutine(slot, f->address, code);
-		if (t->py.frame_owner == NO_OFFSET)
-			py_frame_object(t, f, seen.coroutine);
+		if (t->py.frame_owner == NO_OFFSET && seen.coroutine)
+			py_frame_owner(t, f);
 	}
 	return 1;
 }
@@ -520,12 +526,16 @@ static __always_inline void py_begin(struct walk *w, struct target *t)
 	w->process = code_owner(t, w->event.event.pid);
 	w->runner = t->runner;
 	w->bridge = t->bridge;
-	w->size = t->py.frame_size;
 	w->owner = t->py.frame_owner;
 	w->prev = t->py.frame_prev;
 	w->code = t->py.frame_code;
 	w->instr = t->py.frame_instr;
-	w->unnamed = t->lines && w->owner == NO_OFFSET;
+	w->size = t->py.frame_size;
+	if (w->owner == NO_OFFSET) { /* from frame_prev on */
+		w->instr -= w->prev;
+		w->size = t->lines ? w->instr + sizeof(u32) : 0;
+	}
+	w->unnamed = 0;
 	w->named = 0;
 }
 
