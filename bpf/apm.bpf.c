@@ -37,3 +37,6 @@ const enum stack_status *unused_status __attribute__((unused));
 const enum tls_sight *unused_tls __attribute__((unused));
 const enum runtime *unused_runtime __attribute__((unused));
 const enum await_told_by *unused_await __attribute__((unused));
+const enum stack_size *unused_stack_size __attribute__((unused));
+const enum read_size *unused_read_size __attribute__((unused));
+const enum scopes_for *unused_scopes __attribute__((unused));

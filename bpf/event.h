@@ -116,9 +116,12 @@ enum stack_status {
 	STACK_UNREADABLE, /* from the last frame on, of which the address alone is told */
 };
 
-#define FRAMES_LEAF 192 /* kept from the leaf of a stack */
-#define FRAMES_ROOT 64	/* kept from its root, as a ring: entry i of the rest is at i % 64 */
-#define FRAMES_MAX (FRAMES_LEAF + FRAMES_ROOT)
+enum stack_size {
+	FRAMES_LEAF = 192, /* kept from the leaf of a stack */
+	FRAMES_ROOT = 64,  /* kept from its root, as a ring: entry i of the rest is at i % 64 */
+	FRAMES_MAX = FRAMES_LEAF + FRAMES_ROOT,
+	PCS_WALK = 2048, /* of a goroutine's stack that is deeper still the root is not found */
+};
 
 struct stack_event {
 	struct event event;
@@ -137,8 +140,6 @@ struct stack_event {
 	u32 pad;
 	struct frame frames[FRAMES_MAX]; /* leaf first; EVENT_STEP: root first */
 };
-
-#define PCS_WALK 2048 /* of a stack that is deeper still the root is not found */
 
 struct go_event {
 	struct event event;

@@ -527,7 +527,11 @@ static __always_inline void send_long_head(struct io *io, struct conn *c, struct
 	}
 }
 
-#define SCOPES_FOR 4096 /* answers that tell of their lanes, since one did not */
+/* For how many answers it is looked at what functions are called with. */
+enum scopes_for {
+	SCOPES_FIRST = 64, /* of a new target: answers do not tell of their lanes in every server … */
+	SCOPES_FOR = 4096, /* … and more since one did not */
+};
 
 /*
  * The stack with which an answer is begun: its lane served the request, unless it is none of Python's, or the

@@ -334,8 +334,6 @@ static __always_inline void add_young(struct target *t, u64 coroutine)
 	u64 id = bpf_get_current_pid_tgid();
 	struct young_tasks *young = bpf_map_lookup_elem(&py_young, &id), none = {};
 
-	if (t->py.frame_owner == NO_OFFSET) /* no task begins at once up to 3.11 */
-		return;
 	if (!young) {
 		bpf_map_update_elem(&py_young, &id, &none, BPF_ANY);
 		young = bpf_map_lookup_elem(&py_young, &id);
@@ -353,7 +351,7 @@ static __always_inline void send_lane_event(u32 kind, struct target *t, u64 obje
 	u64 id = bpf_get_current_pid_tgid();
 	volatile u32 *busy = claim_uprobe_stack(t);
 
-	if (busy && kind == EVENT_TASK)
+	if (busy && kind == EVENT_TASK && t->py.eager_tasks)
 		tell_ended(SCRATCH_UPROBE);
 	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, kind, id >> 32, id) : NULL;
 
@@ -363,7 +361,7 @@ static __always_inline void send_lane_event(u32 kind, struct target *t, u64 obje
 	send_stack(w, t, SCRATCH_UPROBE);
 	if (kind == EVENT_TASK && t->scopes)
 		tell_task_scope(t, object, SCRATCH_UPROBE);
-	if (kind == EVENT_TASK)
+	if (kind == EVENT_TASK && t->py.eager_tasks)
 		add_young(t, object);
 	*busy = 0;
 }
@@ -378,7 +376,7 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	struct task_step *last = bpf_map_lookup_elem(&py_steps, &id);
 	volatile u32 *busy = claim_uprobe_stack(t);
 
-	if (busy)
+	if (busy && t->py.eager_tasks)
 		tell_ended(SCRATCH_UPROBE);
 	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, EVENT_STEP, id >> 32, id) : NULL;
 

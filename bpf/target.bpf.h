@@ -51,6 +51,7 @@ struct py_layout {
 	u32 object_type;       /* objects; what a kind of object has of its own follows 8 bytes later */
 	u32 await_told_by;     /* enum await_told_by */
 	u32 wakeup_is_wrapper; /* up to 3.9 */
+	u32 eager_tasks;       /* some begin at once, from 3.12 on */
 };
 
 /* How a generator that awaits is told from one that stands at a plain yield. */

@@ -310,6 +310,9 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 	if l.Minor <= 9 {
 		k.WakeupIsWrapper = 1
 	}
+	if l.Minor >= 12 {
+		k.EagerTasks = 1
+	}
 	switch {
 	case l.FrameIsObject:
 		k.AwaitToldBy = probe.AwaitByOpcode

@@ -312,6 +312,7 @@ type apmPyLayout struct {
 	ObjectType      uint32
 	AwaitToldBy     uint32
 	WakeupIsWrapper uint32
+	EagerTasks      uint32
 }
 
 type apmPyTypes struct {
@@ -333,6 +334,13 @@ type apmPyTypes struct {
 	Bytes          uint64
 	Integer        uint64
 }
+
+type apmReadSize uint32
+
+const (
+	apmReadSizeFRAME_SIZE_MAX  apmReadSize = 128
+	apmReadSizeTHREAD_SIZE_MAX apmReadSize = 512
+)
 
 type apmRuntime uint32
 
@@ -361,6 +369,13 @@ type apmScopeSearch struct {
 	Dicts uint32
 	Pad   uint32
 }
+
+type apmScopesFor uint32
+
+const (
+	apmScopesForSCOPES_FIRST apmScopesFor = 64
+	apmScopesForSCOPES_FOR   apmScopesFor = 4096
+)
 
 type apmServeEvent struct {
 	_          structs.HostLayout
@@ -404,6 +419,15 @@ type apmStackEvent struct {
 	Frames  [256]apmFrame
 }
 
+type apmStackSize uint32
+
+const (
+	apmStackSizeFRAMES_LEAF apmStackSize = 192
+	apmStackSizeFRAMES_ROOT apmStackSize = 64
+	apmStackSizeFRAMES_MAX  apmStackSize = 256
+	apmStackSizePCS_WALK    apmStackSize = 2048
+)
+
 type apmStackStatus uint32
 
 const (
@@ -420,7 +444,6 @@ type apmTarget struct {
 	PyUnset          uint64
 	PyUnsetEnd       uint64
 	Py               apmPyLayout
-	_                [4]byte
 	PyTypes          apmPyTypes
 	Go               apmGoLayout
 	Lanes            uint32
@@ -638,10 +661,13 @@ const (
 	apmVarUnusedIo          = "unused_io"
 	apmVarUnusedKind        = "unused_kind"
 	apmVarUnusedLoss        = "unused_loss"
+	apmVarUnusedReadSize    = "unused_read_size"
 	apmVarUnusedRuntime     = "unused_runtime"
 	apmVarUnusedScope       = "unused_scope"
+	apmVarUnusedScopes      = "unused_scopes"
 	apmVarUnusedServe       = "unused_serve"
 	apmVarUnusedStack       = "unused_stack"
+	apmVarUnusedStackSize   = "unused_stack_size"
 	apmVarUnusedStatus      = "unused_status"
 	apmVarUnusedThread      = "unused_thread"
 	apmVarUnusedTls         = "unused_tls"
@@ -767,29 +793,32 @@ type apmMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmVariableSpecs struct {
-	CodeSlots      *ebpf.VariableSpec `ebpf:"code_slots"`
-	ConnSlots      *ebpf.VariableSpec `ebpf:"conn_slots"`
-	Gates          *ebpf.VariableSpec `ebpf:"gates"`
-	KernelStack    *ebpf.VariableSpec `ebpf:"kernel_stack"`
-	Slow           *ebpf.VariableSpec `ebpf:"slow"`
-	SlowWakes      *ebpf.VariableSpec `ebpf:"slow_wakes"`
-	Typed          *ebpf.VariableSpec `ebpf:"typed"`
-	UnusedAwait    *ebpf.VariableSpec `ebpf:"unused_await"`
-	UnusedCode     *ebpf.VariableSpec `ebpf:"unused_code"`
-	UnusedConn     *ebpf.VariableSpec `ebpf:"unused_conn"`
-	UnusedFlag     *ebpf.VariableSpec `ebpf:"unused_flag"`
-	UnusedGo       *ebpf.VariableSpec `ebpf:"unused_go"`
-	UnusedGoLayout *ebpf.VariableSpec `ebpf:"unused_go_layout"`
-	UnusedIo       *ebpf.VariableSpec `ebpf:"unused_io"`
-	UnusedKind     *ebpf.VariableSpec `ebpf:"unused_kind"`
-	UnusedLoss     *ebpf.VariableSpec `ebpf:"unused_loss"`
-	UnusedRuntime  *ebpf.VariableSpec `ebpf:"unused_runtime"`
-	UnusedScope    *ebpf.VariableSpec `ebpf:"unused_scope"`
-	UnusedServe    *ebpf.VariableSpec `ebpf:"unused_serve"`
-	UnusedStack    *ebpf.VariableSpec `ebpf:"unused_stack"`
-	UnusedStatus   *ebpf.VariableSpec `ebpf:"unused_status"`
-	UnusedThread   *ebpf.VariableSpec `ebpf:"unused_thread"`
-	UnusedTls      *ebpf.VariableSpec `ebpf:"unused_tls"`
+	CodeSlots       *ebpf.VariableSpec `ebpf:"code_slots"`
+	ConnSlots       *ebpf.VariableSpec `ebpf:"conn_slots"`
+	Gates           *ebpf.VariableSpec `ebpf:"gates"`
+	KernelStack     *ebpf.VariableSpec `ebpf:"kernel_stack"`
+	Slow            *ebpf.VariableSpec `ebpf:"slow"`
+	SlowWakes       *ebpf.VariableSpec `ebpf:"slow_wakes"`
+	Typed           *ebpf.VariableSpec `ebpf:"typed"`
+	UnusedAwait     *ebpf.VariableSpec `ebpf:"unused_await"`
+	UnusedCode      *ebpf.VariableSpec `ebpf:"unused_code"`
+	UnusedConn      *ebpf.VariableSpec `ebpf:"unused_conn"`
+	UnusedFlag      *ebpf.VariableSpec `ebpf:"unused_flag"`
+	UnusedGo        *ebpf.VariableSpec `ebpf:"unused_go"`
+	UnusedGoLayout  *ebpf.VariableSpec `ebpf:"unused_go_layout"`
+	UnusedIo        *ebpf.VariableSpec `ebpf:"unused_io"`
+	UnusedKind      *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedLoss      *ebpf.VariableSpec `ebpf:"unused_loss"`
+	UnusedReadSize  *ebpf.VariableSpec `ebpf:"unused_read_size"`
+	UnusedRuntime   *ebpf.VariableSpec `ebpf:"unused_runtime"`
+	UnusedScope     *ebpf.VariableSpec `ebpf:"unused_scope"`
+	UnusedScopes    *ebpf.VariableSpec `ebpf:"unused_scopes"`
+	UnusedServe     *ebpf.VariableSpec `ebpf:"unused_serve"`
+	UnusedStack     *ebpf.VariableSpec `ebpf:"unused_stack"`
+	UnusedStackSize *ebpf.VariableSpec `ebpf:"unused_stack_size"`
+	UnusedStatus    *ebpf.VariableSpec `ebpf:"unused_status"`
+	UnusedThread    *ebpf.VariableSpec `ebpf:"unused_thread"`
+	UnusedTls       *ebpf.VariableSpec `ebpf:"unused_tls"`
 }
 
 // apmObjects contains all objects after they have been loaded into the kernel.
@@ -875,29 +904,32 @@ func (m *apmMaps) Close() error {
 //
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmVariables struct {
-	CodeSlots      *ebpf.Variable `ebpf:"code_slots"`
-	ConnSlots      *ebpf.Variable `ebpf:"conn_slots"`
-	Gates          *ebpf.Variable `ebpf:"gates"`
-	KernelStack    *ebpf.Variable `ebpf:"kernel_stack"`
-	Slow           *ebpf.Variable `ebpf:"slow"`
-	SlowWakes      *ebpf.Variable `ebpf:"slow_wakes"`
-	Typed          *ebpf.Variable `ebpf:"typed"`
-	UnusedAwait    *ebpf.Variable `ebpf:"unused_await"`
-	UnusedCode     *ebpf.Variable `ebpf:"unused_code"`
-	UnusedConn     *ebpf.Variable `ebpf:"unused_conn"`
-	UnusedFlag     *ebpf.Variable `ebpf:"unused_flag"`
-	UnusedGo       *ebpf.Variable `ebpf:"unused_go"`
-	UnusedGoLayout *ebpf.Variable `ebpf:"unused_go_layout"`
-	UnusedIo       *ebpf.Variable `ebpf:"unused_io"`
-	UnusedKind     *ebpf.Variable `ebpf:"unused_kind"`
-	UnusedLoss     *ebpf.Variable `ebpf:"unused_loss"`
-	UnusedRuntime  *ebpf.Variable `ebpf:"unused_runtime"`
-	UnusedScope    *ebpf.Variable `ebpf:"unused_scope"`
-	UnusedServe    *ebpf.Variable `ebpf:"unused_serve"`
-	UnusedStack    *ebpf.Variable `ebpf:"unused_stack"`
-	UnusedStatus   *ebpf.Variable `ebpf:"unused_status"`
-	UnusedThread   *ebpf.Variable `ebpf:"unused_thread"`
-	UnusedTls      *ebpf.Variable `ebpf:"unused_tls"`
+	CodeSlots       *ebpf.Variable `ebpf:"code_slots"`
+	ConnSlots       *ebpf.Variable `ebpf:"conn_slots"`
+	Gates           *ebpf.Variable `ebpf:"gates"`
+	KernelStack     *ebpf.Variable `ebpf:"kernel_stack"`
+	Slow            *ebpf.Variable `ebpf:"slow"`
+	SlowWakes       *ebpf.Variable `ebpf:"slow_wakes"`
+	Typed           *ebpf.Variable `ebpf:"typed"`
+	UnusedAwait     *ebpf.Variable `ebpf:"unused_await"`
+	UnusedCode      *ebpf.Variable `ebpf:"unused_code"`
+	UnusedConn      *ebpf.Variable `ebpf:"unused_conn"`
+	UnusedFlag      *ebpf.Variable `ebpf:"unused_flag"`
+	UnusedGo        *ebpf.Variable `ebpf:"unused_go"`
+	UnusedGoLayout  *ebpf.Variable `ebpf:"unused_go_layout"`
+	UnusedIo        *ebpf.Variable `ebpf:"unused_io"`
+	UnusedKind      *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedLoss      *ebpf.Variable `ebpf:"unused_loss"`
+	UnusedReadSize  *ebpf.Variable `ebpf:"unused_read_size"`
+	UnusedRuntime   *ebpf.Variable `ebpf:"unused_runtime"`
+	UnusedScope     *ebpf.Variable `ebpf:"unused_scope"`
+	UnusedScopes    *ebpf.Variable `ebpf:"unused_scopes"`
+	UnusedServe     *ebpf.Variable `ebpf:"unused_serve"`
+	UnusedStack     *ebpf.Variable `ebpf:"unused_stack"`
+	UnusedStackSize *ebpf.Variable `ebpf:"unused_stack_size"`
+	UnusedStatus    *ebpf.Variable `ebpf:"unused_status"`
+	UnusedThread    *ebpf.Variable `ebpf:"unused_thread"`
+	UnusedTls       *ebpf.Variable `ebpf:"unused_tls"`
 }
 
 // apmPrograms contains all programs after they have been loaded into the kernel.

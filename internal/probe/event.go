@@ -69,11 +69,11 @@ const (
 	StackUnreadable = uint32(apmStackStatusSTACK_UNREADABLE)
 )
 
-// Sizes of the part of a stack that is kept, frames.
+// Sizes of the part of a stack that is kept, in frames, and of that in which its root is looked for, from bpf/event.h.
 const (
-	framesLeaf = 192
-	framesRoot = 64
-	pcsWalk    = 2048 // program counters among which the root of a stack is looked for
+	framesLeaf = int(apmStackSizeFRAMES_LEAF)
+	framesRoot = int(apmStackSizeFRAMES_ROOT)
+	pcsWalk    = int(apmStackSizePCS_WALK)
 )
 
 // Frame is one frame of a stack: addresses in the target.

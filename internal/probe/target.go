@@ -52,7 +52,7 @@ func (p *Probe) AddPython(pid int, py Python) error {
 		Runtime:      uint32(apmRuntimeRUNTIME_PYTHON),
 		Py:           py.Layout,
 		PyTypes:      py.Types,
-		Scopes:       64, // answers do not tell of their lanes in every server
+		Scopes:       uint32(apmScopesForSCOPES_FIRST),
 	}
 	if py.Lines {
 		t.Lines = 1
@@ -159,8 +159,8 @@ func (p *Probe) Follow(pid int) error {
 	return nil
 }
 
-// How many bytes of a frame and of a thread state the kernel programs can read.
+// How many bytes of a frame and of a thread state the kernel programs can read, from bpf/python.bpf.h.
 const (
-	FrameSizeMax  = 128
-	ThreadSizeMax = 512
+	FrameSizeMax  = uint32(apmReadSizeFRAME_SIZE_MAX)
+	ThreadSizeMax = uint32(apmReadSizeTHREAD_SIZE_MAX)
 )
