@@ -9,7 +9,7 @@
 
 #include "code.bpf.h"
 
-#define PAGE 4096 /* the smallest there is: what lies in one can be read if any of it can */
+#define PAGE 4096	      /* the smallest there is: what lies in one can be read if any of it can */
 #define DATA_STACK_NEAR 65536 /* a caller's frame further away lies elsewhere: in a generator */
 #define FRAMES_A_CALL 16
 #define WALK_CALLS 128 /* at most FRAMES_A_CALL * WALK_CALLS frames are walked */
@@ -19,9 +19,9 @@
 #define INTERPRETERS_EVERY 10000000 /* ns between looks whether there are several */
 #define STATELESS_FOR 10000000	    /* ns that a thread is believed to have no state */
 
-enum read_size { /* bytes that can be read at once … */
-	FRAME_SIZE_MAX = 128,  /* … of a frame */
-	THREAD_SIZE_MAX = 512, /* … of a thread state */
+enum read_size {			/* bytes that can be read at once … */
+		 FRAME_SIZE_MAX = 128,	/* … of a frame */
+		 THREAD_SIZE_MAX = 512, /* … of a thread state */
 };
 
 #define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
