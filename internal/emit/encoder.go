@@ -19,10 +19,10 @@ func (e *Encoder) Append(dst []byte, r *Record) []byte {
 	}
 	dst = append(dst, `{"version":`...)
 	dst = appendString(dst, version)
-	dst = appendStringField(dst, "proc_name", r.ProcName)
-	dst = appendStringField(dst, "services", r.Services)
-	dst = appendStringField(dst, "protocol", r.Protocol)
-	dst = appendStringField(dst, "endpoint", r.Endpoint)
+	dst = appendStringField(dst, `,"proc_name":`, r.ProcName)
+	dst = appendStringField(dst, `,"services":`, r.Services)
+	dst = appendStringField(dst, `,"protocol":`, r.Protocol)
+	dst = appendStringField(dst, `,"endpoint":`, r.Endpoint)
 	dst = appendStacktrace(dst, r)
 	dst = appendAPITrace(dst, r)
 	dst = appendRequest(dst, r)
@@ -37,11 +37,11 @@ func appendStacktrace(dst []byte, r *Record) []byte {
 	}
 	dst = append(dst, `"start_time":`...)
 	dst = appendMicros(dst, r.Start/1000)
-	dst = appendSecondsField(dst, "duration", r.Duration)
-	dst = appendSecondsField(dst, "cpu_time", p.CPUTime)
-	dst = appendIntField(dst, "sample_count", int64(p.SampleCount))
-	dst = appendStringField(dst, "program", p.Program)
-	dst = appendKey(dst, "root_frame")
+	dst = appendSecondsField(dst, `,"duration":`, r.Duration)
+	dst = appendSecondsField(dst, `,"cpu_time":`, p.CPUTime)
+	dst = appendIntField(dst, `,"sample_count":`, int64(p.SampleCount))
+	dst = appendStringField(dst, `,"program":`, p.Program)
+	dst = append(dst, `,"root_frame":`...)
 	if p.Mapper != filter.Tree {
 		dst = appendList(dst, p.Frames)
 	} else if len(p.Frames) == 1 {
@@ -57,8 +57,8 @@ func appendAPITrace(dst []byte, r *Record) []byte {
 	end := r.Start + uint64(max(r.Duration, 0))
 	dst = append(dst, `,"apitrace":{"trace_id":`...)
 	dst = appendString(dst, r.TraceID)
-	dst = appendIntField(dst, "req_time", int64(uint32(r.Start/1e9)))
-	dst = appendIntField(dst, "resp_time", int64(uint32(end/1e9)))
+	dst = appendIntField(dst, `,"req_time":`, int64(uint32(r.Start/1e9)))
+	dst = appendIntField(dst, `,"resp_time":`, int64(uint32(end/1e9)))
 	return append(dst, '}')
 }
 
@@ -69,7 +69,7 @@ func appendList(dst []byte, frames []*filter.Frame) []byte {
 			dst = append(dst, ',')
 		}
 		dst = appendFrame(dst, f)
-		dst = appendIntField(dst, "depth", int64(f.Depth))
+		dst = appendIntField(dst, `,"depth":`, int64(f.Depth))
 		dst = appendLines(dst, f)
 		dst = append(dst, '}')
 	}
@@ -89,7 +89,7 @@ func appendTrees(dst []byte, frames []*filter.Frame) []byte {
 
 func appendTree(dst []byte, f *filter.Frame) []byte {
 	dst = appendFrame(dst, f)
-	dst = appendTrees(appendKey(dst, "children"), f.Children)
+	dst = appendTrees(append(dst, `,"children":`...), f.Children)
 	dst = appendLines(dst, f)
 	return append(dst, '}')
 }
@@ -98,11 +98,11 @@ func appendTree(dst []byte, f *filter.Frame) []byte {
 func appendFrame(dst []byte, f *filter.Frame) []byte {
 	dst = append(dst, `{"function":`...)
 	dst = appendString(dst, f.Function)
-	dst = appendStringField(dst, "file_path", f.File)
-	dst = appendStringField(dst, "file_path_short", f.ShortFile)
-	dst = appendIntField(dst, "line_no", int64(f.Line))
-	dst = appendSecondsField(dst, "time", f.Time)
-	dst = appendKey(dst, "is_application_code")
+	dst = appendStringField(dst, `,"file_path":`, f.File)
+	dst = appendStringField(dst, `,"file_path_short":`, f.ShortFile)
+	dst = appendIntField(dst, `,"line_no":`, int64(f.Line))
+	dst = appendSecondsField(dst, `,"time":`, f.Time)
+	dst = append(dst, `,"is_application_code":`...)
 	return strconv.AppendBool(dst, f.App)
 }
 
@@ -116,7 +116,7 @@ func appendLines(dst []byte, f *filter.Frame) []byte {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, '"')
-		dst = strconv.AppendInt(dst, int64(l.Line), 10)
+		dst = appendInt(dst, int64(l.Line))
 		dst = append(dst, '"', ':')
 		dst = appendSeconds(dst, l.Time)
 	}

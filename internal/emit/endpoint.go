@@ -30,8 +30,10 @@ func path(target string) string {
 		}
 		target = rest[slash:]
 	}
-	if end := strings.IndexAny(target, "?#"); end >= 0 {
-		return target[:end]
+	for i := range len(target) {
+		if target[i] == '?' || target[i] == '#' {
+			return target[:i]
+		}
 	}
 	return target
 }
@@ -49,8 +51,11 @@ func hostPort(target string) string {
 
 // cutScheme cuts the scheme and the two slashes off an absolute URL.
 func cutScheme(target string) (rest string, ok bool) {
+	if target == "" || !isLetter(target[0]) {
+		return target, false
+	}
 	scheme, rest, ok := strings.Cut(target, "://")
-	if !ok || scheme == "" || !isLetter(scheme[0]) {
+	if !ok {
 		return target, false
 	}
 	for i := range len(scheme) {

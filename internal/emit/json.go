@@ -1,7 +1,7 @@
 package emit
 
 import (
-	"strconv"
+	"math"
 	"unicode/utf8"
 )
 
@@ -78,28 +78,69 @@ func appendSeconds(dst []byte, ns int64) []byte {
 }
 
 func appendMicros(dst []byte, us uint64) []byte {
-	dst = strconv.AppendUint(dst, us/1e6, 10)
-	n := uint32(us % 1e6)
-	digit := func(unit uint32) byte { return '0' + byte(n/unit%10) }
-	return append(dst, '.', digit(100_000), digit(10_000), digit(1000), digit(100), digit(10), digit(1))
+	dst = append(appendUint(dst, us/1e6), ".000000"...)
+	putDigits(dst, us%1e6)
+	return dst
 }
 
-// The append…Field functions append a comma, the key, a colon and the value. Keys are written as they are.
+// appendUint is strconv's, which writes digits elsewhere first and copies them.
+func appendUint(dst []byte, n uint64) []byte {
+	dst = append(dst, '0')
+	for power := uint64(10); n >= power; power *= 10 {
+		dst = append(dst, '0')
+		if power > math.MaxUint64/10 {
+			break
+		}
+	}
+	putDigits(dst, n)
+	return dst
+}
 
+// putDigits writes n, without leading zeros, to the end of dst.
+func putDigits(dst []byte, n uint64) {
+	i := len(dst)
+	for ; n >= 10; i -= 2 {
+		pair := n % 100 * 2
+		n /= 100
+		dst[i-1], dst[i-2] = digitPairs[pair+1], digitPairs[pair]
+	}
+	if n > 0 {
+		dst[i-1] = '0' + byte(n)
+	}
+}
+
+// digitPairs are the numbers from 00 to 99.
+var digitPairs = func() (pairs [200]byte) {
+	for i := range byte(100) {
+		pairs[2*i], pairs[2*i+1] = '0'+i/10, '0'+i%10
+	}
+	return pairs
+}()
+
+func appendInt(dst []byte, n int64) []byte {
+	if n < 0 {
+		return appendUint(append(dst, '-'), -uint64(n))
+	}
+	return appendUint(dst, uint64(n))
+}
+
+// appendKey appends a key that is not known beforehand, as it is.
 func appendKey(dst []byte, key string) []byte {
 	dst = append(dst, ',', '"')
 	dst = append(dst, key...)
 	return append(dst, '"', ':')
 }
 
+// The append…Field functions append a key, which comes with its comma, quotes and colon, and a value.
+
 func appendStringField(dst []byte, key, value string) []byte {
-	return appendString(appendKey(dst, key), value)
+	return appendString(append(dst, key...), value)
 }
 
 func appendIntField(dst []byte, key string, value int64) []byte {
-	return strconv.AppendInt(appendKey(dst, key), value, 10)
+	return appendInt(append(dst, key...), value)
 }
 
 func appendSecondsField(dst []byte, key string, ns int64) []byte {
-	return appendSeconds(appendKey(dst, key), ns)
+	return appendSeconds(append(dst, key...), ns)
 }

@@ -256,7 +256,10 @@ func (l *Log) take(written [][]byte) (batch [][]byte, reopen, more bool) {
 func (l *Log) writePiece(piece []byte) bool {
 	total := uint64(bytes.Count(piece, newline))
 	n, err := l.dest.write(piece)
-	written := uint64(bytes.Count(piece[:n], newline))
+	written := total
+	if n < len(piece) {
+		written = uint64(bytes.Count(piece[:n], newline))
+	}
 	if errors.Is(err, ErrReaderGone) {
 		l.readerGone()
 	}

@@ -1,34 +1,32 @@
 package emit
 
-import "strconv"
-
 // appendRequest tells duration in every record; the other fields are absent where nothing is known.
 func appendRequest(dst []byte, r *Record) []byte {
 	dst = append(dst, `,"request":`...)
 	open := len(dst)
-	dst = appendKnown(dst, "method", r.Method)
-	dst = appendKnown(dst, "host", r.Host)
-	dst = appendPositive(dst, "status", r.Status)
-	dst = appendSecondsField(dst, "duration", r.Duration)
+	dst = appendKnown(dst, `,"method":`, r.Method)
+	dst = appendKnown(dst, `,"host":`, r.Host)
+	dst = appendPositive(dst, `,"status":`, r.Status)
+	dst = appendSecondsField(dst, `,"duration":`, r.Duration)
 	if r.Client.IsValid() {
-		dst = append(r.Client.AppendTo(append(appendKey(dst, "client"), '"')), '"')
+		dst = append(r.Client.AppendTo(append(dst, `,"client":"`...)), '"')
 	}
-	dst = appendPositive(dst, "pid", r.PID)
-	dst = appendPositive(dst, "tid", r.TID)
-	dst = appendKnown(dst, "runtime", r.Runtime)
-	dst = appendKnown(dst, "client_time", r.ClientTime)
-	dst = appendKnown(dst, "traceparent", r.TraceParent)
+	dst = appendPositive(dst, `,"pid":`, r.PID)
+	dst = appendPositive(dst, `,"tid":`, r.TID)
+	dst = appendKnown(dst, `,"runtime":`, r.Runtime)
+	dst = appendKnown(dst, `,"client_time":`, r.ClientTime)
+	dst = appendKnown(dst, `,"traceparent":`, r.TraceParent)
 	if r.BytesIn >= 0 {
-		dst = appendIntField(dst, "bytes_in", r.BytesIn)
+		dst = appendIntField(dst, `,"bytes_in":`, r.BytesIn)
 	}
 	if r.BytesOut >= 0 {
-		dst = appendIntField(dst, "bytes_out", r.BytesOut)
+		dst = appendIntField(dst, `,"bytes_out":`, r.BytesOut)
 	}
 	if r.Blocked != nil {
 		dst = appendBlocked(dst, r.Blocked)
 	}
 	if r.Lost > 0 {
-		dst = strconv.AppendUint(appendKey(dst, "lost"), r.Lost, 10)
+		dst = appendUint(append(dst, `,"lost":`...), r.Lost)
 	}
 	dst = appendIncomplete(dst, r.Incomplete)
 	dst[open] = '{' // in place of the first field's comma
@@ -54,7 +52,7 @@ func appendBlocked(dst []byte, b *Blocked) []byte {
 	open := len(dst)
 	for r, ns := range b {
 		if ns > 0 {
-			dst = appendSecondsField(dst, Reason(r).String(), ns)
+			dst = appendSeconds(appendKey(dst, Reason(r).String()), ns)
 		}
 	}
 	if len(dst) == open {
