@@ -113,7 +113,8 @@ type Event struct {
 
 const eventMax = int(unsafe.Sizeof(IOEvent{}))
 
-func decode(raw []byte) (e Event, ok bool) {
+// Decode tells the event that raw holds, which has room for the largest one behind it.
+func Decode(raw []byte) (e Event, ok bool) {
 	if len(raw) < int(unsafe.Sizeof(apmEvent{})) {
 		return e, false
 	}

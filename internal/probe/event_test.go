@@ -20,7 +20,7 @@ func stackEvent(t *testing.T, depth int) *Event {
 		s.Frames[at].Code = uint64(i)
 	}
 	size := int(unsafe.Offsetof(s.Frames)) + kept*int(unsafe.Sizeof(Frame{}))
-	e, ok := decode(unsafe.Slice((*byte)(unsafe.Pointer(&raw[0])), eventMax)[:size])
+	e, ok := Decode(unsafe.Slice((*byte)(unsafe.Pointer(&raw[0])), eventMax)[:size])
 	if !ok {
 		t.Fatalf("an event of %d frames is refused", depth)
 	}
@@ -53,11 +53,11 @@ func TestDecodeRefusesShortEvents(t *testing.T) {
 	for _, kind := range []Kind{KindSample, KindOpen, KindRecv, KindWake} {
 		(*apmEvent)(unsafe.Pointer(&raw[0])).Kind = uint32(kind)
 		for _, size := range []int{0, 8, int(unsafe.Sizeof(apmEvent{})) - 1} {
-			if _, ok := decode(bytes[:size]); ok {
+			if _, ok := Decode(bytes[:size]); ok {
 				t.Errorf("%d bytes are taken for an event of kind %d", size, kind)
 			}
 		}
-		e, ok := decode(bytes[:eventMax])
+		e, ok := Decode(bytes[:eventMax])
 		if !ok || e.Kind != kind {
 			t.Errorf("a whole event of kind %d is refused", kind)
 		}
@@ -74,7 +74,7 @@ func FuzzData(f *testing.F) {
 		io := (*IOEvent)(unsafe.Pointer(&raw[0]))
 		io.Event.Kind, io.Head, io.Tail = uint32(KindRecv), head, tail
 		size := min(int(unsafe.Offsetof(io.Data))+int(kept), eventMax)
-		e, ok := decode(unsafe.Slice((*byte)(unsafe.Pointer(&raw[0])), eventMax)[:size])
+		e, ok := Decode(unsafe.Slice((*byte)(unsafe.Pointer(&raw[0])), eventMax)[:size])
 		if !ok {
 			t.Skip()
 		}

@@ -71,7 +71,7 @@ func (r *reader) fill(arrived func(*Event)) (full bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("read ring buffer: %w", err)
 		}
-		if e, ok := decode(r.record.RawSample); ok {
+		if e, ok := Decode(r.record.RawSample); ok {
 			arrived(&e)
 			r.insert(e)
 			r.used += (len(r.record.RawSample) + 7) &^ 7
