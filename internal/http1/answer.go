@@ -97,7 +97,7 @@ func (c *Conn) answerPart(q *Request, ts uint64, p []byte) (n int) {
 func (c *Conn) status(q *Request, ts uint64, p []byte) (n int) {
 	a := &c.out
 	if a.matched == 0 {
-		if n = len(p) - len(bytes.TrimLeft(p, "\r\n")); n == len(p) {
+		if n = lineEnds(p); n == len(p) {
 			return n
 		}
 		a.code, a.since = 0, ts

@@ -42,16 +42,10 @@ func (why CloseReason) gone() bool { return why == PeerGone || why == WriteFaile
 // CLOCK_MONOTONIC at the return of the call that they belong to. Nothing of a Chunk is kept by reference, and a
 // Request is not touched any more once it was returned as ended.
 type Conn struct {
-	LostReads  uint64 // gaps in which a request or a part of its head may have been missed
-	LostWrites uint64 // answers whose framing was lost, in a gap or because it contradicts itself
-
-	in      reader
-	out     answer
-	open    queue
-	prevEnd uint64
-	opaque  bool // no HTTP/1 any more: upgraded, HTTP/2 or over
-	drained bool // the server has shut its side down, so whatever it reads it throws away
-	missed  bool // the answer to the oldest open request may have passed unseen
+	in   reader
+	out  answer
+	open queue
+	past
 
 	turned bool     // to HTTP/2 in this call,
 	after  int      // of which so many bytes came before
@@ -60,14 +54,29 @@ type Conn struct {
 	opened, began, ended []*Request
 }
 
+// past is what has become of a connection so far.
+type past struct {
+	LostReads  uint64 // gaps in which a request or a part of its head may have been missed
+	LostWrites uint64 // answers whose framing was lost, in a gap or because it contradicts itself
+
+	prevEnd uint64
+	opaque  bool // no HTTP/1 any more: upgraded, HTTP/2 or over
+	drained bool // the server has shut its side down, so whatever it reads it throws away
+	missed  bool // the answer to the oldest open request may have passed unseen
+}
+
 // Reset makes c ready for another connection. It keeps its buffers.
 func (c *Conn) Reset() {
 	c.forget()
 	c.in.reset()
 	c.out.reset()
 	c.open.reset()
-	*c = Conn{in: c.in, out: c.out, open: c.open, opened: c.opened, began: c.began, ended: c.ended}
+	c.past = past{}
 }
+
+// Use has c take the requests to come from a pool. They may be put there once they have ended and the slice that they
+// were returned in is read.
+func (c *Conn) Use(p *Pool) { c.in.pool = p }
 
 // Idle tells that no request is open and none is being read.
 func (c *Conn) Idle() bool {

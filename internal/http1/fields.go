@@ -38,7 +38,8 @@ func (r *reader) field(name, value []byte) {
 
 // request makes the request whose head was just read, and lets go of the head.
 func (r *reader) request() *Request {
-	q := &Request{Start: r.start, BytesIn: r.size, Truncated: r.gapped, Client: r.client, h2c: r.h2c}
+	q := r.pool.get()
+	*q = Request{text: q.text, Start: r.start, BytesIn: r.size, Truncated: r.gapped, Client: r.client, h2c: r.h2c}
 	r.head.Fill(q)
 	return q
 }

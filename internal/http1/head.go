@@ -77,9 +77,13 @@ func (h *Head) Header(name, value []byte) {
 	}
 }
 
-// Fill gives q what was gathered, and makes h ready for another head. All texts share one allocation.
+// Fill gives q what was gathered, and makes h ready for another head. All texts share one allocation, and none is made
+// where they are those that q had before.
 func (h *Head) Fill(q *Request) {
-	all := string(h.buf)
+	if q.text != string(h.buf) {
+		q.text = string(h.buf)
+	}
+	all := q.text
 	text := func(f Field) string { return all[h.span[f].lo:h.span[f].hi] }
 	q.Method, q.Target, q.Host = text(FieldMethod), text(FieldTarget), text(FieldHost)
 	if h.len(fieldProto) > 0 {

@@ -51,6 +51,14 @@ func (l *line) cut() {
 	*l = line{buf: l.buf[:0], tail: true}
 }
 
+// lineEnds counts the bytes of line ends that p begins with.
+func lineEnds(p []byte) (n int) {
+	for n < len(p) && (p[n] == '\r' || p[n] == '\n') {
+		n++
+	}
+	return n
+}
+
 // header splits a header line. A continuation line, whose folding is obsolete (RFC 9112, 5.2), and a line without a
 // colon have no name.
 func header(text []byte) (name, value []byte) {

@@ -1,9 +1,6 @@
 package http1
 
-import (
-	"bytes"
-	"net/netip"
-)
+import "net/netip"
 
 // reader follows the requests of one connection. It starts anew with each read after garbage, so it finds back where
 // a read begins with a request line, and never in the middle of something else.
@@ -11,6 +8,7 @@ type reader struct {
 	state   readState
 	greeted bool // a first byte was seen: no PROXY header can come any more
 	req     *Request
+	pool    *Pool // nil: no request is used again
 	body    body
 
 	// Of the head being read:
@@ -46,9 +44,9 @@ const (
 )
 
 func (r *reader) reset() {
-	*r = reader{head: r.head, line: r.line}
-	r.head.Reset()
-	r.line.reset()
+	r.beginHead(0)
+	r.state, r.greeted, r.req, r.body = readBetween, false, nil, body{}
+	r.waits, r.optional = false, false
 }
 
 // beginRead prepares for a read that begins with p.
@@ -69,7 +67,7 @@ func (r *reader) feed(ts uint64, p []byte) (n int, head bool) {
 		var used int
 		switch r.state {
 		case readBetween:
-			used = len(p[n:]) - len(bytes.TrimLeft(p[n:], "\r\n"))
+			used = lineEnds(p[n:])
 			if n+used < len(p) {
 				r.beginHead(ts)
 				if p[n+used] == 0 {

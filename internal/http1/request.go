@@ -37,8 +37,9 @@ type Request struct {
 
 	Owner any // for the caller
 
-	begun bool // its final answer has begun
-	h2c   bool // it asks for HTTP/2 (Upgrade: h2c)
+	text  string // that holds the texts of the head
+	begun bool   // its final answer has begun
+	h2c   bool   // it asks for HTTP/2 (Upgrade: h2c)
 }
 
 // bodiless tells whether an answer with that status ends with its head (RFC 9112, 6.3).

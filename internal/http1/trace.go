@@ -11,14 +11,31 @@ func tracerID(value []byte) []byte {
 	if len(id) != 32 && len(id) != maxTraceID {
 		return nil
 	}
-	for i, c := range id {
-		dash := len(id) == maxTraceID && (i == 8 || i == 13 || i == 18 || i == 23)
-		if dash && c != '-' || !dash && hexValue(c) < 0 {
+	dashes := 0
+	if len(id) == maxTraceID {
+		if id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
 			return nil
 		}
+		dashes = 4
+	}
+	for _, c := range id {
+		if !isHex[c] {
+			dashes--
+		}
+	}
+	if dashes != 0 {
+		return nil
 	}
 	return id
 }
+
+// isHex holds the hexadecimal digits.
+var isHex = func() (set [256]bool) {
+	for c := range set {
+		set[c] = hexValue(byte(c)) >= 0
+	}
+	return set
+}()
 
 // validParent tells whether a traceparent is valid and names a trace (W3C Trace Context, 3.2.2 and 4.3): versions
 // above 00 may append to the format of 00.

@@ -18,8 +18,11 @@ type Conn struct {
 // Reset makes c ready for another connection. It keeps the buffers of HTTP/1.
 func (c *Conn) Reset() {
 	c.one.Reset()
-	*c = Conn{one: c.one}
+	c.two, c.spoken = nil, false
 }
+
+// Use has c take the requests of HTTP/1 from a pool: see http1.Conn.
+func (c *Conn) Use(p *http1.Pool) { c.one.Use(p) }
 
 // Read takes what the server read. It returns the requests whose heads are complete now, and those that are known to
 // have ended.
