@@ -21,6 +21,7 @@ type services struct {
 	options *options
 	log     zerolog.Logger
 	known   map[int]*service
+	recent  *service         // the last of them that was asked for
 	born    map[int]*service // children that were not looked at yet
 	young   map[int]*visit   // processes that are still to be recognised, or may load OpenSSL yet
 }
@@ -90,7 +91,7 @@ func (ss *services) add(pid int) error {
 	if err := attach(s); err != nil {
 		return err
 	}
-	ss.known[pid] = s
+	ss.known[pid], ss.recent = s, nil
 	delete(ss.born, pid)
 	ss.findLanes(s, time.Now())
 	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
@@ -369,9 +370,17 @@ func (ss *services) findMoreLanes(now time.Time) {
 	}
 }
 
+// find gives the service of a known process, else nil.
+func (ss *services) find(pid uint32) *service {
+	if ss.recent == nil || ss.recent.process.PID != int(pid) {
+		ss.recent = ss.known[int(pid)]
+	}
+	return ss.recent
+}
+
 // goService gives what a process has if it is a known one of Go, else nil.
 func (ss *services) goService(pid uint32) *goService {
-	if s := ss.known[int(pid)]; s != nil {
+	if s := ss.find(pid); s != nil {
 		return s.golang
 	}
 	return nil
@@ -389,7 +398,7 @@ func (ss *services) anyGo() bool {
 
 // of gives the service of a process, recognising it at once if it is at work before its first visit.
 func (ss *services) of(pid uint32) *service {
-	if s := ss.known[int(pid)]; s != nil {
+	if s := ss.find(pid); s != nil {
 		return s
 	}
 	if ss.young[int(pid)] != nil {
@@ -428,6 +437,7 @@ func (ss *services) forget(pid int) {
 		s.golang.symbols.Close()
 	}
 	delete(ss.known, pid)
+	ss.recent = nil
 	delete(ss.born, pid)
 	delete(ss.young, pid)
 	if err := ss.probe.Release(pid); err != nil {

@@ -16,33 +16,31 @@ type call struct {
 	next        int32 // caller's next callee
 }
 
-// place is where a path hangs in the tree.
+// place is where a path hung in a tree last: the node of its function, below another one.
 type place struct {
-	at   int32
-	path *Context
+	tree     uint64
+	at, node int32
 }
 
 type lineKey struct{ call, line int32 }
 
 // builder makes call trees. It keeps its memory from tree to tree.
 type builder struct {
+	tree   uint64 // counts the trees, from 1
 	calls  []call
-	nodes  map[place]int32
 	lines  map[lineKey]int64
 	made   []filter.Frame
 	result []*filter.Frame
 	trunks []branch
 }
 
-// keepNodes is how large a tree's maps may have become to be used for the next.
-const keepNodes = 256
+// keepLines is how large a tree's lines may have become to be used for the next.
+const keepLines = 256
 
 func (b *builder) reset() {
-	if b.nodes == nil || len(b.nodes) > keepNodes || len(b.lines) > keepNodes { // it takes long to clear what was large
-		b.nodes, b.lines = map[place]int32{}, map[lineKey]int64{}
-	}
-	if len(b.nodes) > 0 {
-		clear(b.nodes)
+	b.tree++
+	if b.lines == nil || len(b.lines) > keepLines { // it takes long to clear what was large
+		b.lines = map[lineKey]int64{}
 	}
 	if len(b.lines) > 0 {
 		clear(b.lines)
@@ -69,12 +67,11 @@ func (b *builder) node(at int32, path *Context) int32 {
 	if path == nil {
 		return at
 	}
-	where := place{at, path}
-	if n, ok := b.nodes[where]; ok {
-		return n
+	if last := path.place; last.tree == b.tree && last.at == at {
+		return last.node
 	}
 	n := b.callee(b.node(at, path.parent), path.fn)
-	b.nodes[where] = n
+	path.place = place{b.tree, at, n}
 	return n
 }
 

@@ -9,14 +9,21 @@ import (
 
 // conn is one connection on which a target serves requests.
 type conn struct {
+	http     httpconn.Conn
+	requests []*Request // open, in order
+	turns    []turn     // of threads, since one of them was read
+	connState
+}
+
+// connState is what a conn does not keep for the connection after.
+type connState struct {
 	id            uint64
-	http          httpconn.Conn
 	process       *process
 	pid           uint32
 	local, remote netip.AddrPort // not valid on a Unix socket
 	inode         uint64         // of a Unix socket
-	requests      []*Request     // open, in order
-	turns         []turn         // of threads, since one of them was read
+
+	openAt int // place among the open ones of the process, from 1; 0: it is none of them
 
 	begun   uint64 // the read that the kernel programs took for the beginning of a request, which names it there
 	sampled bool   // stacks are taken for it
@@ -28,7 +35,7 @@ type conn struct {
 	vanished uint64 // when the Unix socket was found to be gone, 0: not yet
 }
 
-// sparesMax is how many connections that have ended are kept for others.
+// sparesMax is how many connections that have ended are kept for others, and how many requests.
 const sparesMax = 256
 
 // reset makes c one of which nothing is known. It keeps its buffers.
@@ -36,7 +43,8 @@ func (c *conn) reset() {
 	c.http.Reset()
 	clear(c.requests)
 	clear(c.turns)
-	*c = conn{http: c.http, requests: c.requests[:0], turns: c.turns[:0]}
+	c.requests, c.turns = c.requests[:0], c.turns[:0]
+	c.connState = connState{}
 }
 
 // Connection is what is known of a connection when it is first seen.

@@ -12,6 +12,7 @@ type Context struct {
 	job       *symbol.Func // what an executor was given to do, nil: not on the path of one
 	looped    bool         // an event loop's function is on the path
 	parent    *Context
+	place     place
 }
 
 type contextKey struct {
@@ -20,7 +21,7 @@ type contextKey struct {
 	line   int32
 }
 
-// contextLimit bounds the paths that one process is remembered by, some 100 bytes each.
+// contextLimit bounds the paths that one process is remembered by, some 120 bytes each.
 const contextLimit = 100_000
 
 // Contexts makes the contexts of one process.

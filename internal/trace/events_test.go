@@ -37,8 +37,10 @@ type told struct {
 func newPlay(t testing.TB) *play {
 	p := &play{t: t, funcs: map[string]*symbol.Func{}, told: map[string]*told{}, root: 1}
 	p.tracer = New(1, func(r *Request) {
-		x := &told{Request: r, ns: uint64(r.Duration())}
-		x.Profile = *p.tracer.Profile(r)
+		profile := *p.tracer.Profile(r)
+		text, request := *r.Request, *r // which are others' by and by
+		request.Request = &text
+		x := &told{Request: &request, Profile: profile, ns: uint64(r.Duration())}
 		for i, f := range x.Frames { // the next request's are written over them
 			kept := *f
 			x.Frames[i] = &kept

@@ -129,7 +129,7 @@ func (t *thread) answersJob(now uint64, waiting *thread) {
 	}
 	if known && from != 0 && waiting.lane != nil {
 		g := grant{from: from, to: now, giver: waiting.lane, work: waiting.work, stack: waiting.stack}
-		t.home.grants = bounded(append(t.home.grants, g))
+		t.gets(g)
 	}
 }
 

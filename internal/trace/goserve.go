@@ -4,7 +4,7 @@ import "strings"
 
 // Serve takes that a goroutine begins to serve a request: of a stream, or of HTTP/1 where that is 0.
 func (t *Tracer) Serve(connection uint64, stream uint32, by Goroutine, now uint64) {
-	c := t.conns[connection]
+	c := t.find(connection)
 	if c == nil {
 		return
 	}

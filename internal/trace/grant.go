@@ -19,7 +19,13 @@ func (t *thread) given(g grant) {
 		t.pooled = t.pooled || !t.stack.tellsWork()
 	}
 	t.job, t.jobSince = nil, 0
+	t.gets(g)
+}
+
+// gets takes that the thread works for another lane from now on.
+func (t *thread) gets(g grant) {
 	t.home.grants = bounded(append(t.home.grants, g))
+	t.process.granted = max(t.process.granted, g.from)
 }
 
 // busy tells a thread that does not wait for work: what wakes one in the midst of an executor's job, while it answers

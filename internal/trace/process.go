@@ -9,14 +9,16 @@ import (
 type process struct {
 	contexts  Contexts
 	threads   map[uint32]*thread
+	recent    *thread            // the last of them that was asked for
 	tasks     map[uint64]*lane   // by coroutine; the newest where an address was reused
 	greenlets map[uint64]*lane   // by outermost frame; the newest where an address was reused
 	objects   map[uint64]*lane   // greenlets by object, where that was told
 	jobs      map[uint64]*job    // of executors, by address; the newest where one was reused
 	bridges   map[uint64]*bridge // by coroutine
 	seesJobs  bool               // threads' stacks tell which they run
+	granted   uint64             // when a thread was given work last
 	scoped    bool               // what its application is called with was seen to tell for which request
-	open      map[*conn]struct{}
+	open      []*conn            // in no order
 	goroutines
 	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old
 	since   uint64 // when that was
@@ -31,28 +33,36 @@ func newProcess() *process {
 		objects:    map[uint64]*lane{},
 		jobs:       map[uint64]*job{},
 		bridges:    map[uint64]*bridge{},
-		open:       map[*conn]struct{}{},
 		goroutines: newGoroutines(),
 	}
 }
 
 // thread gives the thread's state, fresh if nothing was seen of it since the first request was read.
 func (p *process) thread(tid uint32) *thread {
-	t := p.threads[tid]
-	if t == nil {
-		t = &thread{process: p, home: lane{limit: foldAt}}
-		p.threads[tid] = t
+	t := p.recent
+	if t == nil || t.tid != tid {
+		t = p.threads[tid]
+		if t == nil {
+			t = &thread{process: p, tid: tid, home: lane{limit: foldAt}}
+			p.threads[tid] = t
+		}
+		p.recent = t
 	}
 	if t.epoch != p.epoch {
 		clear(t.heads)
-		home := lane{slices: t.home.slices[:0], limit: foldAt, answered: t.home.answered}
-		*t = thread{
-			process: p, home: home, epoch: p.epoch,
-			tasks: t.tasks, loop: t.loop, greenlets: t.greenlets, idleAt: t.idleAt, python: t.python, other: t.other, serves: t.serves,
-			heads: t.heads, fetches: t.fetches, pooled: t.pooled, instrs: t.instrs[:0], tried: t.tried, loopRuns: t.loopRuns,
-		}
+		t.heads = t.heads[:0]
+		slices, answered := t.home.slices[:0], t.home.answered
+		t.home = lane{slices: slices, limit: foldAt, answered: answered}
+		t.course = course{}
+		t.epoch, t.instrs = p.epoch, t.instrs[:0]
 	}
 	return t
+}
+
+// forget takes that a thread is no more.
+func (p *process) forget(tid uint32) {
+	delete(p.threads, tid)
+	p.recent = nil
 }
 
 func (p *process) task(key uint64) *lane {
@@ -77,7 +87,10 @@ func (p *process) opened(c *conn) {
 		clear(p.jobs)
 		clear(p.bridges)
 	}
-	p.open[c] = struct{}{}
+	if c.openAt == 0 {
+		p.open = append(p.open, c)
+		c.openAt = len(p.open)
+	}
 	if len(p.open) > 1 {
 		p.crowded = c.begun
 	}
@@ -87,12 +100,19 @@ func (p *process) closed(c *conn, now uint64) {
 	if len(p.open) > 1 {
 		p.crowded = now
 	}
-	delete(p.open, c)
+	if c.openAt == 0 {
+		return
+	}
+	last := len(p.open) - 1
+	moved := p.open[last]
+	p.open[c.openAt-1], p.open[last] = moved, nil
+	p.open = p.open[:last]
+	moved.openAt, c.openAt = c.openAt, 0
 }
 
 // serves tells whether a thread has read or answers a request that is open: it works for that one.
 func (p *process) serves(tid uint32) bool {
-	for c := range p.open {
+	for _, c := range p.open {
 		for _, r := range c.requests {
 			if r.TID == tid {
 				return true
@@ -104,7 +124,7 @@ func (p *process) serves(tid uint32) bool {
 
 // points are where requests that are open now begin or may end, in order.
 func (p *process) points() (at []uint64) {
-	for c := range p.open {
+	for _, c := range p.open {
 		at = append(at, c.begun, c.wrote)
 		for _, r := range c.requests {
 			at = append(at, r.Start)

@@ -86,8 +86,8 @@ func (p *Profile) own(b *builder, r *Request) {
 
 // branches follows the lanes that the trunks, which are parts of one lane, started or gave work to, and theirs.
 func (p *Profile) branches(b *builder, r *Request, trunks []branch) {
-	if l := r.lane; l.of != nil && len(l.kids) == 0 { // goroutines start others, and give no work
-		l.handedOut(r)
+	if len(trunks) == 1 && !r.process.gave(&trunks[0]) {
+		r.tells(trunks[0].lane)
 		return
 	}
 	todo, seen := trunks, map[*lane]bool{}
@@ -101,9 +101,20 @@ func (p *Profile) branches(b *builder, r *Request, trunks []branch) {
 		}
 	}
 	for l := range seen {
-		r.Undecided = r.Undecided || l.unsure >= r.Start && l.unsure <= r.End
-		l.handedOut(r)
+		r.tells(l)
 	}
+}
+
+// gave tells whether a lane may have started others or given them work. Goroutines start others, and give no work.
+func (p *process) gave(br *branch) bool {
+	l := br.lane
+	return len(l.kids)+len(l.works)+len(l.jobs) > 0 || l.of == nil && p.granted >= br.from
+}
+
+// tells takes that what the lane did is in the request's tree.
+func (r *Request) tells(l *lane) {
+	r.Undecided = r.Undecided || l.unsure >= r.Start && l.unsure <= r.End
+	l.handedOut(r)
 }
 
 // handedOut takes that a request was told with what the lane did. A task or greenlet that was made for it is of no other.

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"net/netip"
+	"slices"
 
 	"apm-ebpf/internal/http1"
 )
@@ -15,7 +16,7 @@ const (
 	AgentStopped
 )
 
-// Request is a request that has ended.
+// Request is a request that has ended. It is told until the function returns to which it is handed.
 type Request struct {
 	*http1.Request
 	PID, TID      uint32         // that wrote the answer; without one, that read the head
@@ -38,6 +39,7 @@ type Request struct {
 	lane    *lane // that makes the first write of the answer
 	armed   *lane // that asked to be told when it can be written
 	called  *lane // in which its application was called; nil: not known
+	shown   bool  // stacks were seen that were called for it, and their threads know it for longer than it lasts
 
 	goroutine *goLane // that is at work for it, nil: none is known
 	byHandler bool    // it is known to run the handler
@@ -45,8 +47,23 @@ type Request struct {
 	left      uint64  // HTTP/2: when it turned to another, 0: it has not
 }
 
+// over is in place of what was told of requests that were handed out.
+var over http1.Request
+
+// newRequest gives a request of which nothing is known, from those that are over where there are any.
+func (t *Tracer) newRequest() *Request {
+	last := len(t.over) - 1
+	if last < 0 {
+		return &Request{}
+	}
+	r := t.over[last]
+	t.over = t.over[:last]
+	return r
+}
+
 func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
-	r := &Request{
+	r := t.newRequest()
+	*r = Request{
 		Request: h,
 		PID:     x.PID, TID: x.TID,
 		Local: c.local, Remote: c.remote,
@@ -75,12 +92,7 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	if !ok {
 		return
 	}
-	for i, other := range c.requests {
-		if other == r {
-			c.requests = append(c.requests[:i], c.requests[i+1:]...)
-			break
-		}
-	}
+	c.requests = without(c.requests, r)
 	r.Lost = c.lost - r.lostAt
 	if r.Sampled {
 		t.settle(r, now)
@@ -90,15 +102,28 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		r.lane.answered = r.End
 	}
 	if r.reader != nil {
-		delete(r.reader.heads, r)
+		r.reader.heads = without(r.reader.heads, r)
 	}
 	r.unserve()
 	r.process, r.lane, r.armed, r.called, r.conn, r.reader = nil, nil, nil, nil, nil, nil
+	r.Request = &over
+	t.requests.Put(h)
+	if !r.shown && len(t.over) < sparesMax {
+		t.over = append(t.over, r)
+	}
+}
+
+// without takes a request from a list.
+func without(list []*Request, r *Request) []*Request {
+	if i := slices.Index(list, r); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
 }
 
 // settle has everything told of the request's lane up to its end.
 func (t *Tracer) settle(r *Request, now uint64) {
-	r.process = t.process(r.PID)
+	r.process = t.processOf(r.conn, r.PID)
 	if r.settleGo() {
 		return
 	}

@@ -56,7 +56,7 @@ func latin1(text string) string {
 
 // asked gives the request that is open and has that scope; nil where none or several may.
 func (p *process) asked(s *Scope) (found *Request) {
-	for c := range p.open {
+	for _, c := range p.open {
 		for _, r := range c.requests {
 			switch {
 			case !r.Sampled || !s.isOf(r):

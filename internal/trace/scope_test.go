@@ -118,7 +118,7 @@ func TestScopeIsOf(t *testing.T) {
 		{"/a", Scope{Path: "/a", Port: 7}, true},
 		{"/a", Scope{Path: "/a", Port: 8}, false},
 	} {
-		r := &Request{Request: &http1.Request{Target: v.target}, conn: &conn{remote: netip.MustParseAddrPort("127.0.0.1:7")}}
+		r := &Request{Request: &http1.Request{Target: v.target}, conn: &conn{connState: connState{remote: netip.MustParseAddrPort("127.0.0.1:7")}}}
 		if got := v.scope.isOf(r); got != v.want {
 			t.Errorf("%+v of %s: %v", v.scope, v.target, got)
 		}

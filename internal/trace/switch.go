@@ -247,10 +247,7 @@ func (t *thread) creates(now uint64, s *Stack) (*lane, *Context) {
 
 // reads takes that the thread has read the head of a request.
 func (t *thread) reads(r *Request) {
-	if t.heads == nil {
-		t.heads = map[*Request]struct{}{}
-	}
-	t.heads[r] = struct{}{}
+	t.heads = append(t.heads, r)
 	t.serves = true
 }
 
@@ -281,7 +278,7 @@ func (t *thread) shares(r *Request) bool {
 	if r.reader != t {
 		return false
 	}
-	for other := range t.heads {
+	for _, other := range t.heads {
 		if other.conn != r.conn && other.FirstWrite == 0 {
 			r.shared, other.shared = true, true
 		}

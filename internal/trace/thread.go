@@ -16,49 +16,54 @@ const (
 // both its ends have in common. Leaving the CPU has no width: the stack there is where the wait begins.
 type thread struct {
 	process *process
-	home    lane // of the thread itself
+	tid     uint32
 	epoch   uint64
+	home    lane // of the thread itself
+	course
 
-	lane   *lane   // that runs or waits on it; nil between lanes
-	under  []under // tasks on whose stacks the lane was created and runs (an eager task), outermost first
-	spare  []under // for the next stack
-	state  threadState
-	why    Reason   // waiting: for what
-	stack  *Context // last one seen of the lane
-	work   uint64   // Context in force then
-	item   uint64   // job of an executor that it ran then
-	since  uint64   // running: up to where slices were told; waiting: since when
-	seen   uint64   // running: when the last sample of this stretch was taken, 0: none yet
-	woken  uint64   // waiting: when it could have gone on, 0: not yet
-	broken bool     // the last sample could not be read
+	tasks     bool       // it runs an event loop
+	greenlets bool       // it runs greenlets
+	loop      *Context   // where it was seen in its event loop last, below a task or outside of any
+	heads     []*Request // that it read and that have no answer yet
+	serves    bool       // it has read requests' heads
+	instrs    []uint64   // where the functions of the last stack stood, while looksForLoop
+	tried     uint8      // answers that were looked at for that
+	loopRuns  bool       // the call that answers requests also runs their handlers
+	python    bool       // it was seen to run Python
+	other     bool       // and to run none
+	idleAt    *Context   // pool thread: where it waits for work
+	fetches   bool       // it was seen to take its work from a queue
+	pooled    bool       // it was seen to wait for work that others give it
+}
 
-	tasks     bool                  // it runs an event loop
-	greenlets bool                  // it runs greenlets
-	loop      *Context              // where it was seen in its event loop last, below a task or outside of any
-	step      *lane                 // task whose step runs
-	job       *symbol.Func          // executor's thread: what it was seen to do last
-	jobSince  uint64                // since when; 0: not known
-	heads     map[*Request]struct{} // that it read and that have no answer yet
-	object    uint64                // greenlet that runs, as the last switch told
-	serves    bool                  // it has read requests' heads
-	turn      *conn                 // that it read or wrote on last
-	instrs    []uint64              // where the functions of the last stack stood, while looksForLoop
-	tried     uint8                 // answers that were looked at for that
-	loopRuns  bool                  // the call that answers requests also runs their handlers
-	python    bool                  // it was seen to run Python
-	other     bool                  // and to run none
-	switched  uint64                // when a greenlet left last
-	idleAt    *Context              // pool thread: where it waits for work
-	onFutex   bool                  // waiting: on a futex that is not the interpreter lock's
-	awaited   uint64                // coroutine that it was seen to wait for last
-	fetches   bool                  // it was seen to take its work from a queue
-	pooled    bool                  // it was seen to wait for work that others give it
-	foreign   uint64                // when it wrote last while it was none of Python's
-	polled    uint64                // when it waited so for descriptors last
-	scope     *Request              // for which the stack of …
-	scoped    uint64                // … that time was called; 0: no stack ever told
-	asked     *Request              // for which it is at work by that
-	outside   bool                  // it ran no function when it was seen last
+// course is what has become of a thread since the first of the open requests was read.
+type course struct {
+	lane     *lane   // that runs or waits on it; nil between lanes
+	under    []under // tasks on whose stacks the lane was created and runs (an eager task), outermost first
+	spare    []under // for the next stack
+	state    threadState
+	why      Reason       // waiting: for what
+	stack    *Context     // last one seen of the lane
+	work     uint64       // Context in force then
+	item     uint64       // job of an executor that it ran then
+	since    uint64       // running: up to where slices were told; waiting: since when
+	seen     uint64       // running: when the last sample of this stretch was taken, 0: none yet
+	woken    uint64       // waiting: when it could have gone on, 0: not yet
+	broken   bool         // the last sample could not be read
+	step     *lane        // task whose step runs
+	job      *symbol.Func // executor's thread: what it was seen to do last
+	jobSince uint64       // since when; 0: not known
+	object   uint64       // greenlet that runs, as the last switch told
+	turn     *conn        // that it read or wrote on last
+	switched uint64       // when a greenlet left last
+	onFutex  bool         // waiting: on a futex that is not the interpreter lock's
+	awaited  uint64       // coroutine that it was seen to wait for last
+	foreign  uint64       // when it wrote last while it was none of Python's
+	polled   uint64       // when it waited so for descriptors last
+	scope    *Request     // for which the stack of …
+	scoped   uint64       // … that time was called; 0: no stack ever told
+	asked    *Request     // for which it is at work by that
+	outside  bool         // it ran no function when it was seen last
 }
 
 // sample takes a stack seen on a CPU.

@@ -16,7 +16,10 @@ type Tracer struct {
 	finished    func(*Request)
 	processes   map[uint32]*process
 	conns       map[uint64]*conn
-	spare       []*conn // that have ended, for others
+	recent      [256]*conn // of conns, by a few bits of their names: most events are of few
+	spare       []*conn    // that have ended, for others
+	over        []*Request // the same
+	requests    http1.Pool
 	quiet       []quiet
 	builder     builder
 	profile     Profile
@@ -155,6 +158,9 @@ func (t *Tracer) Scope(pid, tid uint32, now uint64, s *Scope) {
 	if s != nil {
 		r = p.asked(s)
 		p.scoped = p.scoped || r != nil
+		if r != nil {
+			r.shown = true
+		}
 	}
 	if s == nil || s.Coroutine == 0 {
 		th.scope, th.scoped = r, now
@@ -203,7 +209,7 @@ func (t *Tracer) Take(pid, tid uint32, now uint64, s *Stack, object uint64) {
 // Arm takes that a thread asks to be told when a connection can be written to: it has the answer.
 func (t *Tracer) Arm(pid, tid uint32, now uint64, s *Stack, connection uint64) {
 	_, th := t.watch(pid, tid)
-	c := t.conns[connection]
+	c := t.find(connection)
 	if th == nil || c == nil || len(c.requests) == 0 {
 		return
 	}
@@ -243,10 +249,10 @@ func (t *Tracer) Thread(pid, tid uint32, now uint64, s *Stack, started uint32) {
 	if th == nil {
 		return
 	}
-	delete(p.threads, started) // what had the number before
+	p.forget(started) // what had the number before
 	if giver, stack := th.creates(now, s); giver != nil {
 		w := p.thread(started)
-		w.home.grants = bounded(append(w.home.grants, grant{from: now, giver: giver, work: s.Work, item: th.item, stack: stack, started: true}))
+		w.gets(grant{from: now, giver: giver, work: s.Work, item: th.item, stack: stack, started: true})
 	}
 }
 

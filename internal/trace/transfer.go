@@ -20,9 +20,30 @@ func (t *Tracer) newConn(id uint64) *conn {
 		c, t.spare = t.spare[n-1], t.spare[:n-1]
 	} else {
 		c = &conn{}
+		c.http.Use(&t.requests)
 	}
 	c.id = id
 	t.conns[id] = c
+	*t.slot(id) = c
+	return c
+}
+
+// slot is where a connection is in recent, if it is.
+func (t *Tracer) slot(id uint64) **conn {
+	const mix = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: the lower bits of addresses are alike
+	return &t.recent[id*mix>>56]
+}
+
+// find gives a connection, nil if it is not known.
+func (t *Tracer) find(id uint64) *conn {
+	slot := t.slot(id)
+	if c := *slot; c != nil && c.id == id {
+		return c
+	}
+	c := t.conns[id]
+	if c != nil {
+		*slot = c
+	}
 	return c
 }
 
@@ -30,6 +51,9 @@ func (t *Tracer) newConn(id uint64) *conn {
 func (t *Tracer) drop(c *conn, now uint64) {
 	c.process.closed(c, now)
 	delete(t.conns, c.id)
+	if slot := t.slot(c.id); *slot == c {
+		*slot = nil
+	}
 	if len(t.spare) < sparesMax {
 		c.reset()
 		t.spare = append(t.spare, c)
@@ -37,15 +61,35 @@ func (t *Tracer) drop(c *conn, now uint64) {
 }
 
 func (t *Tracer) conn(x *Transfer) *conn {
-	c := t.conns[x.Connection]
+	c := t.find(x.Connection)
 	if c == nil { // its beginning was lost
 		c = t.newConn(x.Connection)
 	}
 	if c.process == nil || c.pid != x.PID {
-		c.process, c.pid = t.process(x.PID), x.PID
+		t.move(c, x)
 	}
 	c.lost = x.Lost
 	return c
+}
+
+// move takes that another process serves the connection than was thought.
+func (t *Tracer) move(c *conn, x *Transfer) {
+	open := c.openAt > 0
+	if c.process != nil {
+		c.process.closed(c, x.Time)
+	}
+	c.process, c.pid = t.process(x.PID), x.PID
+	if open {
+		c.process.opened(c)
+	}
+}
+
+// processOf gives the process that makes a transfer on the connection.
+func (t *Tracer) processOf(c *conn, pid uint32) *process {
+	if c.pid == pid && c.process != nil {
+		return c.process
+	}
+	return t.process(pid)
 }
 
 // Received takes what a target read.
@@ -81,7 +125,7 @@ func (t *Tracer) Received(x *Transfer) {
 
 // Sent takes what a target wrote. Its Chunk.Len is negative where the write failed.
 func (t *Tracer) Sent(x *Transfer) {
-	c := t.conns[x.Connection]
+	c := t.find(x.Connection)
 	if c == nil {
 		return
 	}
@@ -92,7 +136,7 @@ func (t *Tracer) Sent(x *Transfer) {
 	}
 	c.lost = x.Lost
 	if c.sampled && len(c.requests) > 0 {
-		t.process(x.PID).cut(c, x)
+		t.processOf(c, x.PID).cut(c, x)
 	}
 	c.wrote = x.Time
 	if x.Missed {
@@ -103,7 +147,7 @@ func (t *Tracer) Sent(x *Transfer) {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
 			if r.Sampled {
-				if r.lane = t.process(x.PID).answers(r, x); r.lane == nil {
+				if r.lane = t.processOf(c, x.PID).answers(r, x); r.lane == nil {
 					r.lane = r.armed
 				}
 				r.Undecided = r.lane == nil
@@ -149,14 +193,14 @@ func (t *Tracer) Vanished(pid uint32, there map[uint64]bool, now uint64) (gone [
 
 // HungUp takes that the peer reset a connection. The server may still be at work for it.
 func (t *Tracer) HungUp(connection uint64) {
-	if c := t.conns[connection]; c != nil {
+	if c := t.find(connection); c != nil {
 		c.hungUp = true
 	}
 }
 
 // Close takes the end of a connection.
 func (t *Tracer) Close(connection uint64, why http1.CloseReason, now uint64) {
-	c := t.conns[connection]
+	c := t.find(connection)
 	if c == nil {
 		return
 	}
@@ -200,7 +244,7 @@ const (
 // Quiet tells the windows that have ended while their connections stay open, and forgets them.
 func (t *Tracer) Quiet(now uint64, yield func(Window)) {
 	t.quiet = slices.DeleteFunc(t.quiet, func(w quiet) bool {
-		c := t.conns[w.Connection]
+		c := t.find(w.Connection)
 		if c == nil || c.begun != w.Begun || c.sampled {
 			return true
 		}
