@@ -69,7 +69,7 @@ func (a *agent) describe(r *trace.Request) {
 	}
 	s := a.services.of(r.PID)
 	if s != nil {
-		record.ProcName, record.Runtime = s.name, s.process.RuntimeName()
+		record.ProcName, record.Runtime = s.name, s.runtime
 	}
 	truncated := false
 	if r.Sampled {

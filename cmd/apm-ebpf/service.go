@@ -20,6 +20,7 @@ type service struct {
 	stack   trace.Stack
 	filters []filter.Filter
 	name    string
+	runtime string // and its version
 	program string // command line
 	lines   bool
 	golang  *goService // nil for Python
@@ -44,7 +45,9 @@ func newService(pid int, o *options) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{process: process, name: o.procName, lines: o.lines, program: strings.Join(process.Cmdline, " ")}
+	s := &service{
+		process: process, name: o.procName, runtime: process.RuntimeName(), lines: o.lines, program: strings.Join(process.Cmdline, " "),
+	}
 	if s.name == "" {
 		s.name = process.Name()
 	}

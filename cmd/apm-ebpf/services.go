@@ -94,7 +94,7 @@ func (ss *services) add(pid int) error {
 	ss.known[pid], ss.recent = s, nil
 	delete(ss.born, pid)
 	ss.findLanes(s, time.Now())
-	ss.log.Info().Int("pid", pid).Str("runtime", s.process.RuntimeName()).Str("service", s.name).Msg("profiling process")
+	ss.log.Info().Int("pid", pid).Str("runtime", s.runtime).Str("service", s.name).Msg("profiling process")
 	return nil
 }
 

@@ -22,6 +22,7 @@ const arenaSize = 2 << 20
 type reader struct {
 	ring   *ringbuf.Reader
 	record ringbuf.Record
+	event  Event // that is shown to who looks at what arrives
 	arena  []byte
 	spare  []byte
 	used   int
@@ -72,7 +73,8 @@ func (r *reader) fill(arrived func(*Event)) (full bool, err error) {
 			return false, fmt.Errorf("read ring buffer: %w", err)
 		}
 		if e, ok := Decode(r.record.RawSample); ok {
-			arrived(&e)
+			r.event = e
+			arrived(&r.event)
 			r.insert(e)
 			r.used += (len(r.record.RawSample) + 7) &^ 7
 		}

@@ -12,6 +12,7 @@ type Context struct {
 	job       *symbol.Func // what an executor was given to do, nil: not on the path of one
 	looped    bool         // an event loop's function is on the path
 	parent    *Context
+	callee    *Context // the last one called from here that was asked for
 	place     place
 }
 
@@ -27,17 +28,27 @@ const contextLimit = 100_000
 // Contexts makes the contexts of one process.
 type Contexts struct {
 	known map[contextKey]*Context
+	root  Context // whose callees are the outermost
 }
 
 // call gives the path of a function called from parent, nil for the outermost. It allocates nothing for
 // a path that is known.
 func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
+	caller := parent
+	if caller == nil {
+		caller = &c.root
+	}
+	if x := caller.callee; x != nil && x.fn == fn && x.line == line {
+		return x
+	}
 	key := contextKey{parent, fn, line}
 	if x := c.known[key]; x != nil {
+		caller.callee = x
 		return x
 	}
 	if len(c.known) >= contextLimit || c.known == nil {
 		c.known = map[contextKey]*Context{} // who holds an old path keeps it alive
+		c.root.callee = nil
 	}
 	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated, looped: loops(fn)}
 	if parent != nil {
@@ -46,7 +57,7 @@ func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
 		x.looped = x.looped || parent.looped
 		x.job = jobBelow(parent, fn)
 	}
-	c.known[key] = x
+	c.known[key], caller.callee = x, x
 	return x
 }
 
