@@ -14,7 +14,7 @@
  * and again, hence many slots. Nothing is deleted: what is new in a slot takes it over.
  */
 struct code_slot {
-	u64 code;    /* that was told; CODE_OF_COROUTINE in the lowest bit */
+	u64 code;    /* that was told; CODE_OF_COROUTINE and CODE_TELLS in the lowest bits */
 	u64 process; /* whose it is: see code_owner */
 	u32 freed;   /* how many code objects of this slot are gone; its lower half is the mark */
 	u32 then;    /* freed when the code object was told */
@@ -26,6 +26,7 @@ struct code_slot {
 #define TEXT_BYTES (1 | 1 << 3) /* one byte a character, compact */
 
 #define CODE_OF_COROUTINE 1ULL
+#define CODE_TELLS 2ULL	    /* its frames have more to tell than their addresses */
 #define CO_COROUTINES 0x180 /* CO_COROUTINE, CO_ITERABLE_COROUTINE (CPython Include/cpython/code.h) */
 
 #define CODE_SLOT_BITS 15
@@ -169,6 +170,41 @@ static __always_inline bool is_bridge(struct target *t, struct code_event *e)
 }
 
 /*
+ * Notes of what asyncio.run_coroutine_threadsafe is made: the function itself, the callback in it that makes
+ * the task on the event loop's thread, and Future.result, in which its caller may wait. Up to 3.10 names are
+ * plain.
+ */
+static __always_inline bool note_hand_over(struct target *t, struct code_event *e, u64 code)
+{
+	u64 end = e->file.address + t->py.str_ascii + e->file.length, length = e->name.length;
+	u64 begins = *(u64 *)e->name.data;
+	bool future = (length == 13 && begins == EIGHT("Future.r") &&
+		       *(u64 *)(e->name.data + 5) == EIGHT("e.result")) ||
+		      (length == 6 && (begins & 0xffffffffffff) == (EIGHT("result\0") & 0xffffffffffff));
+	bool function =
+	    length == 24 && begins == EIGHT("run_coro") && *(u64 *)(e->name.data + 16) == EIGHT("readsafe");
+	bool callback = (length == 42 && begins == EIGHT("run_coro") &&
+			 *(u64 *)(e->name.data + 34) == EIGHT("callback")) ||
+			(length == 8 && begins == EIGHT("callback"));
+
+	if (!future && !function && !callback)
+		return false;
+	u64 module = read_user(end - 16), file = read_user(end - 8);
+
+	if (future && module == EIGHT("futures/") && file == EIGHT("_base.py")) {
+		t->result = code;
+		return true;
+	}
+	if (future || module != EIGHT("asyncio/") || file != EIGHT("tasks.py"))
+		return false;
+	if (function)
+		t->hands_over = code;
+	else
+		t->callback = code;
+	return true;
+}
+
+/*
  * Tells a code object, ahead of the event of that time whose stack it is in. Scalar arguments, because
  * 5.10 knows no others for global functions.
  */
@@ -224,7 +260,8 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 		t->put = code;
 	if (is_queues(t, e, "_get"))
 		t->get = code;
-	s->code = code | (e->flags & CO_COROUTINES ? CODE_OF_COROUTINE : 0);
+	s->code = code | (e->flags & CO_COROUTINES ? CODE_OF_COROUTINE : 0) |
+		  (note_hand_over(t, e, code) ? CODE_TELLS : 0);
 	s->process = (u64)pid << 32 | t->life;
 	s->then = freed;
 	return 0;
@@ -233,6 +270,7 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 struct seen {
 	u64 marked; /* the address of a code object with its mark, for a frame of the event */
 	bool coroutine;
+	bool tells; /* its frames have more to tell */
 };
 
 /* The agent knows the code object's name afterwards, unless what tells it was lost. */
@@ -247,7 +285,7 @@ static __always_inline struct seen seen_code(struct target *t, struct event *eve
 		tell_code(event->time, code, freed, event->pid, scratch);
 		told = s->code;
 	}
-	return (struct seen){code | (u64)freed << 48, told & CODE_OF_COROUTINE};
+	return (struct seen){code | (u64)freed << 48, told & CODE_OF_COROUTINE, told & CODE_TELLS};
 }
 
 /* tp_dealloc of PyCode_Type: what the agent knows of this address holds no longer. */

@@ -116,6 +116,12 @@ enum stack_status {
 	STACK_UNREADABLE, /* from the last frame on, of which the address alone is told */
 };
 
+/* What a thread waits for that an event loop's thread runs. */
+enum awaited {
+	AWAITS_COROUTINE, /* of which the loop makes a task */
+	AWAITS_FUTURE,	  /* a concurrent.futures.Future, which may get the result of such a task */
+};
+
 enum stack_size {
 	FRAMES_LEAF = 192, /* kept from the leaf of a stack */
 	FRAMES_ROOT = 64,  /* kept from its root, as a ring: entry i of the rest is at i % 64 */
@@ -126,18 +132,19 @@ enum stack_size {
 struct stack_event {
 	struct event event;
 	u64 object; /* EVENT_WRITE: connection whose answer begins; EVENT_TASK, EVENT_STEP: coroutine;
-		       EVENT_SWITCH_OUT: coroutine that the thread waits for and another runs;
+		       EVENT_SWITCH_OUT: what the thread waits for and another runs, see awaits;
 		       EVENT_SPAWN: the greenlet; EVENT_GREENLET: the one that comes */
 	u64 work;   /* contextvars.Context of the thread; EVENT_STEP: one that the chain's last frame holds */
 	u64 item;   /* _WorkItem of an executor that the thread runs, 0: none */
 	u64 args[2]; /* EVENT_SWITCH_OUT: first two arguments of the system call;
+			EVENT_TASK: the concurrent.futures.Future that gets its result, 0: none such;
 			EVENT_STEP: coroutine of the step before, its frame state */
 	s32 syscall; /* -1: not in one */
 	u32 state;   /* EVENT_SWITCH_OUT: task state, 0 when preempted */
 	u32 mode;    /* EVENT_SWITCH_OUT: file type of the descriptor in args[0] (S_IFMT), 0: none */
 	u32 status;  /* enum stack_status */
 	u32 depth;   /* frames of the stack; more than FRAMES_MAX: the middle is missing */
-	u32 pad;
+	u32 awaits;  /* EVENT_SWITCH_OUT: enum awaited */
 	struct frame frames[FRAMES_MAX]; /* leaf first; EVENT_STEP: root first */
 };
 

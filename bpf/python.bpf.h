@@ -244,7 +244,7 @@ static __always_inline int py_unreadable(struct walk *w, u64 address)
 static __always_inline void py_note_code(struct walk *w, struct frame *f, u64 code, bool coroutines)
 {
 	struct code_slot *s = code_slot(w->event.event.pid, code);
-	u64 told = coroutines ? s->code : s->code & CODE_ADDRESS;
+	u64 told = coroutines ? s->code : s->code & (CODE_ADDRESS | CODE_TELLS);
 	u32 freed = s->freed;
 
 	f->code = code;
@@ -375,6 +375,57 @@ __noinline int py_find_coroutine(u32 slot, u64 frame, u64 code)
 	return 0;
 }
 
+/*
+ * Finds the Future that gets the result of the task which a callback makes now: behind the coroutine, as free
+ * variables lie in the order of their names.
+ */
+__noinline int py_find_future(u32 slot, u64 frame, u64 code)
+{
+	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
+	struct target *t;
+	bool behind = false;
+	u32 locals = 0;
+
+	if (!w)
+		return 0;
+	t = find_target(w->event.event.pid);
+	if (!t)
+		return 0;
+	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
+	for (u32 i = 0; i < BRIDGE_LOCALS; i++) {
+		if (i >= locals)
+			break;
+		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
+
+		if (!value || type_of(t, value) != t->py_types.cell)
+			continue;
+		value = own_field(t, value);
+		if (behind) {
+			w->event.args[0] = value;
+			break;
+		}
+		behind = value == w->event.object;
+	}
+	return 0;
+}
+
+/* What else the frames of run_coroutine_threadsafe, its callback and Future.result tell. */
+static __always_inline void py_tell_hand_over(struct walk *w, struct target *t, u64 frame, u64 code, u32 slot)
+{
+	u32 kind = w->event.event.kind;
+
+	if (kind == EVENT_TASK && code == t->callback)
+		py_find_future(slot, frame, code);
+	if (kind != EVENT_SWITCH_OUT || w->event.object)
+		return;
+	if (code == t->hands_over) {
+		py_find_coroutine(slot, frame, code);
+	} else if (code == t->result) {
+		w->event.object = read_user(frame + t->py.frame_locals) & ~REFERENCE_TAGS;
+		w->event.awaits = AWAITS_FUTURE;
+	}
+}
+
 /* Sees to it that the agent knows the next FRAMES_A_CALL code objects. Returns nonzero while there are more.
  */
 __noinline int py_name_frames(u32 slot)
@@ -404,6 +455,8 @@ __noinline int py_name_frames(u32 slot)
 		f->code = seen.marked;
 		if (code == t->bridge && w->event.event.kind == EVENT_SWITCH_OUT && !w->event.object)
 			py_find_coroutine(slot, f->address, code);
+		if (seen.tells)
+			py_tell_hand_over(w, t, f->address, code, slot);
 		if (t->py.frame_owner == NO_OFFSET && seen.coroutine)
 			py_frame_owner(t, f);
 	}

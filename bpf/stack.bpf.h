@@ -27,7 +27,7 @@ static __always_inline struct walk *begin_stack(u32 slot, u32 kind, u32 pid, u32
 	w->event.syscall = -1;
 	w->event.state = 0;
 	w->event.mode = 0;
-	w->event.pad = 0;
+	w->event.awaits = AWAITS_COROUTINE;
 	return w;
 }
 

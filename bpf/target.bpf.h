@@ -153,9 +153,12 @@ struct target {
 	u64 worker; /* of the function whose threads call that; 0: not seen */
 	u64 put;    /* of queue.Queue's _put and _get; 0: not seen */
 	u64 get;
-	u64 sought; /* how often they were looked for */
-	u64 bridge; /* of asgiref's AsyncToSync.__call__; 0: not seen */
-	u64 deques; /* uses of any deque, while that is probed */
+	u64 sought;	/* how often they were looked for */
+	u64 bridge;	/* of asgiref's AsyncToSync.__call__; 0: not seen */
+	u64 hands_over; /* of asyncio's run_coroutine_threadsafe, … */
+	u64 callback;	/* … of the callback in it that makes the task, … */
+	u64 result;	/* … and of Future.result, where a thread may wait for it; 0: not seen */
+	u64 deques;	/* uses of any deque, while that is probed */
 };
 
 /* Process -> target. Written by the agent, and here on fork; deleted on exit. */

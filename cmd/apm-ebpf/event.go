@@ -83,7 +83,7 @@ func (a *agent) stack(e *probe.Event) {
 	case probe.KindWrite:
 		a.tracer.Write(e.PID, e.TID, e.Time, s.stackOf(e))
 	case probe.KindTask:
-		a.tracer.Task(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
+		a.tracer.Task(e.PID, e.TID, e.Time, s.stackOf(e), event.Object, event.Args[0])
 	case probe.KindStep:
 		a.tracer.Step(e.PID, e.TID, e.Time, s.step(e))
 	case probe.KindEnded:

@@ -80,7 +80,9 @@ func (s *service) child() *service {
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()
 	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item, Foreign: event.Status == probe.StackNoThread}
-	if e.Kind == probe.KindSwitchOut {
+	if e.Kind == probe.KindSwitchOut && event.Awaits == probe.AwaitsFuture {
+		s.stack.Future = event.Object
+	} else if e.Kind == probe.KindSwitchOut {
 		s.stack.Awaits = event.Object
 	}
 	leaf, root, missing := e.Frames()

@@ -52,7 +52,7 @@ var servers = []server{
 	{
 		name: "uvicorn h11", pip: "uvicorn h11", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning asgi:app",
-		paths: "/await /brief /gather /group /created /many /leave /executor /tothread /work",
+		paths: "/await /brief /gather /group /created /many /leave /executor /tothread /back /work",
 	},
 	{
 		name: "uvicorn httptools", pip: "uvicorn httptools",
@@ -62,7 +62,7 @@ var servers = []server{
 	{
 		name: "uvicorn uvloop", pip: "uvicorn uvloop httptools", often: true,
 		args:  "BIN/uvicorn --port PORT --loop uvloop --http httptools --log-level warning asgi:app",
-		paths: "/await /gather /group /created /executor /tothread /work",
+		paths: "/await /gather /group /created /executor /tothread /back /work",
 	},
 	{
 		name: "hypercorn", pip: "hypercorn",
@@ -143,7 +143,7 @@ var servers = []server{
 	{
 		name: "FastAPI", pip: "fastapi uvicorn h11", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning fast:app",
-		paths: "/async/await /async/gather /def/work /def/pool /stream/await /stream-def/work /background/gather /async/tothread /async/executor /def/own? /def/own /def/simple",
+		paths: "/async/await /async/gather /def/work /def/pool /stream/await /stream-def/work /background/gather /async/tothread /async/executor /def/from /def/own? /def/own /def/simple",
 	},
 	{
 		name: "FastAPI uvloop", pip: "fastapi uvicorn uvloop httptools",

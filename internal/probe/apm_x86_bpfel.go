@@ -23,6 +23,13 @@ const (
 	apmAwaitToldByAWAIT_BY_POINTER_RENUMBERED apmAwaitToldBy = 4
 )
 
+type apmAwaited uint32
+
+const (
+	apmAwaitedAWAITS_COROUTINE apmAwaited = 0
+	apmAwaitedAWAITS_FUTURE    apmAwaited = 1
+)
+
 type apmClockReading struct {
 	_       structs.HostLayout
 	Jiffies uint64
@@ -415,7 +422,7 @@ type apmStackEvent struct {
 	Mode    uint32
 	Status  uint32
 	Depth   uint32
-	Pad     uint32
+	Awaits  uint32
 	Frames  [256]apmFrame
 }
 
@@ -464,6 +471,9 @@ type apmTarget struct {
 	Get              uint64
 	Sought           uint64
 	Bridge           uint64
+	HandsOver        uint64
+	Callback         uint64
+	Result           uint64
 	Deques           uint64
 }
 
@@ -653,6 +663,7 @@ const (
 	apmVarSlowWakes         = "slow_wakes"
 	apmVarTyped             = "typed"
 	apmVarUnusedAwait       = "unused_await"
+	apmVarUnusedAwaited     = "unused_awaited"
 	apmVarUnusedCode        = "unused_code"
 	apmVarUnusedConn        = "unused_conn"
 	apmVarUnusedFlag        = "unused_flag"
@@ -801,6 +812,7 @@ type apmVariableSpecs struct {
 	SlowWakes       *ebpf.VariableSpec `ebpf:"slow_wakes"`
 	Typed           *ebpf.VariableSpec `ebpf:"typed"`
 	UnusedAwait     *ebpf.VariableSpec `ebpf:"unused_await"`
+	UnusedAwaited   *ebpf.VariableSpec `ebpf:"unused_awaited"`
 	UnusedCode      *ebpf.VariableSpec `ebpf:"unused_code"`
 	UnusedConn      *ebpf.VariableSpec `ebpf:"unused_conn"`
 	UnusedFlag      *ebpf.VariableSpec `ebpf:"unused_flag"`
@@ -912,6 +924,7 @@ type apmVariables struct {
 	SlowWakes       *ebpf.Variable `ebpf:"slow_wakes"`
 	Typed           *ebpf.Variable `ebpf:"typed"`
 	UnusedAwait     *ebpf.Variable `ebpf:"unused_await"`
+	UnusedAwaited   *ebpf.Variable `ebpf:"unused_awaited"`
 	UnusedCode      *ebpf.Variable `ebpf:"unused_code"`
 	UnusedConn      *ebpf.Variable `ebpf:"unused_conn"`
 	UnusedFlag      *ebpf.Variable `ebpf:"unused_flag"`

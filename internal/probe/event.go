@@ -49,6 +49,9 @@ const (
 	TLSUnseen = uint32(apmTlsSightTLS_UNSEEN) // much was read, and nothing of it was seen in clear
 )
 
+// AwaitsFuture tells that the Object of a KindSwitchOut is a concurrent.futures.Future, from bpf/event.h.
+const AwaitsFuture = uint32(apmAwaitedAWAITS_FUTURE)
+
 // Flags of an IO or Conn event, from bpf/event.h.
 const (
 	Begins   = uint32(apmIoFlagIO_BEGINS)    // Recv: the first read of what may be a request

@@ -47,3 +47,56 @@ func TestBridge(t *testing.T) {
 		})
 	}
 }
+
+// TestPromise has a pool's thread have an event loop make a task whose result it waits for, before that is made or after.
+func TestPromise(t *testing.T) {
+	const (
+		pool   = server + 1
+		future = 0x7000
+	)
+	waits := func(p *play, at uint64) {
+		s := p.stack("boot ask result@concurrent/futures/_base.py wait")
+		s.Work, s.Future = 7, future
+		p.tracer.SwitchOut(server, pool, at*ms, s, Lock)
+	}
+	for name, then := range map[string]uint64{"first": 14, "later": 18, "suspended": 22} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			p.read(10, 1, server, "/")
+			p.task(10, server, "loop", "view")
+			p.step(10, server, "*view", false)
+			begins := p.stack("boot ask")
+			begins.Work = 7
+			p.tracer.Sample(server, pool, 12*ms, begins)
+			if then < 16 {
+				waits(p, then)
+			}
+			p.leave(15, server, "loop", Poll)
+			p.resume(16, server)
+			p.tracer.Task(server, server, 16*ms, p.stack("loop callback"), p.coroutine("asked"), future)
+			p.step(17, server, "*asked", false)
+			if then == 18 {
+				waits(p, then)
+			}
+			p.task(20, server, "loop", "other")
+			p.step(20, server, "*other", false)
+			if then > 20 {
+				waits(p, then)
+			}
+			p.step(23, server, "*asked", true)
+			frames := p.stack("*view").Frames
+			p.tracer.Step(server, server, 26*ms, Step{Coroutine: frames[0].Task, Chain: frames, Work: 7, LastDone: true})
+			p.write(28, 1, server, "loop *view")
+			above := ""
+			for i, f := range p.told["/"].Frames { // callers follow
+				if f.Function == "asked" {
+					above = p.told["/"].Frames[i+1].Function + " of " + p.told["/"].Frames[i+2].Function
+				}
+			}
+			if above != "[task] of ask" {
+				t.Errorf("asked is below %q:\n%s", above, draw(p.told["/"].Frames))
+			}
+		})
+	}
+}

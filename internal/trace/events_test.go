@@ -140,7 +140,7 @@ func (p *play) take(at uint64, tid uint32, stack string, object uint64) {
 
 // task has a thread make a task around the coroutine of a function.
 func (p *play) task(at uint64, tid uint32, stack, coroutine string) {
-	p.tracer.Task(server, tid, at*ms, p.stack(stack), p.coroutine(coroutine))
+	p.tracer.Task(server, tid, at*ms, p.stack(stack), p.coroutine(coroutine), 0)
 }
 
 // step begins a step of the task whose suspended chain is given; done tells that the task before has finished.

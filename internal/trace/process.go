@@ -15,6 +15,7 @@ type process struct {
 	objects   map[uint64]*lane   // greenlets by object, where that was told
 	jobs      map[uint64]*job    // of executors, by address; the newest where one was reused
 	bridges   map[uint64]*bridge // by coroutine
+	promises  map[uint64]*lane   // tasks by the Future that gets their result; the newest where an address was reused
 	seesJobs  bool               // threads' stacks tell which they run
 	granted   uint64             // when a thread was given work last
 	scoped    bool               // what its application is called with was seen to tell for which request
@@ -33,6 +34,7 @@ func newProcess() *process {
 		objects:    map[uint64]*lane{},
 		jobs:       map[uint64]*job{},
 		bridges:    map[uint64]*bridge{},
+		promises:   map[uint64]*lane{},
 		goroutines: newGoroutines(),
 	}
 }
@@ -86,6 +88,7 @@ func (p *process) opened(c *conn) {
 		clear(p.objects)
 		clear(p.jobs)
 		clear(p.bridges)
+		clear(p.promises)
 	}
 	if c.openAt == 0 {
 		p.open = append(p.open, c)

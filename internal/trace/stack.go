@@ -17,6 +17,7 @@ type Stack struct {
 	Work    uint64  // contextvars.Context in force, 0 where not read
 	Item    uint64  // job of an executor that runs, 0: none
 	Awaits  uint64  // coroutine that the thread waits for and that an event loop's thread runs, 0: none
+	Future  uint64  // concurrent.futures.Future that the thread waits for, 0: none
 	Broken  bool    // it could not be read
 	Foreign bool    // the thread is none of Python's now
 }

@@ -177,6 +177,7 @@ func (t *thread) stepBegins(now uint64, s Step) {
 	if s.Work != 0 {
 		l.works = bounded(append(l.works, work{context: s.Work, from: l.stepped, to: now, stack: stack}))
 	}
+	p.fulfils(l)
 	t.tasks = true
 	t.take(l, now)
 	t.state, t.step, l.stepped, l.begun = running, l, now, true

@@ -151,7 +151,7 @@ func TestManyTasks(t *testing.T) {
 			for i := range tasks {
 				at := uint64(11 + 2*i)
 				parent, coroutine := p.stack(test.parent(i)), uint64(1<<32+i*64)
-				p.tracer.Task(server, server, at*ms, parent, coroutine)
+				p.tracer.Task(server, server, at*ms, parent, coroutine, 0)
 				chain := []Frame{{Func: p.fn("child"), Task: coroutine}}
 				p.tracer.Step(server, server, (at+1)*ms, Step{Coroutine: coroutine, Chain: chain, LastDone: i > 0})
 			}

@@ -38,32 +38,34 @@ type thread struct {
 
 // course is what has become of a thread since the first of the open requests was read.
 type course struct {
-	lane     *lane   // that runs or waits on it; nil between lanes
-	under    []under // tasks on whose stacks the lane was created and runs (an eager task), outermost first
-	spare    []under // for the next stack
-	state    threadState
-	why      Reason       // waiting: for what
-	stack    *Context     // last one seen of the lane
-	work     uint64       // Context in force then
-	item     uint64       // job of an executor that it ran then
-	since    uint64       // running: up to where slices were told; waiting: since when
-	seen     uint64       // running: when the last sample of this stretch was taken, 0: none yet
-	woken    uint64       // waiting: when it could have gone on, 0: not yet
-	broken   bool         // the last sample could not be read
-	step     *lane        // task whose step runs
-	job      *symbol.Func // executor's thread: what it was seen to do last
-	jobSince uint64       // since when; 0: not known
-	object   uint64       // greenlet that runs, as the last switch told
-	turn     *conn        // that it read or wrote on last
-	switched uint64       // when a greenlet left last
-	onFutex  bool         // waiting: on a futex that is not the interpreter lock's
-	awaited  uint64       // coroutine that it was seen to wait for last
-	foreign  uint64       // when it wrote last while it was none of Python's
-	polled   uint64       // when it waited so for descriptors last
-	scope    *Request     // for which the stack of …
-	scoped   uint64       // … that time was called; 0: no stack ever told
-	asked    *Request     // for which it is at work by that
-	outside  bool         // it ran no function when it was seen last
+	lane      *lane   // that runs or waits on it; nil between lanes
+	under     []under // tasks on whose stacks the lane was created and runs (an eager task), outermost first
+	spare     []under // for the next stack
+	state     threadState
+	why       Reason       // waiting: for what
+	stack     *Context     // last one seen of the lane
+	work      uint64       // Context in force then
+	item      uint64       // job of an executor that it ran then
+	since     uint64       // running: up to where slices were told; waiting: since when
+	seen      uint64       // running: when the last sample of this stretch was taken, 0: none yet
+	woken     uint64       // waiting: when it could have gone on, 0: not yet
+	broken    bool         // the last sample could not be read
+	step      *lane        // task whose step runs
+	job       *symbol.Func // executor's thread: what it was seen to do last
+	jobSince  uint64       // since when; 0: not known
+	object    uint64       // greenlet that runs, as the last switch told
+	turn      *conn        // that it read or wrote on last
+	switched  uint64       // when a greenlet left last
+	onFutex   bool         // waiting: on a futex that is not the interpreter lock's
+	awaited   uint64       // coroutine that it was seen to wait for last
+	future    uint64       // waiting: for this concurrent.futures.Future, 0: none
+	elsewhere uint64       // when it was last seen to do something else than to wait for these, 0: not yet
+	foreign   uint64       // when it wrote last while it was none of Python's
+	polled    uint64       // when it waited so for descriptors last
+	scope     *Request     // for which the stack of …
+	scoped    uint64       // … that time was called; 0: no stack ever told
+	asked     *Request     // for which it is at work by that
+	outside   bool         // it ran no function when it was seen last
 }
 
 // sample takes a stack seen on a CPU.
@@ -74,7 +76,7 @@ func (t *thread) sample(now uint64, s *Stack) {
 	if t.beginning(now, s) {
 		return
 	}
-	t.awaited = 0
+	t.awaited, t.elsewhere = 0, now
 	stack := t.see(now, s)
 	if t.state == unseen {
 		t.state, t.since = running, now
@@ -171,6 +173,9 @@ func (t *thread) resume(now uint64) {
 		t.waited(now)
 	}
 	t.state, t.since, t.seen = running, now, 0
+	if t.awaited == 0 {
+		t.elsewhere = now
+	}
 }
 
 // waited tells the wait up to now: for what it waited, and from its wake-up on for a CPU.

@@ -85,7 +85,7 @@ func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 			th.polled = now
 		}
 		th.rests(now)
-		th.awaits(s.Awaits)
+		th.awaits(now, s.Awaits, s.Future)
 		p.trim(th)
 	}
 }
@@ -128,8 +128,8 @@ func (t *Tracer) Write(pid, tid uint32, now uint64, s *Stack) {
 	}
 }
 
-// Task takes the creation of an asyncio task around a coroutine.
-func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine uint64) {
+// Task takes the creation of an asyncio task around a coroutine, whose result a concurrent.futures.Future may get.
+func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine, future uint64) {
 	p, th := t.watch(pid, tid)
 	if th == nil {
 		return
@@ -145,6 +145,7 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine uint64) {
 		parent.starts(l)
 	}
 	p.bridged(l, coroutine)
+	p.promised(l, future)
 }
 
 // Scope takes for which request the application is called that a stack of the same time shows, or a task just made;

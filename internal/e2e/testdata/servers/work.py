@@ -11,6 +11,7 @@ import time
 
 now = time.perf_counter
 left = set()
+loops = []
 pool = concurrent.futures.ThreadPoolExecutor(4)
 
 
@@ -221,6 +222,21 @@ async def created_K(truth):
         task = asyncio.create_task(nested_K(truth))
         compute_K(truth)
         await asyncio.wait_for(task, 5)
+
+async def back_K(truth):
+    with timed(truth, 'back_K'):
+        loops[:] = [asyncio.get_running_loop()]
+        await asyncio.to_thread(hop_K, truth)
+
+def hop_K(truth):
+    with timed(truth, 'hop_K'):
+        asyncio.run_coroutine_threadsafe(nested_K(truth), loops[0]).result()
+
+def from_K(truth):
+    with timed(truth, 'from_K'):
+        import anyio.from_thread
+        compute_K(truth)
+        anyio.from_thread.run(nested_K, truth)
 
 async def executor_K(truth):
     with timed(truth, 'executor_K'):
