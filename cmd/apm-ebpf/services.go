@@ -46,6 +46,9 @@ func (ss *services) addRoot(ctx context.Context, pid int) error {
 	if errors.Is(err, target.ErrNotReady) {
 		err = ss.awaitRoot(ctx, pid, err)
 	}
+	if unsupported := new(target.Unsupported); errors.As(err, &unsupported) {
+		err = ss.addBelow(ctx, pid, err)
+	}
 	if err != nil {
 		if errors.Is(err, target.ErrGone) {
 			return fmt.Errorf("process %d: %w: give a process id as ps tells it on the host itself, not inside a container", pid, target.ErrGone)
@@ -77,6 +80,28 @@ func (ss *services) awaitRoot(ctx context.Context, pid int, err error) error {
 		err = ss.add(pid)
 	}
 	return err
+}
+
+// addBelow makes targets of the descendants of a process that cannot be one itself, as a shell, the init of a container or
+// the loader of a bundled program. They may be starting. Where there are none the error is why the process is none.
+func (ss *services) addBelow(ctx context.Context, pid int, why error) error {
+	others := len(ss.known)
+	for patience := time.Now().Add(rootPatience); ; {
+		if err := ss.probe.Follow(pid); err != nil {
+			return err
+		}
+		if err := ss.addChildren(pid); err != nil || len(ss.known) > others {
+			return err
+		}
+		if len(ss.young) == 0 || time.Now().After(patience) {
+			return why
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(firstVisit):
+		}
+	}
 }
 
 func (ss *services) add(pid int) error {

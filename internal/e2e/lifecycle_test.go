@@ -37,6 +37,20 @@ func TestMasterAndWorker(t *testing.T) {
 	}
 }
 
+// TestStarter names a shell that has started the service.
+func TestStarter(t *testing.T) {
+	python := anyPython(t)
+	command := exec.Command("sh", "-c", `"$@"; exit`, "sh", python.Path, "-u", "plain.py", "127.0.0.1")
+	command.Dir = testdata(t)
+	s := &Service{Process: startProcess(t, command), python: python}
+	s.Address = "127.0.0.1:" + s.Log.wait(t, `Listening at: (\d+)`, 1)[0]
+	a := attach(t, s.Process.Process.Pid)
+	s.get(t, "/")
+	if r := a.exactly(t, 1)[0]; r.Request.PID == s.Process.Process.Pid || r.Endpoint != "/" {
+		t.Errorf("%s", r.raw)
+	}
+}
+
 // TestLaterWorkers has gunicorn start workers after the agent: one more, all anew, and one for a killed one.
 func TestLaterWorkers(t *testing.T) {
 	s := gunicorn(t, anyPython(t), "app")
