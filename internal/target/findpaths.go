@@ -32,6 +32,10 @@ func (p *Process) findPaths(env map[string]string) *Paths {
 	if p.Python.FreeThreaded {
 		f.folder += "t"
 	}
+	if dir := path.Dir(f.Python.Image); f.exists(dir + "/base_library.zip") {
+		f.out.bundle = dir
+		f.addSearch(dir)
+	}
 	f.findLib()
 	f.findSite()
 	f.findSearch()

@@ -16,6 +16,7 @@ type Paths struct {
 	Lib  []string // the standard library: directories and zip files
 	Site []string // directories of installed packages
 
+	bundle   string                           // where PyInstaller's program has its modules, which it names relative to that; "": it is none
 	search   []string                         // other entries of the module search path
 	exists   func(name string) bool           // whether the target has such a file; nil: it has none
 	recorded func(dir string) map[string]bool // what was installed into a directory; nil: nothing
@@ -42,7 +43,13 @@ func (p *Paths) IsApp(file string) bool {
 	if file == "" {
 		return false
 	}
-	file = p.absolute(file)
+	if p.bundle != "" && !path.IsAbs(file) {
+		top, _, _ := strings.Cut(file, "/")
+		if standard[strings.TrimSuffix(top, ".py")] {
+			return false
+		}
+	}
+	file = p.source(file)
 	if installed.MatchString(file) || p.command(file) || p.installRoot(file) != "" {
 		return false
 	}
@@ -64,7 +71,7 @@ func (p *Paths) Short(file string) string {
 	if file == "" || strings.HasPrefix(file, "<") {
 		return file
 	}
-	full := p.absolute(file)
+	full := p.source(file)
 	if p.command(full) {
 		return path.Base(full)
 	}
@@ -141,6 +148,14 @@ func (p *Paths) isPackage(dir string) bool {
 		p.parts[dir] = is
 	}
 	return is
+}
+
+// source gives the whole name of a file that a code object names.
+func (p *Paths) source(file string) string {
+	if p.bundle != "" && !path.IsAbs(file) {
+		return path.Join(p.bundle, file)
+	}
+	return p.absolute(file)
 }
 
 func (p *Paths) absolute(file string) string {

@@ -102,6 +102,27 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// TestPathsOfBundle has a program of PyInstaller, with its library and modules beside it and no standard library.
+func TestPathsOfBundle(t *testing.T) {
+	fs := procfs(t.TempDir())
+	dir := fake(t, fs, 7, 1, "/opt/shop/shop", "/srv", []string{"./shop"}, []string{"PYTHONPATH=own"})
+	files(t, dir, map[string]string{
+		"/opt/shop/_internal/base_library.zip":             "",
+		"/opt/shop/_internal/flask-3.0.dist-info/RECORD":   "flask/__init__.py,sha256=x,9\n",
+		"/opt/shop/_internal/libpython3.11.so.1.0/ignored": "",
+	})
+	p, env := identified(t, fs, 7)
+	p.Python = &Python{Major: 3, Minor: 11, Image: "/opt/shop/_internal/libpython3.11.so.1.0"}
+	paths := p.findPaths(env)
+	for file, app := range map[string]bool{
+		"shop.py": true, "cart/till.py": true, "json/__init__.py": false, "socketserver.py": false, "flask/app.py": false, "jsons/a.py": true,
+	} {
+		if paths.IsApp(file) != app || paths.Short(file) != file {
+			t.Errorf("%s: app %v, short %s", file, paths.IsApp(file), paths.Short(file))
+		}
+	}
+}
+
 // Where the standard library was not found, the shape of its path stands in.
 func TestPathsWithoutLib(t *testing.T) {
 	p := &Paths{Dir: "/"}
