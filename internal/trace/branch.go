@@ -50,6 +50,10 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	begun := max(br.from, br.taken)
 	for _, l := range br.lane.kids {
 		if l.born >= begun && l.born <= br.to && (br.item == 0 || l.item == br.item) && (br.work == 0 || l.work == 0 || l.work == br.work) {
+			if p.shares(l, b.answers) {
+				br.lane.unsure = l.born
+				continue
+			}
 			hang(l.started, branch{lane: l, from: l.born, to: br.end})
 		}
 	}
@@ -85,7 +89,7 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 			if g.giver != br.lane || g.doubtful || own || told || !br.has(g.work, g.item) || g.from < begun || g.from > br.to {
 				continue
 			}
-			if t.mayServe(g.from) {
+			if t.mayServe(g.from) || g.stack.ofGeventPool() && p.wasCrowded(g.from) {
 				br.lane.unsure = g.from
 				continue
 			}

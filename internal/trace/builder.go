@@ -26,12 +26,13 @@ type lineKey struct{ call, line int32 }
 
 // builder makes call trees. It keeps its memory from tree to tree.
 type builder struct {
-	tree   uint64 // counts the trees, from 1
-	calls  []call
-	lines  map[lineKey]int64
-	made   []filter.Frame
-	result []*filter.Frame
-	trunks []branch
+	tree    uint64 // counts the trees, from 1
+	calls   []call
+	lines   map[lineKey]int64
+	made    []filter.Frame
+	result  []*filter.Frame
+	trunks  []branch
+	answers *lane // that of the request
 }
 
 // keepLines is how large a tree's lines may have become to be used for the next.

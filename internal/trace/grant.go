@@ -112,5 +112,5 @@ func (c *Context) isAnyIO() bool { return c != nil && strings.Contains(c.fn.File
 // mayServe tells that whose work a thread of a pool does cannot be told, since several requests were open after a time: it
 // may have gone on to the next without a wait.
 func (t *thread) mayServe(since uint64) bool {
-	return t.pooled && t.process.crowded >= since
+	return t.pooled && t.process.wasCrowded(since)
 }

@@ -40,6 +40,7 @@ type lane struct {
 	work    uint64   // Context in force then, where it was told who waits for the lane
 	bridged bool     // it was told who waits
 	future  uint64   // task: concurrent.futures.Future that gets its result, 0: none
+	fetches bool     // task: it does what an asyncio.Queue gives it
 	begun   bool     // it has run since
 	ended   bool
 	claimed bool     // its request has been handed out, and no other can be its own

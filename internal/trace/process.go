@@ -3,23 +3,26 @@ package trace
 import (
 	"maps"
 	"slices"
+
+	"apm-ebpf/internal/symbol"
 )
 
 // process is a target with its threads and the connections on which a sampled request may be open.
 type process struct {
 	contexts  Contexts
 	threads   map[uint32]*thread
-	recent    *thread            // the last of them that was asked for
-	tasks     map[uint64]*lane   // by coroutine; the newest where an address was reused
-	greenlets map[uint64]*lane   // by outermost frame; the newest where an address was reused
-	objects   map[uint64]*lane   // greenlets by object, where that was told
-	jobs      map[uint64]*job    // of executors, by address; the newest where one was reused
-	bridges   map[uint64]*bridge // by coroutine
-	promises  map[uint64]*lane   // tasks by the Future that gets their result; the newest where an address was reused
-	seesJobs  bool               // threads' stacks tell which they run
-	granted   uint64             // when a thread was given work last
-	scoped    bool               // what its application is called with was seen to tell for which request
-	open      []*conn            // in no order
+	recent    *thread                  // the last of them that was asked for
+	tasks     map[uint64]*lane         // by coroutine; the newest where an address was reused
+	greenlets map[uint64]*lane         // by outermost frame; the newest where an address was reused
+	objects   map[uint64]*lane         // greenlets by object, where that was told
+	jobs      map[uint64]*job          // of executors, by address; the newest where one was reused
+	bridges   map[uint64]*bridge       // by coroutine
+	promises  map[uint64]*lane         // tasks by the Future that gets their result; the newest where an address was reused
+	fetchers  map[symbol.Func]struct{} // outermost functions of tasks that take their work from an asyncio.Queue
+	seesJobs  bool                     // threads' stacks tell which they run
+	granted   uint64                   // when a thread was given work last
+	scoped    bool                     // what its application is called with was seen to tell for which request
+	open      []*conn                  // in no order
 	goroutines
 	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old
 	since   uint64 // when that was
@@ -35,6 +38,7 @@ func newProcess() *process {
 		jobs:       map[uint64]*job{},
 		bridges:    map[uint64]*bridge{},
 		promises:   map[uint64]*lane{},
+		fetchers:   map[symbol.Func]struct{}{},
 		goroutines: newGoroutines(),
 	}
 }
@@ -98,6 +102,9 @@ func (p *process) opened(c *conn) {
 		p.crowded = c.begun
 	}
 }
+
+// wasCrowded tells whether several connections had open requests at some time since then.
+func (p *process) wasCrowded(since uint64) bool { return len(p.open) > 1 || p.crowded >= since }
 
 func (p *process) closed(c *conn, now uint64) {
 	if len(p.open) > 1 {

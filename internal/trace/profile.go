@@ -34,6 +34,7 @@ const branchLimit = 1000
 func (t *Tracer) Profile(r *Request) *Profile {
 	b, p := &t.builder, &t.profile
 	b.reset()
+	b.answers = r.lane
 	*p = Profile{}
 	p.own(b, r)
 	p.Frames = b.frames()

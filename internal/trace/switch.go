@@ -178,6 +178,10 @@ func (t *thread) stepBegins(now uint64, s Step) {
 		l.works = bounded(append(l.works, work{context: s.Work, from: l.stepped, to: now, stack: stack}))
 	}
 	p.fulfils(l)
+	if !l.fetches && takesItem(s.Chain) {
+		l.fetches = true
+		p.fetchers[*s.Chain[0].Func] = struct{}{}
+	}
 	t.tasks = true
 	t.take(l, now)
 	t.state, t.step, l.stepped, l.begun = running, l, now, true

@@ -268,6 +268,10 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	if giver == &th.home && w.lane != nil && giver.held == nil && len(th.heads) == 0 && th.mayServe(p.since) {
 		w.lane.unsure = now
 	}
+	if giver != nil && (stack.ofGeventPool() || w.stack.outermost().ofGeventPool()) { // what its threads do is not told
+		giver.unsure = now
+		return
+	}
 	switch {
 	case giver == nil || w == th || ofFile(stack.function(), executorFile, "_worker"): // it passes on the queue's lock
 	case giver == &th.home && endsJob(stack.jobOf()):
