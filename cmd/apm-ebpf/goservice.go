@@ -33,6 +33,7 @@ type waiting struct {
 	connection uint64
 	g          uint64
 	ran        uint8
+	get        bool
 	watched    bool
 	begun      uint64 // CLOCK_MONOTONIC, ns
 	answering  bool
@@ -166,7 +167,15 @@ func (s *goService) received(e *probe.Event) {
 	if w.watched {
 		s.reader.Unwatch(io.Goroutine)
 	}
-	s.waiting[io.Goroutine] = waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time}
+	head, _ := e.Data()
+	s.waiting[io.Goroutine] = waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time, get: isGet(head)}
+}
+
+// isGet tells a request without a body, for which net/http starts its background read before it calls the handler. That of
+// the request before may have read its first byte.
+func isGet(head []byte) bool {
+	const method = "GET /"
+	return bytes.HasPrefix(head, []byte(method)) || bytes.HasPrefix(head, []byte(method[1:]))
 }
 
 // sent takes note of the answer that begins, and of one whose write shows that it goes on.
@@ -267,6 +276,9 @@ func (s *goService) watch(now, least uint64) bool {
 			w.watched = true
 			s.waiting[goroutine] = w
 			s.reader.Watch(goroutine, w.g, w.ran)
+			if w.get {
+				s.reader.SkipsFirst(goroutine)
+			}
 		}
 	}
 	return s.reader.Watching() > 0

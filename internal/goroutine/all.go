@@ -139,6 +139,7 @@ func (r *Reader) findStarted() error {
 	if complete {
 		a.complete = monotonic()
 	}
+	r.findMarks()
 	found := true
 	for range generations { // a goroutine may come before the one that started it
 		if !found {
@@ -150,7 +151,7 @@ func (r *Reader) findStarted() error {
 			if parent == nil {
 				return false
 			}
-			if r.watched[s.id] == nil && (r.Skip == nil || !r.Skip(s.goPC)) {
+			if r.watched[s.id] == nil && !r.skips(&s) && !parent.startedBefore(&s) {
 				r.add(&watched{
 					account: account{id: s.id}, g: s.g, root: parent.root, parent: s.parent,
 					goPC: s.goPC, startPC: s.startPC, seen: s.before,
@@ -164,4 +165,26 @@ func (r *Reader) findStarted() error {
 		a.started = slices.Clone(a.started[n-orphansMax:])
 	}
 	return nil
+}
+
+func (r *Reader) skips(s *started) bool { return r.Skip != nil && r.Skip(s.goPC) }
+
+// findMarks finds what a server starts for each request before its handler, which is skipped.
+func (r *Reader) findMarks() {
+	for i := range r.all.started {
+		s := &r.all.started[i]
+		if w := r.watched[s.parent]; w != nil && w.skipsFirst && r.skips(s) {
+			w.mark, w.marked = s.id, s.at
+		}
+	}
+}
+
+// idBatch is how many numbers the runtime gives a processor to hand out in order, from a multiple of it plus one (Go
+// src/runtime/runtime2.go, _GoidCacheBatch).
+const idBatch = 16
+
+// startedBefore tells that the goroutine started another for an earlier request, so soon before its end that nobody
+// looked: its number comes before the mark's, from the same processor, and it was not missing since the mark was there.
+func (w *watched) startedBefore(s *started) bool {
+	return s.id < w.mark && (s.id-1)/idBatch == (w.mark-1)/idBatch && s.before < w.marked
 }

@@ -54,6 +54,8 @@ type watched struct {
 	root          *watched
 	parent        uint64
 	goPC, startPC uint64
+	skipsFirst    bool
+	mark, marked  uint64 // the first that it started for what it does now, and when it was found; 0: not known
 	told          bool
 	seen          uint64 // when it was last seen to be as told, or was not there yet
 	gone          bool
@@ -95,7 +97,14 @@ func (r *Reader) Watch(goid, g uint64, seq uint8) {
 	if w.root != w && r.watched[goid] == w {
 		r.roots++
 	}
-	w.root, w.parent = w, 0
+	w.root, w.parent, w.skipsFirst = w, 0, false
+}
+
+// SkipsFirst tells that the first goroutine that a watched one starts, for what it is watched for, is one that Skip names.
+func (r *Reader) SkipsFirst(goid uint64) {
+	if w := r.watched[goid]; w != nil {
+		w.skipsFirst = true
+	}
 }
 
 func (r *Reader) add(w *watched) {
