@@ -27,6 +27,12 @@ func (t *thread) loopOver(stack *Context) bool {
 	return shared == nil || shared.depth < t.loop.depth
 }
 
+// runs tells that a stack is of a callback of a loop written in C, below which tasks were seen to run: it may be one of
+// asyncio's, but the loop is what calls it.
+func (c *Context) runs(stack *Context) bool {
+	return c != nil && !c.looped && common(stack, c) == c
+}
+
 // endLoop takes that it did. The task that ran last has ended it, and itself.
 func (t *thread) endLoop() {
 	if t.step != nil {

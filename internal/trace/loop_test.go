@@ -1,6 +1,9 @@
 package trace
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestLoopOfAHandler has a handler run an event loop and answer when that is over, twice.
 func TestLoopOfAHandler(t *testing.T) {
@@ -78,5 +81,26 @@ func TestLoopInC(t *testing.T) {
 	p.write(24, 1, server, "main answer")
 	if x := p.told["/"]; x.Undecided {
 		t.Errorf("outside of the loop it is told as %s", draw(x.Frames))
+	}
+}
+
+// TestCallbackOfLoopInC has such a loop call functions of asyncio's and of others, while a task waits.
+func TestCallbackOfLoopInC(t *testing.T) {
+	p := newPlay(t)
+	p.fn("callback").ShortFile = "asyncio/tasks.py"
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "main", "main_task")
+	p.step(10, server, "*main_task", false)
+	p.sample(11, server, "main *main_task work")
+	p.leave(12, server, "main", Poll)
+	p.resume(14, server)
+	p.sample(15, server, "main callback")
+	p.sample(16, server, "main connected")
+	p.step(18, server, "*main_task sleep", false)
+	p.write(20, 1, server, "main *main_task")
+	x := p.told["/"]
+	if tree := draw(x.Frames); x.Undecided || !strings.Contains(tree, "[await]") || strings.Contains(tree, "[not sampled]") {
+		t.Errorf("undecided: %v\n%s", x.Undecided, tree)
 	}
 }

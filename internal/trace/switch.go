@@ -27,7 +27,7 @@ func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 	}
 	if over {
 		t.endLoop()
-	} else if l == &t.home && stack != nil && stack.looped {
+	} else if l == &t.home && stack != nil && stack.looped && !t.loop.runs(stack) {
 		t.loop = stack
 	}
 	for _, u := range below { // its creators stand below it all the while
