@@ -15,7 +15,7 @@ func (ss *services) findTLS(s *service) {
 	}
 	for _, c := range copies {
 		s.openSSL[c.Inode] = true
-		if err := ss.attachOpenSSL(s, c); err != nil {
+		if err := ss.attachOpenSSL(s, c); err != nil && !gone(err) {
 			ss.blindToTLS(s, err)
 		}
 	}

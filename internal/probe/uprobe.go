@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // AttachAsyncio has the kernel programs see the tasks of a process, given the file of its _asyncio module and
@@ -133,6 +134,9 @@ func (p *Probe) attachUprobes(pid int, file string, uprobes []uprobe) error {
 	}
 	for _, u := range uprobes {
 		l, err := p.attachUprobe(executable, pid, u)
+		if errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOENT) { // what link makes of it for a uprobe_multi
+			err = unix.ESRCH
+		}
 		if err != nil {
 			return fmt.Errorf("attach uprobe to %s+%#x of process %d: %w", file, u.offset, pid, err)
 		}

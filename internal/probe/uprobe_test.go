@@ -2,7 +2,9 @@ package probe
 
 import (
 	"debug/elf"
+	"errors"
 	"os"
+	"os/exec"
 	"reflect"
 	"runtime"
 	"testing"
@@ -53,6 +55,22 @@ func TestUprobesOfOthers(t *testing.T) {
 	inAnotherThread(probed)
 	if sawGreenlets(t, p) {
 		t.Error("hit in a process that it was not attached for")
+	}
+}
+
+// TestUprobesOfEnded tells a process that has ended from other reasons.
+func TestUprobesOfEnded(t *testing.T) {
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for name, lacks := range map[string]lacks{"uprobe_multi": {}, "perf events": {multi: true}} {
+		t.Run(name, func(t *testing.T) {
+			at := offsetOf(t, probed)
+			if err := open(t, lacks).AttachGreenlet(ended.Process.Pid, "/proc/self/exe", at, at); !errors.Is(err, unix.ESRCH) {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 
