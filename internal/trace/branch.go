@@ -89,7 +89,7 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 			if g.giver != br.lane || g.doubtful || own || told || !br.has(g.work, g.item) || g.from < begun || g.from > br.to {
 				continue
 			}
-			if t.mayServe(g.from) || g.stack.ofGeventPool() && p.wasCrowded(g.from) {
+			if t.mayServe(g.from) || g.stack.ofPool() && p.wasCrowded(g.from) {
 				br.lane.unsure = g.from
 				continue
 			}

@@ -1,12 +1,14 @@
 package trace
 
-import "strings"
-
-const (
-	asyncQueueFile  = "/asyncio/queues.py"
-	geventPoolFile  = "/gevent/threadpool.py"
-	geventQueueFile = "/gevent/_threading.py"
+import (
+	"slices"
+	"strings"
 )
+
+const asyncQueueFile = "/asyncio/queues.py"
+
+// poolFiles are those of gevent's and trio's pools of threads.
+var poolFiles = []string{"/gevent/threadpool.py", "/gevent/_threading.py", "/trio/_core/_thread_cache.py"}
 
 // takesItem tells the chain of a task that goes on with what an asyncio.Queue gives it: one that the application has made
 // to work so. Servers and frameworks pass on bodies by such queues too.
@@ -27,7 +29,7 @@ func (p *process) shares(l, answers *lane) bool {
 			return false
 		}
 	}
-	return l.fetches || l.started.ofGeventPool() || l.kind == taskLane && p.fetches(l)
+	return l.fetches || l.started.ofPool() || l.kind == taskLane && p.fetches(l)
 }
 
 // fetches tells a task of a function that others were seen to take items in.
@@ -39,8 +41,9 @@ func (p *process) fetches(l *lane) bool {
 	return found
 }
 
-// ofGeventPool tells a stack in gevent's thread pool: of one that gives it work or has it start a thread, or outermost of
-// such a thread. The pool's queue is its own, and its threads go from item to item without a wait.
-func (c *Context) ofGeventPool() bool {
-	return c != nil && (strings.HasSuffix(c.fn.File, geventPoolFile) || strings.HasSuffix(c.fn.File, geventQueueFile))
+// ofPool tells a stack in a pool of threads whose queue is its own, and whose threads go from item to item without a wait:
+// of one that gives it work or has it start a thread, or outermost of such a thread.
+func (c *Context) ofPool() bool {
+	c = c.belowQueue()
+	return c != nil && slices.ContainsFunc(poolFiles, func(file string) bool { return strings.HasSuffix(c.fn.File, file) })
 }

@@ -268,7 +268,7 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	if giver == &th.home && w.lane != nil && giver.held == nil && len(th.heads) == 0 && th.mayServe(p.since) {
 		w.lane.unsure = now
 	}
-	if giver != nil && (stack.ofGeventPool() || w.stack.outermost().ofGeventPool()) { // what its threads do is not told
+	if giver != nil && (stack.ofPool() || w.stack.outermost().ofPool()) { // what its threads do is not told
 		giver.unsure = now
 		return
 	}
