@@ -60,7 +60,7 @@ func TestUprobesOfOthers(t *testing.T) {
 
 // TestUprobesOfEnded tells a process that has ended from other reasons.
 func TestUprobesOfEnded(t *testing.T) {
-	ended := exec.Command("true")
+	ended := exec.Command("/proc/self/exe", "-test.run", "^$")
 	if err := ended.Run(); err != nil {
 		t.Fatal(err)
 	}
