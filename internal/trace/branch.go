@@ -51,7 +51,9 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 	for _, l := range br.lane.kids {
 		if l.born >= begun && l.born <= br.to && (br.item == 0 || l.item == br.item) && (br.work == 0 || l.work == 0 || l.work == br.work) {
 			if p.shares(l, b.answers) {
-				br.lane.unsure = l.born
+				if !l.started.looksUpName() {
+					br.lane.unsure = l.born
+				}
 				continue
 			}
 			hang(l.started, branch{lane: l, from: l.born, to: br.end})
@@ -90,7 +92,9 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 				continue
 			}
 			if t.mayServe(g.from) || g.stack.ofPool() && p.wasCrowded(g.from) {
-				br.lane.unsure = g.from
+				if !g.stack.looksUpName() {
+					br.lane.unsure = g.from
+				}
 				continue
 			}
 			to := g.to

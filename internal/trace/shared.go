@@ -5,7 +5,11 @@ import (
 	"strings"
 )
 
-const asyncQueueFile = "/asyncio/queues.py"
+const (
+	asyncQueueFile     = "/asyncio/queues.py"
+	geventResolverFile = "/gevent/resolver/thread.py"
+	resolverDepth      = 12 // functions from the resolver to where gevent wakes or starts a thread
+)
 
 // poolFiles are those of gevent's and trio's pools of threads.
 var poolFiles = []string{"/gevent/threadpool.py", "/gevent/_threading.py", "/trio/_core/_thread_cache.py"}
@@ -46,4 +50,19 @@ func (p *process) fetches(l *lane) bool {
 func (c *Context) ofPool() bool {
 	c = c.belowQueue()
 	return c != nil && slices.ContainsFunc(poolFiles, func(file string) bool { return strings.HasSuffix(c.fn.File, file) })
+}
+
+// looksUpName tells the stack of a greenlet for which gevent's resolver has a thread look a name up. The thread runs no
+// function but the C library's, for which the greenlet waits, so that all there is to tell is its wait.
+func (c *Context) looksUpName() bool {
+	for range resolverDepth {
+		if c == nil {
+			break
+		}
+		if strings.HasSuffix(c.fn.File, geventResolverFile) {
+			return true
+		}
+		c = c.parent
+	}
+	return false
 }

@@ -269,7 +269,9 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 		w.lane.unsure = now
 	}
 	if giver != nil && (stack.ofPool() || w.stack.outermost().ofPool()) { // what its threads do is not told
-		giver.unsure = now
+		if !stack.looksUpName() {
+			giver.unsure = now
+		}
 		return
 	}
 	switch {
