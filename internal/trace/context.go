@@ -11,6 +11,7 @@ type Context struct {
 	truncated bool         // Truncated is on the path
 	job       *symbol.Func // what an executor was given to do, nil: not on the path of one
 	looped    bool         // an event loop's function is on the path
+	unseen    bool         // so is one of a loop whose tasks switch unseen
 	parent    *Context
 	callee    *Context // the last one called from here that was asked for
 	place     place
@@ -50,11 +51,12 @@ func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
 		c.known = map[contextKey]*Context{} // who holds an old path keeps it alive
 		c.root.callee = nil
 	}
-	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated, looped: loops(fn)}
+	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated, looped: loops(fn), unseen: loopsUnseen(fn)}
 	if parent != nil {
 		x.depth = parent.depth + 1
 		x.truncated = x.truncated || parent.truncated
 		x.looped = x.looped || parent.looped
+		x.unseen = x.unseen || parent.unseen
 		x.job = jobBelow(parent, fn)
 	}
 	c.known[key], caller.callee = x, x

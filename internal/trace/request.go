@@ -28,7 +28,7 @@ type Request struct {
 	Goroutine Goroutine // that serves it, or began to
 
 	Undecided bool // which lane served it could not be decided
-	Imprecise bool // its goroutines were looked at too rarely for precise times
+	Imprecise bool // its goroutines were looked at too rarely for precise times, or its tasks switched unseen
 
 	lostAt  uint64
 	conn    *conn

@@ -310,6 +310,9 @@ unrolled_run 10
   handler 9
     work 6
       [await] 4`)
+	if p.told["/"].Imprecise || !p.told["/trio"].Imprecise {
+		t.Error("does not say that it was not told when trio's tasks switched, or says so of others")
+	}
 }
 
 // TestCoroutineReused has a child end unseen, since another coroutine has its address when that is looked at.
