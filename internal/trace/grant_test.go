@@ -86,7 +86,8 @@ func TestWorkForThreads(t *testing.T) {
 	}
 }
 
-// TestLockAmongServers has threads that wait on a queue for connections, and whose requests wait for each other's lock.
+// TestLockAmongServers has threads that wait on a queue for connections, and whose requests wait for each other's locks, in a request
+// and after its answer.
 func TestLockAmongServers(t *testing.T) {
 	const serve = "_bootstrap@threading.py serve "
 	p := newPlay(t)
@@ -102,7 +103,11 @@ func TestLockAmongServers(t *testing.T) {
 	p.handoff(14, pool, serve+"a", other)
 	p.wake(14, other)
 	p.resume(14, other)
+	p.leave(15, other, serve+"b", Lock)
 	p.write(16, 1, pool, serve+"a")
+	p.handoff(17, pool, serve+"log", other)
+	p.wake(17, other)
+	p.resume(17, other)
 	p.write(18, 2, other, serve+"b")
 	for _, path := range []string{"/a", "/b"} {
 		if p.told[path].Undecided {
