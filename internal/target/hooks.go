@@ -49,13 +49,14 @@ type Greenlet struct {
 const (
 	asyncioModule  = "_asyncio"
 	greenletModule = "_greenlet"
+	oldGreenlet    = "greenlet" // before 1.0
 	queueModule    = "_queue"
 	greenletType   = "greenlet.greenlet"
 	switchStack    = "_ZN8greenlet8Greenlet13g_switchstackEv"
 )
 
 // extension names the shared objects of a module: name.cpython-311-x86_64-linux-gnu.so, name.abi3.so, name.so.
-var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + queueModule + `|` + selectModule + `|` + dequeModule + `)(\..+)?\.so$`)
+var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + oldGreenlet + `|` + queueModule + `|` + selectModule + `|` + dequeModule + `)(\..+)?\.so$`)
 
 // Modules are those of a Python process in which lanes begin and switch.
 type Modules struct{ Asyncio, Greenlet, Queue, Select bool }
@@ -65,7 +66,7 @@ type Modules struct{ Asyncio, Greenlet, Queue, Select bool }
 func LaneModules(pid int) (loaded Modules, err error) {
 	maps, err := (&Process{PID: pid, fs: proc}).Mappings()
 	_, loaded.Asyncio = module(maps, asyncioModule)
-	_, loaded.Greenlet = module(maps, greenletModule)
+	_, loaded.Greenlet = greenletIn(maps)
 	_, loaded.Queue = module(maps, queueModule)
 	_, loaded.Select = module(maps, selectModule)
 	return loaded, err
@@ -80,6 +81,13 @@ func module(maps []Mapping, name string) (Mapping, bool) {
 		}
 	}
 	return Mapping{}, false
+}
+
+func greenletIn(maps []Mapping) (Mapping, bool) {
+	if m, ok := module(maps, greenletModule); ok {
+		return m, true
+	}
+	return module(maps, oldGreenlet)
 }
 
 var asyncioIn seen[*Asyncio] // nil: the file has none
@@ -125,7 +133,7 @@ func (p *Process) Greenlet() (*Greenlet, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, ok := module(maps, greenletModule)
+	m, ok := greenletIn(maps)
 	if !ok {
 		return nil, nil
 	}

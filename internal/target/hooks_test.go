@@ -307,3 +307,16 @@ func TestGreenletAbsent(t *testing.T) {
 		t.Errorf("%+v, %v, want nothing", g, err)
 	}
 }
+
+// TestGreenletIn finds the modules of greenlet by the names that they have had.
+func TestGreenletIn(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/site-packages/greenlet/_greenlet.cpython-311-x86_64-linux-gnu.so": true,
+		"/dist-packages/greenlet.cpython-39-x86_64-linux-gnu.so":            true,
+		"/site-packages/gevent/_gevent_cgreenlet.cpython-311-x86_64.so":     false,
+	} {
+		if _, got := greenletIn([]Mapping{{Path: path, Perm: "r-xp"}}); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
