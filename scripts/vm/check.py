@@ -48,7 +48,8 @@ def compare(record, truth):
     unknown = sum(frame['time'] for frame in frames if frame['function'] == '[unknown]')
     if unknown > SLACK:
         yield '%s: %.3f s are [unknown]' % (path, unknown)
-    lost = record['request'].get('incomplete')
+    # Looking at goroutines takes more of an emulated CPU than the agent may take: it looks less often, and says so.
+    lost = [why for why in record['request'].get('incomplete', []) if why != 'precision']
     if lost:
         yield '%s: incomplete: %s' % (path, lost)
 
