@@ -80,9 +80,11 @@ func (s *service) child() *service {
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()
 	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item, Foreign: event.Status == probe.StackNoThread}
-	if e.Kind == probe.KindSwitchOut && event.Awaits == probe.AwaitsFuture {
+	switch {
+	case e.Kind != probe.KindSwitchOut:
+	case event.Awaits == probe.AwaitsFuture:
 		s.stack.Future = event.Object
-	} else if e.Kind == probe.KindSwitchOut {
+	default:
 		s.stack.Awaits = event.Object
 	}
 	leaf, root, missing := e.Frames()

@@ -43,8 +43,8 @@ func TestQueueWorker(t *testing.T) {
 	}
 }
 
-// TestGeventPool has requests hand work to a thread of gevent's pool, which one of them had started.
-func TestGeventPool(t *testing.T) {
+// playGeventPool has two requests give work to a thread of gevent's pool, which the first had started.
+func playGeventPool(t *testing.T, caller string) *play {
 	const pool = server + 1
 	p := newPlay(t)
 	p.open(1)
@@ -52,38 +52,33 @@ func TestGeventPool(t *testing.T) {
 	for i, path := range []string{"/1", "/2"} {
 		p.read(10, uint64(i+1), server+10+uint32(i), path)
 	}
-	starts := p.stack("view spawn _WorkerGreenlet.__init__@gevent/threadpool.py")
-	p.tracer.Thread(server, server+10, 11*ms, starts, pool)
+	p.tracer.Thread(server, server+10, 11*ms, p.stack(caller+" _WorkerGreenlet.__init__@gevent/threadpool.py"), pool)
 	p.sample(13, pool, "_begin@gevent/threadpool.py work")
-	gives := p.stack("view spawn Queue.put@gevent/_threading.py")
-	p.tracer.Handoff(server, server+11, 14*ms, gives, pool)
+	p.tracer.Handoff(server, server+11, 14*ms, p.stack(caller+" Queue.put@gevent/_threading.py"), pool)
 	p.sample(15, pool, "_begin@gevent/threadpool.py work")
-	for i, path := range []string{"/1", "/2"} {
+	for i := range 2 {
 		p.write(20, uint64(i+1), server+10+uint32(i), "view")
+	}
+	return p
+}
+
+// TestGeventPool has requests hand work to a thread of gevent's pool, which one of them had started.
+func TestGeventPool(t *testing.T) {
+	p := playGeventPool(t, "view spawn")
+	for _, path := range []string{"/1", "/2"} {
 		if tree := draw(p.told[path].Frames); !p.told[path].Undecided || strings.Contains(tree, "work") {
-			t.Errorf("undecided: %v\n%s", p.told[path].Undecided, tree)
+			t.Errorf("%s: undecided: %v\n%s", path, p.told[path].Undecided, tree)
 		}
 	}
 }
 
 // TestGeventLookup has requests look names up, for which one has a thread of gevent's pool started and the other wakes it.
 func TestGeventLookup(t *testing.T) {
-	const pool = server + 1
-	p := newPlay(t)
-	p.open(1)
-	p.open(2)
-	for i, path := range []string{"/1", "/2"} {
-		p.read(10, uint64(i+1), server+10+uint32(i), path)
-	}
-	lookup := "view Resolver.getaddrinfo@gevent/resolver/thread.py apply@gevent/pool.py spawn@gevent/threadpool.py "
-	p.tracer.Thread(server, server+10, 11*ms, p.stack(lookup+"_WorkerGreenlet.__init__@gevent/threadpool.py"), pool)
-	p.sample(13, pool, "_begin@gevent/threadpool.py work")
-	p.tracer.Handoff(server, server+11, 14*ms, p.stack(lookup+"Queue.put@gevent/_threading.py"), pool)
-	p.sample(15, pool, "_begin@gevent/threadpool.py work")
-	for i, path := range []string{"/1", "/2"} {
-		p.write(20, uint64(i+1), server+10+uint32(i), "view")
+	lookup := "view Resolver.getaddrinfo@gevent/resolver/thread.py apply@gevent/pool.py spawn@gevent/threadpool.py"
+	p := playGeventPool(t, lookup)
+	for _, path := range []string{"/1", "/2"} {
 		if tree := draw(p.told[path].Frames); p.told[path].Undecided || strings.Contains(tree, "work") {
-			t.Errorf("undecided: %v\n%s", p.told[path].Undecided, tree)
+			t.Errorf("%s: undecided: %v\n%s", path, p.told[path].Undecided, tree)
 		}
 	}
 }
