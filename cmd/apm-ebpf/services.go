@@ -65,17 +65,11 @@ func (ss *services) addRoot(ctx context.Context, pid int) error {
 // workers have. The error is why it is not ready.
 func (ss *services) awaitRoot(ctx context.Context, pid int, err error) error {
 	for patience := time.Now().Add(rootPatience); errors.Is(err, target.ErrNotReady) && time.Now().Before(patience); {
-		if err := ss.probe.Follow(pid); err != nil {
+		if found, err := ss.follow(pid); err != nil || found {
 			return err
 		}
-		others := len(ss.known)
-		if err := ss.addChildren(pid); err != nil || len(ss.known) > others {
-			return err
-		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx) {
 			return nil
-		case <-time.After(firstVisit):
 		}
 		err = ss.add(pid)
 	}
@@ -85,22 +79,36 @@ func (ss *services) awaitRoot(ctx context.Context, pid int, err error) error {
 // addBelow makes targets of the descendants of a process that cannot be one itself, as a shell, the init of a container or
 // the loader of a bundled program. They may be starting. Where there are none the error is why the process is none.
 func (ss *services) addBelow(ctx context.Context, pid int, why error) error {
-	others := len(ss.known)
 	for patience := time.Now().Add(rootPatience); ; {
-		if err := ss.probe.Follow(pid); err != nil {
-			return err
-		}
-		if err := ss.addChildren(pid); err != nil || len(ss.known) > others {
+		if found, err := ss.follow(pid); err != nil || found {
 			return err
 		}
 		if len(ss.young) == 0 || time.Now().After(patience) {
 			return why
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx) {
 			return nil
-		case <-time.After(firstVisit):
 		}
+	}
+}
+
+// follow makes targets of the descendants, now and later, of a process that is none, and tells whether there are any new.
+func (ss *services) follow(pid int) (found bool, err error) {
+	if err := ss.probe.Follow(pid); err != nil {
+		return false, err
+	}
+	others := len(ss.known)
+	err = ss.addChildren(pid)
+	return len(ss.known) > others, err
+}
+
+// pause gives processes that start some time. False: the agent is to stop.
+func pause(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(firstVisit):
+		return true
 	}
 }
 
