@@ -81,16 +81,6 @@ static __always_inline struct target *lanes_target(u32 kind)
 	return gate_open(pid) ? t : NULL;
 }
 
-/* Takes the scratch of uprobes for an event of a lane. */
-static __always_inline volatile u32 *claim_uprobe_stack(struct target *t)
-{
-	volatile u32 *busy = claim_uprobe(LOSS_RING_STACK);
-
-	if (!busy)
-		__sync_fetch_and_add(&t->lost, 1);
-	return busy;
-}
-
 #define HEAD_FIELD(head, offset) (*(u64 *)((head) + ((offset)&0xff)))
 
 static __always_inline void add_link(struct walk *w, struct target *t, u64 object, u64 code, u64 instr,
@@ -346,14 +336,27 @@ static __always_inline void add_young(struct target *t, u64 coroutine)
 	young->codes[at] = coroutine_code(t, coroutine);
 }
 
-static __always_inline void send_lane_event(u32 kind, struct target *t, u64 object)
+/* Begins an event of a lane in the scratch of uprobes, after those of tasks that may have ended before. */
+static __always_inline struct walk *begin_lane_event(u32 kind, struct target *t, bool ended)
 {
 	u64 id = bpf_get_current_pid_tgid();
-	volatile u32 *busy = claim_uprobe_stack(t);
+	struct walk *w;
 
-	if (busy && kind == EVENT_TASK && t->py.eager_tasks)
+	if (!claim_uprobe(LOSS_RING_STACK)) {
+		__sync_fetch_and_add(&t->lost, 1);
+		return NULL;
+	}
+	if (ended && t->py.eager_tasks)
 		tell_ended(SCRATCH_UPROBE);
-	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, kind, id >> 32, id) : NULL;
+	w = begin_stack(SCRATCH_UPROBE, kind, id >> 32, id);
+	if (!w)
+		release_uprobe();
+	return w;
+}
+
+static __always_inline void send_lane_event(u32 kind, struct target *t, u64 object)
+{
+	struct walk *w = begin_lane_event(kind, t, kind == EVENT_TASK);
 
 	if (!w)
 		return;
@@ -363,7 +366,7 @@ static __always_inline void send_lane_event(u32 kind, struct target *t, u64 obje
 		tell_task_scope(t, object, SCRATCH_UPROBE);
 	if (kind == EVENT_TASK && t->py.eager_tasks)
 		add_young(t, object);
-	*busy = 0;
+	release_uprobe();
 }
 
 /*
@@ -374,11 +377,7 @@ static __always_inline void begin_step(struct target *t, u64 task)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	struct task_step *last = bpf_map_lookup_elem(&py_steps, &id);
-	volatile u32 *busy = claim_uprobe_stack(t);
-
-	if (busy && t->py.eager_tasks)
-		tell_ended(SCRATCH_UPROBE);
-	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, EVENT_STEP, id >> 32, id) : NULL;
+	struct walk *w = begin_lane_event(EVENT_STEP, t, true);
 
 	if (!w)
 		return;
@@ -404,20 +403,19 @@ static __always_inline void begin_step(struct target *t, u64 task)
 		bpf_map_update_elem(&py_chains, &key, &now, BPF_ANY);
 	}
 	send_frames(w, t);
-	*busy = 0;
+	release_uprobe();
 	struct task_step step = {.coroutine = coroutine, .code = coroutine_code(t, coroutine)};
 
 	bpf_map_update_elem(&py_steps, &id, &step, BPF_ANY);
 }
 
 /* A thread of a target starts another. */
-static __always_inline void thread_starts(u32 pid, u32 started)
+static __always_inline void thread_starts(struct target *t, u32 pid, u32 started)
 {
-	struct target *t = gate_open(pid) ? find_target(pid) : NULL;
 	u64 id = bpf_get_current_pid_tgid();
 	struct walk *w;
 
-	if (!t || t->runtime != RUNTIME_PYTHON)
+	if (t->runtime != RUNTIME_PYTHON || !gate_open(pid))
 		return;
 	w = begin_stack(SCRATCH_WAKE, EVENT_THREAD, id >> 32, id);
 	if (!w)
@@ -484,19 +482,18 @@ SEC("uprobe")
 int queue_got(struct pt_regs *ctx)
 {
 	struct target *t = lanes_target(LANES_JOBS);
-	u64 object = UPROBE_RETURN(ctx), id = bpf_get_current_pid_tgid();
+	u64 object = UPROBE_RETURN(ctx);
 
 	if (!t || !object)
 		return 0;
-	volatile u32 *busy = claim_uprobe_stack(t);
-	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, EVENT_TAKE, id >> 32, id) : NULL;
+	struct walk *w = begin_lane_event(EVENT_TAKE, t, false);
 
 	if (!w)
 		return 0;
 	w->event.object = object;
 	if (!t->runner || py_leaf(w, t, SCRATCH_UPROBE) != t->worker)
 		send_stack(w, t, SCRATCH_UPROBE);
-	*busy = 0;
+	release_uprobe();
 	return 0;
 }
 
@@ -507,9 +504,7 @@ int queue_got(struct pt_regs *ctx)
 /* Sends an event if it is queue.Queue that works with its deque now. */
 static __always_inline void send_queue_event(u32 kind, struct target *t, u64 object)
 {
-	u64 id = bpf_get_current_pid_tgid();
-	volatile u32 *busy = claim_uprobe_stack(t);
-	struct walk *w = busy ? begin_stack(SCRATCH_UPROBE, kind, id >> 32, id) : NULL;
+	struct walk *w = begin_lane_event(kind, t, false);
 
 	if (!w)
 		return;
@@ -525,7 +520,7 @@ static __always_inline void send_queue_event(u32 kind, struct target *t, u64 obj
 		if (caller == (kind == EVENT_TAKE ? t->get : t->put))
 			send_frames(w, t);
 	}
-	*busy = 0;
+	release_uprobe();
 }
 
 /* The agent detaches what costs more than it tells. */

@@ -122,14 +122,10 @@ int ssl_write_done(struct pt_regs *ctx)
 	struct conn *c = ssl_leave(thread, UPROBE_RETURN(ctx), &length, &connection);
 	struct buffers b = {.base = thread->buffer};
 
-	if (!c || !c->request)
-		return 0;
-	volatile u32 *busy = claim_uprobe_io(c);
-
-	if (!busy)
+	if (!c || !c->request || !claim_uprobe_io(c))
 		return 0;
 	take_sent(connection, c, find_target(c->pid), &b, length, SCRATCH_UPROBE);
-	*busy = 0;
+	release_uprobe();
 	return 0;
 }
 

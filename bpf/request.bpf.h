@@ -79,13 +79,10 @@ static __always_inline struct conn *open_connection(struct sock *sk, u64 connect
 	return bpf_map_lookup_elem(&conns, &connection);
 }
 
-static __always_inline void received(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
+static __always_inline void target_received(struct target *t, struct sock *sk, s64 length,
+					    struct pt_regs *regs, s32 nr)
 {
 	u64 connection = (u64)sk;
-	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
-
-	if (!t || t->runtime == RUNTIME_NONE)
-		return;
 	struct buffers b = find_buffers(regs, nr);
 
 	if (b.peeked)
@@ -107,6 +104,17 @@ static __always_inline void received(struct sock *sk, s64 length, struct pt_regs
 		count_unseen(c, &b);
 	if (c && !c->tls)
 		take_received(connection, c, t, &b, length, fresh, SCRATCH_SYSCALL);
+}
+
+static __always_inline void received(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
+{
+	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
+
+	if (!t || t->runtime == RUNTIME_NONE)
+		return;
+	hold_cpu();
+	target_received(t, sk, length, regs, nr);
+	release_cpu();
 }
 
 /* Bytes that crypto/tls was given, once the socket has taken as many: encrypted they are some more. */
@@ -131,12 +139,14 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 		return;
 	struct buffers b = {};
 
+	hold_cpu();
 	if (length > 0 && c->tls)
 		length = clear_sent(c, length, &b);
 	else if (length > 0)
 		b = find_buffers(regs, nr);
 	if (length)
 		take_sent(connection, c, find_target(c->pid), &b, length, SCRATCH_SYSCALL);
+	release_cpu();
 }
 
 SEC("tp_btf/sock_recv_length")
@@ -204,11 +214,13 @@ static __always_inline void closed(struct sock *sk, u16 flags, bool gone)
 	struct conn_event event = {.connection = connection, .flags = flags};
 	u64 id = bpf_get_current_pid_tgid();
 
+	hold_cpu();
 	stamp(&event.event, EVENT_CLOSE, id >> 32, id);
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), BPF_RB_NO_WAKEUP))
 		count_loss(LOSS_RING_IO);
 	if (gone)
 		forget(connection, c);
+	release_cpu();
 }
 
 /*

@@ -208,6 +208,38 @@ static __always_inline void count_loss(u32 cause)
 		(*n)++;
 }
 
+/* 6.11, 6.14 */
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+extern void bpf_local_irq_save(unsigned long *flags) __ksym __weak;
+extern void bpf_local_irq_restore(unsigned long *flags) __ksym __weak;
+
+/* Set by the agent if the verifier lets a program that holds its CPU call global functions: since 6.15. */
+const volatile bool may_hold_cpu;
+
+/*
+ * Has the program keep its CPU to release_cpu. Uprobes can be preempted since 6.0 and tracepoints since 7.0, where
+ * the kernel is built for it. Another thread would then go on in the same scratch, and the kernel does not run a
+ * program of a tracepoint for it at all that has begun on this CPU and not ended.
+ */
+static __always_inline void hold_cpu(void)
+{
+	if (may_hold_cpu && bpf_preempt_disable)
+		bpf_preempt_disable();
+}
+
+/* Without interrupts nobody else gets the CPU at once, before the program has ended, but at the next occasion. */
+static __always_inline void release_cpu(void)
+{
+	unsigned long flags;
+
+	if (!may_hold_cpu || !bpf_preempt_enable || !bpf_local_irq_save || !bpf_local_irq_restore)
+		return;
+	bpf_local_irq_save(&flags);
+	bpf_preempt_enable();
+	bpf_local_irq_restore(&flags);
+}
+
 /* Whether a program for uprobes is filling its scratch on this CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -217,23 +249,31 @@ struct {
 } uprobe_busy SEC(".maps");
 
 /*
- * Takes the scratch of uprobes; what is returned becomes 0 with its use. Since 6.0 a kernel that is built for
- * it preempts such a program, and another thread's would go on in the same scratch: what that one has to tell
- * is lost, and counted under cause.
+ * Takes the scratch of uprobes until release_uprobe. Where a program cannot hold its CPU, another may have it:
+ * what this one has to tell is lost then, and counted under cause.
  */
-static __always_inline volatile u32 *claim_uprobe(u32 cause)
+static __always_inline bool claim_uprobe(u32 cause)
 {
-	u32 zero = 0;
-	volatile u32 *busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
+	u32 zero = 0, *busy;
 
-	if (!busy)
-		return NULL;
-	if (*busy) {
-		count_loss(cause);
-		return NULL;
+	hold_cpu();
+	busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
+	if (busy && !*(volatile u32 *)busy) {
+		*(volatile u32 *)busy = 1;
+		return true;
 	}
-	*busy = 1;
-	return busy;
+	release_cpu();
+	count_loss(cause);
+	return false;
+}
+
+static __always_inline void release_uprobe(void)
+{
+	u32 zero = 0, *busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
+
+	if (busy)
+		*(volatile u32 *)busy = 0;
+	release_cpu();
 }
 
 static __always_inline bool gate_open(u32 pid)

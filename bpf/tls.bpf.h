@@ -191,13 +191,13 @@ static __always_inline void tls_received(u64 connection, struct conn *c, struct 
 }
 
 /* Takes the scratch of uprobes for bytes of a connection. */
-static __always_inline volatile u32 *claim_uprobe_io(struct conn *c)
+static __always_inline bool claim_uprobe_io(struct conn *c)
 {
-	volatile u32 *busy = claim_uprobe(LOSS_RING_IO);
+	bool claimed = claim_uprobe(LOSS_RING_IO);
 
-	if (!busy)
+	if (!claimed)
 		c->missed = 1;
-	return busy;
+	return claimed;
 }
 
 /* Takes bytes in clear that came by a connection. */
@@ -205,7 +205,6 @@ static __always_inline void take_clear(u64 connection, struct conn *c, struct ta
 {
 	struct buffers b = {.base = base};
 	bool fresh = !c->request;
-	volatile u32 *busy;
 
 	if (fresh) {
 		look(&b);
@@ -213,11 +212,10 @@ static __always_inline void take_clear(u64 connection, struct conn *c, struct ta
 			return;
 		send_open((struct sock *)connection, connection);
 	}
-	busy = claim_uprobe_io(c);
-	if (!busy)
+	if (!claim_uprobe_io(c))
 		return;
 	take_received(connection, c, t, &b, length, fresh, SCRATCH_UPROBE);
-	*busy = 0;
+	release_uprobe();
 }
 
 #endif

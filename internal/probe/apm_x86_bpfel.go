@@ -659,6 +659,7 @@ const (
 	apmVarConnSlots         = "conn_slots"
 	apmVarGates             = "gates"
 	apmVarKernelStack       = "kernel_stack"
+	apmVarMayHoldCpu        = "may_hold_cpu"
 	apmVarSlow              = "slow"
 	apmVarSlowWakes         = "slow_wakes"
 	apmVarTyped             = "typed"
@@ -808,6 +809,7 @@ type apmVariableSpecs struct {
 	ConnSlots       *ebpf.VariableSpec `ebpf:"conn_slots"`
 	Gates           *ebpf.VariableSpec `ebpf:"gates"`
 	KernelStack     *ebpf.VariableSpec `ebpf:"kernel_stack"`
+	MayHoldCpu      *ebpf.VariableSpec `ebpf:"may_hold_cpu"`
 	Slow            *ebpf.VariableSpec `ebpf:"slow"`
 	SlowWakes       *ebpf.VariableSpec `ebpf:"slow_wakes"`
 	Typed           *ebpf.VariableSpec `ebpf:"typed"`
@@ -920,6 +922,7 @@ type apmVariables struct {
 	ConnSlots       *ebpf.Variable `ebpf:"conn_slots"`
 	Gates           *ebpf.Variable `ebpf:"gates"`
 	KernelStack     *ebpf.Variable `ebpf:"kernel_stack"`
+	MayHoldCpu      *ebpf.Variable `ebpf:"may_hold_cpu"`
 	Slow            *ebpf.Variable `ebpf:"slow"`
 	SlowWakes       *ebpf.Variable `ebpf:"slow_wakes"`
 	Typed           *ebpf.Variable `ebpf:"typed"`

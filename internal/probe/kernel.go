@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -45,6 +46,7 @@ type lacks struct {
 	sockets bool // the socket tracepoints
 	link    bool // perf events as links
 	multi   bool // uprobes as links of their own
+	hold    bool // a way for programs to keep their CPU
 }
 
 // kernel is what the programs find in the running one. It is asked for each thing, never for its version:
@@ -109,6 +111,11 @@ func (k *kernel) fit(spec *ebpf.CollectionSpec) error {
 	k.chose(hooks)
 	k.chose(k.registers())
 	k.chose(k.uprobes(spec))
+	preemption, err := k.preemption(spec)
+	if err != nil {
+		return err
+	}
+	k.chose(preemption)
 	spec.Maps["slow_wakeups"].MaxEntries = uint32(os.Getpagesize())
 	// A stack is a page at least (arch/arm64/include/asm/memory.h, THREAD_SHIFT).
 	if err := spec.Variables["kernel_stack"].Set(uint32(max(16<<10, os.Getpagesize()))); err != nil {
@@ -137,6 +144,22 @@ func (k *kernel) registers() Choice {
 		return Choice{What: what, Uses: helper}
 	}
 	return Choice{What: what, Uses: "top of the kernel stack", Lacks: helper + " (5.15, with BTF)"}
+}
+
+// preemption has programs keep their CPU, where they may: see hold_cpu in bpf/target.bpf.h. A verifier that knows which
+// global functions sleep lets them be called then.
+func (k *kernel) preemption(spec *ebpf.CollectionSpec) (Choice, error) {
+	c := Choice{What: "preemption", Uses: "bpf_preempt_disable"}
+	var function *btf.Struct
+	err := k.types.TypeByName("bpf_subprog_info", &function)
+	known := err == nil && slices.ContainsFunc(function.Members, func(m btf.Member) bool { return m.Name == "might_sleep" })
+	if !known || k.lacks.types || k.lacks.hold {
+		return Choice{What: c.What, Uses: "counted where it costs an event", Lacks: c.Uses + " (6.15, with BTF)"}, nil
+	}
+	if err := spec.Variables["may_hold_cpu"].Set(true); err != nil {
+		return c, fmt.Errorf("tell programs to keep their CPU: %w", err)
+	}
+	return c, nil
 }
 
 func (k *kernel) hasHelper(name string) bool {

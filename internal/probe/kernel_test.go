@@ -30,7 +30,8 @@ func TestFallbacks(t *testing.T) {
 		"sockets": {sockets: true},
 		"types":   {types: true},
 		"link":    {link: true},
-		"all":     {types: true, sockets: true, link: true, multi: true},
+		"hold":    {hold: true},
+		"all":     {types: true, sockets: true, link: true, multi: true, hold: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, lacks)

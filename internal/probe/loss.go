@@ -11,6 +11,7 @@ type Losses struct {
 	Requests uint64 `json:"requests"` // more open requests than fit
 	Targets  uint64 `json:"targets"`  // more processes than fit
 	Data     uint64 `json:"data"`     // bytes that could not be read from the target
+	Skipped  uint64 `json:"skipped"`  // tracepoints whose program was at work on that CPU already; 5.12
 }
 
 // Losses reads the counters.
@@ -31,6 +32,13 @@ func (p *Probe) Losses() (l Losses, err error) {
 		for _, v := range perCPU {
 			*n += v
 		}
+	}
+	for _, hook := range p.hooks {
+		stats, err := hook.Stats()
+		if err != nil {
+			return l, fmt.Errorf("read how often a program was skipped: %w", err)
+		}
+		l.Skipped += stats.RecursionMisses
 	}
 	return l, nil
 }

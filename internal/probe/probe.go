@@ -32,6 +32,7 @@ type Probe struct {
 	kernel   *kernel
 	objects  apmObjects
 	links    []link.Link
+	hooks    []*ebpf.Program     // of tracepoints
 	uprobes  map[int][]link.Link // by process
 	deques   map[int][]link.Link // the same, those on deques
 	lives    uint32              // address spaces added so far
@@ -104,7 +105,9 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 		if s.AttachTo == "" {
 			continue
 		}
-		l, err := attachHook(s, c.Programs[name])
+		hook := c.DetachProgram(name)
+		p.hooks = append(p.hooks, hook)
+		l, err := attachHook(s, hook)
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", name, err)
 		}
@@ -172,6 +175,9 @@ func (p *Probe) Close() error {
 		}
 	}
 	errs := []error{closeAll(links)}
+	for _, hook := range p.hooks {
+		errs = append(errs, hook.Close())
+	}
 	if p.ring != nil {
 		errs = append(errs, p.ring.Close())
 	}
