@@ -230,6 +230,12 @@ func (a *agent) calm() {
 func (a *agent) tidy(now time.Time) error {
 	a.urgency.lower()
 	a.tidied = now
+	for _, pid := range a.services.untold(now) {
+		a.exited(uint32(pid), probe.Now())
+		if err := a.probe.Drop(pid); err != nil {
+			return err
+		}
+	}
 	a.services.visits(now)
 	a.services.watchDeques(now)
 	if a.sampling() {

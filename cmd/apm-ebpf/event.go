@@ -56,12 +56,16 @@ func (a *agent) handle(e *probe.Event) {
 		a.tracer.Exit(e.PID, e.Time)
 		a.services.execed(e.PID)
 	case probe.KindExit:
-		a.tracer.Exit(e.PID, e.Time)
-		a.services.exited(e.PID)
+		a.exited(e.PID, e.Time)
 	case probe.KindTLS:
 	default:
 		a.stack(e)
 	}
+}
+
+func (a *agent) exited(pid uint32, at uint64) {
+	a.tracer.Exit(pid, at)
+	a.services.exited(pid)
 }
 
 func (a *agent) stack(e *probe.Event) {

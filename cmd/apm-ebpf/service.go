@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"apm-ebpf/internal/filter"
 	"apm-ebpf/internal/probe"
 	"apm-ebpf/internal/symbol"
@@ -16,6 +18,8 @@ import (
 // service is one target process with what turns its addresses into names.
 type service struct {
 	process *target.Process
+	pidfd   int  // readable once it has ended
+	ended   bool // it was
 	symbols *symbol.Python
 	stack   trace.Stack
 	filters []filter.Filter
@@ -65,6 +69,18 @@ func newService(pid int, o *options) (*service, error) {
 	}
 	s.filters = filter.Bind(o.filters, env)
 	return s, nil
+}
+
+func (s *service) close() {
+	unix.Close(s.pidfd)
+	if s.golang != nil {
+		s.golang.symbols.Close()
+	}
+}
+
+func (s *service) hasEnded() bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(s.pidfd), Events: unix.POLLIN}}, 0)
+	return n > 0
 }
 
 // child gives a service that stands for a forked child until that is looked at itself, or for good if it is gone by then:

@@ -24,6 +24,8 @@ type services struct {
 	recent  *service         // the last of them that was asked for
 	born    map[int]*service // children that were not looked at yet
 	young   map[int]*visit   // processes that are still to be recognised, or may load OpenSSL yet
+
+	endsLook time.Time // when it was looked last whether known ones have ended
 }
 
 // visit is a process to be looked at, again and again until it has become something.
@@ -121,7 +123,11 @@ func (ss *services) add(pid int) error {
 	if s.golang != nil {
 		attach = ss.addGo
 	}
+	if s.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+		return fmt.Errorf("watch process %d: %w", pid, err)
+	}
 	if err := attach(s); err != nil {
+		s.close()
 		return err
 	}
 	ss.known[pid], ss.recent = s, nil
@@ -466,8 +472,8 @@ func (ss *services) exited(pid uint32) {
 }
 
 func (ss *services) forget(pid int) {
-	if s := ss.known[pid]; s != nil && s.golang != nil {
-		s.golang.symbols.Close()
+	if s := ss.known[pid]; s != nil {
+		s.close()
 	}
 	delete(ss.known, pid)
 	ss.recent = nil
@@ -476,6 +482,24 @@ func (ss *services) forget(pid int) {
 	if err := ss.probe.Release(pid); err != nil {
 		ss.log.Debug().Int("pid", pid).Err(err).Msg("detach")
 	}
+}
+
+// endsEvery is how often it is looked whether processes have ended.
+const endsEvery = time.Second
+
+// untold gives the processes that had ended at the last look already, and whose end no event has told since: it was lost.
+func (ss *services) untold(now time.Time) (pids []int) {
+	if now.Sub(ss.endsLook) < endsEvery {
+		return nil
+	}
+	ss.endsLook = now
+	for pid, s := range ss.known {
+		if s.ended {
+			pids = append(pids, pid)
+		}
+		s.ended = s.hasEnded()
+	}
+	return pids
 }
 
 // gone tells that no target is left, nor anything that may become one.

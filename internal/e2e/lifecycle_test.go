@@ -265,6 +265,32 @@ func TestTargetExits(t *testing.T) {
 	}
 }
 
+// TestExitLost has a target end while the agent does not run and the events have no room.
+func TestExitLost(t *testing.T) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		t.Skip("no wrk here")
+	}
+	s := goService(t, goBuilds[0])
+	a := attach(t, s.PID)
+	a.signal(t, syscall.SIGSTOP)
+	out, err := exec.Command("wrk", "-t", "1", "-c", "16", "-d", "2s", "http://"+s.Address+"/").CombinedOutput()
+	s.kill()
+	a.signal(t, syscall.SIGCONT)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if status := a.exit(t); status != 0 {
+		t.Errorf("ends with status %d", status)
+	}
+	told := a.summary(t)
+	if !strings.Contains(told.Why, "exited") {
+		t.Errorf("says %q", told.Why)
+	}
+	if told.LostEvents["io"] == 0 || told.LostEvents["other"] == 0 {
+		t.Errorf("the end was not lost: %+v", told)
+	}
+}
+
 // TestExec has a target become another program, which becomes a server.
 func TestExec(t *testing.T) {
 	python := anyPython(t)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -32,7 +33,7 @@ type Probe struct {
 	kernel   *kernel
 	objects  apmObjects
 	links    []link.Link
-	hooks    []*ebpf.Program     // of tracepoints
+	hooks    []*ebpf.Program     // of tracepoints that tell what no other does
 	uprobes  map[int][]link.Link // by process
 	deques   map[int][]link.Link // the same, those on deques
 	lives    uint32              // address spaces added so far
@@ -105,16 +106,20 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 		if s.AttachTo == "" {
 			continue
 		}
-		hook := c.DetachProgram(name)
-		p.hooks = append(p.hooks, hook)
-		l, err := attachHook(s, hook)
+		l, err := attachHook(s, c.Programs[name])
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", name, err)
 		}
 		p.links = append(p.links, l)
+		if !slices.Contains(closings, name) {
+			p.hooks = append(p.hooks, c.DetachProgram(name))
+		}
 	}
 	return nil
 }
+
+// closings both tell the end of a connection. Interrupts on behalf of a peer have one of them skipped now and then.
+var closings = []string{"inet_sock_set_state", "tcp_destroy_sock"}
 
 // take makes the maps and the programs that are needed later the probe's own.
 func (p *Probe) take(c *ebpf.Collection) {

@@ -194,6 +194,14 @@ func entryOffset(path string) (uint64, error) {
 	return 0, fmt.Errorf("read %s: its entry point lies in no segment", path)
 }
 
+// Drop ends that a process is a target, where the kernel programs missed its end.
+func (p *Probe) Drop(pid int) error {
+	if err := p.objects.Targets.Delete(uint32(pid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("drop process %d: %w", pid, err)
+	}
+	return nil
+}
+
 // Release detaches what was attached for a process that has ended or runs another program now.
 func (p *Probe) Release(pid int) error {
 	links := slices.Concat(p.uprobes[pid], p.deques[pid])
