@@ -180,6 +180,11 @@ var servers = []server{
 		args:  "BIN/uwsgi --http 127.0.0.1:PORT " + uwsgiApp,
 		paths: "/work", closes: true,
 	},
+	{
+		name: "uWSGI --http with a master", pip: "uwsgi", often: true, // whose router is Python too
+		args:  "BIN/uwsgi --http 127.0.0.1:PORT --master --processes 2 " + uwsgiApp,
+		paths: "/work", closes: true,
+	},
 }
 
 // TestServers has every server answer many requests at once, each with functions that no other may be seen in.

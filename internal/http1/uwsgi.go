@@ -2,6 +2,7 @@ package http1
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"strconv"
 )
@@ -45,6 +46,7 @@ func (r *reader) plausible() bool {
 // variables takes those of a packet, and tells whether they make a request.
 func (r *reader) variables(p []byte) bool {
 	var address, port string
+	router := false
 	for len(p) > 0 {
 		var name, value []byte
 		var ok bool
@@ -71,6 +73,8 @@ func (r *reader) variables(p []byte) bool {
 			r.head.Header([]byte("traceparent"), value)
 		case "HTTP_X_APM_TRACER":
 			r.head.Header([]byte("X-APM-TRACER"), value)
+		case "UWSGI_ROUTER":
+			router = true
 		case "REMOTE_ADDR":
 			address = string(value)
 		case "REMOTE_PORT":
@@ -78,6 +82,9 @@ func (r *reader) variables(p []byte) bool {
 		}
 	}
 	r.client = peer(address, port)
+	if router { // it prints the port as it lies in memory, in the network's order (uWSGI 2.0.31, plugins/http/http.c)
+		r.client = netip.AddrPortFrom(r.client.Addr(), bits.ReverseBytes16(r.client.Port()))
+	}
 	return r.saysRequest()
 }
 

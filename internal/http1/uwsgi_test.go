@@ -41,6 +41,16 @@ func TestPacket(t *testing.T) {
 	}
 }
 
+// TestPacketOfRouter has the port of uWSGI's own router: 50122 is 0xc3ca, 51907 0xcac3.
+func TestPacketOfRouter(t *testing.T) {
+	var c Conn
+	opened, _ := c.Read(1, whole(packet("REQUEST_METHOD", "GET", "REQUEST_URI", "/", "SERVER_PROTOCOL", "HTTP/1.1",
+		"UWSGI_ROUTER", "http", "REMOTE_ADDR", "192.0.2.1", "REMOTE_PORT", "51907")))
+	if len(opened) != 1 || opened[0].Client != netip.MustParseAddrPort("192.0.2.1:50122") {
+		t.Errorf("%+v", opened)
+	}
+}
+
 // TestPacketSplit has a packet arrive in two reads, split at any byte, and two packets on one connection.
 func TestPacketSplit(t *testing.T) {
 	text := posted + "body"

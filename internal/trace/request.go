@@ -97,7 +97,12 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	if r.Sampled {
 		t.settle(r, now)
 	}
-	t.finished(r)
+	if r.Client.IsValid() {
+		t.passed.add(r)
+	}
+	if !t.passed.routed(c, r) {
+		t.finished(r)
+	}
 	if r.lane != nil {
 		r.lane.answered = r.End
 	}

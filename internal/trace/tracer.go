@@ -20,6 +20,7 @@ type Tracer struct {
 	spare       []*conn    // that have ended, for others
 	over        []*Request // the same
 	requests    http1.Pool
+	passed      passed
 	quiet       []quiet
 	builder     builder
 	profile     Profile
