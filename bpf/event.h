@@ -51,13 +51,14 @@ enum tls_sight {
 
 /* Why something was lost; indexes the losses map. */
 enum loss {
-	LOSS_RING_STACK, /* ring buffer full: samples and switches; steps of lanes that met on a CPU */
-	LOSS_RING_IO,	 /* ring buffer full: bytes of connections; bytes in clear that met on a CPU */
-	LOSS_RING_OTHER, /* ring buffer full: wake-ups, forks, exits */
-	LOSS_CONNS,	 /* more connections than the map holds */
-	LOSS_REQUESTS,	 /* more open requests than the map holds */
-	LOSS_TARGETS,	 /* more processes than the map holds */
-	LOSS_DATA,	 /* bytes that could not be read from the target */
+	LOSS_RING_STACK,   /* ring buffer full: samples and switches; steps of lanes that met on a CPU */
+	LOSS_RING_IO,	   /* ring buffer full: bytes of connections; bytes in clear that met on a CPU */
+	LOSS_RING_OTHER,   /* ring buffer full: wake-ups, returns to a CPU, streams of HTTP/2 */
+	LOSS_RING_PROCESS, /* ring buffer full: forks, execs, exits, the first sight of TLS */
+	LOSS_CONNS,	   /* more connections than the map holds */
+	LOSS_REQUESTS,	   /* more open requests than the map holds */
+	LOSS_TARGETS,	   /* more processes than the map holds */
+	LOSS_DATA,	   /* bytes that could not be read from the target */
 	LOSS_COUNT,
 };
 

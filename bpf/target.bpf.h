@@ -218,9 +218,9 @@ extern void bpf_local_irq_restore(unsigned long *flags) __ksym __weak;
 const volatile bool may_hold_cpu;
 
 /*
- * Has the program keep its CPU to release_cpu. Uprobes can be preempted since 6.0 and tracepoints since 7.0, where
- * the kernel is built for it. Another thread would then go on in the same scratch, and the kernel does not run a
- * program of a tracepoint for it at all that has begun on this CPU and not ended.
+ * Has the program keep its CPU to release_cpu. Uprobes can be preempted since 6.0 and tracepoints since 7.0,
+ * where the kernel is built for it. Another thread would then go on in the same scratch, and the kernel does
+ * not run a program of a tracepoint for it at all that has begun on this CPU and not ended.
  */
 static __always_inline void hold_cpu(void)
 {
@@ -228,7 +228,8 @@ static __always_inline void hold_cpu(void)
 		bpf_preempt_disable();
 }
 
-/* Without interrupts nobody else gets the CPU at once, before the program has ended, but at the next occasion. */
+/* Without interrupts nobody else gets the CPU at once, before the program has ended, but at the next
+ * occasion. */
 static __always_inline void release_cpu(void)
 {
 	unsigned long flags;
@@ -249,8 +250,8 @@ struct {
 } uprobe_busy SEC(".maps");
 
 /*
- * Takes the scratch of uprobes until release_uprobe. Where a program cannot hold its CPU, another may have it:
- * what this one has to tell is lost then, and counted under cause.
+ * Takes the scratch of uprobes until release_uprobe. Where a program cannot hold its CPU, another may have
+ * it: what this one has to tell is lost then, and counted under cause.
  */
 static __always_inline bool claim_uprobe(u32 cause)
 {
@@ -332,7 +333,8 @@ static __always_inline void send_thread_event(u32 kind, u32 pid, u32 tid, u32 pe
 
 	stamp(&event.event, kind, pid, tid);
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), flags))
-		count_loss(LOSS_RING_OTHER);
+		count_loss(kind == EVENT_SWITCH_IN || kind == EVENT_WAKE ? LOSS_RING_OTHER
+									 : LOSS_RING_PROCESS);
 }
 
 #endif

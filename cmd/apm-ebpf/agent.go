@@ -27,6 +27,7 @@ const (
 	unsampledPoll = 200 * time.Millisecond // but one that is not sampled does not
 	unixOpen      = 200 * time.Millisecond // between looks at Unix sockets while a request is open on one
 	unixIdle      = 5 * time.Second
+	catchUpEvery  = time.Second // between looks at processes whose end may have been missed
 	stopTimeout   = time.Second // for the last records to be written
 )
 
@@ -55,6 +56,8 @@ type agent struct {
 	switched   bool      // it was, since the last poll
 	tidied     time.Time // when what is due now and then was last done
 	unixLook   time.Time // when Unix sockets were last looked at
+	caughtUp   time.Time // when processes were last looked at
+	lostOf     uint64    // events of processes that had been lost then
 	full       chan struct{}
 	goroutines goroutines
 	urgency    urgency
@@ -230,9 +233,9 @@ func (a *agent) calm() {
 func (a *agent) tidy(now time.Time) error {
 	a.urgency.lower()
 	a.tidied = now
-	for _, pid := range a.services.untold(now) {
-		a.exited(uint32(pid), probe.Now())
-		if err := a.probe.Drop(pid); err != nil {
+	if now.Sub(a.caughtUp) >= catchUpEvery {
+		a.caughtUp = now
+		if err := a.catchUp(now); err != nil {
 			return err
 		}
 	}
@@ -254,6 +257,31 @@ func (a *agent) tidy(now time.Time) error {
 		return err
 	}
 	return a.switchSampling()
+}
+
+// catchUp finds out what became of processes where the events that told it were lost.
+func (a *agent) catchUp(now time.Time) error {
+	for _, pid := range a.services.untold() {
+		a.exited(uint32(pid), probe.Now())
+		if err := a.probe.Drop(pid); err != nil {
+			return err
+		}
+	}
+	losses, err := a.probe.Losses()
+	if err != nil || losses.Processes == a.lostOf {
+		return err
+	}
+	a.lostOf = losses.Processes
+	return a.probe.Targets(func(pid int, execed, tls bool) {
+		switch known := a.services.known[pid] != nil; {
+		case known && execed:
+			a.execed(uint32(pid), probe.Now())
+		case known && tls:
+			a.services.sawTLS(uint32(pid), false)
+		case !known:
+			a.services.later(pid, now)
+		}
+	})
 }
 
 // pollWait tells how long a poll with sampling off may wait for a request.

@@ -53,14 +53,18 @@ func (a *agent) handle(e *probe.Event) {
 	case probe.KindFork:
 		a.services.forked(e.PID, e.Thread().Peer)
 	case probe.KindExec:
-		a.tracer.Exit(e.PID, e.Time)
-		a.services.execed(e.PID)
+		a.execed(e.PID, e.Time)
 	case probe.KindExit:
 		a.exited(e.PID, e.Time)
 	case probe.KindTLS:
 	default:
 		a.stack(e)
 	}
+}
+
+func (a *agent) execed(pid uint32, at uint64) {
+	a.tracer.Exit(pid, at)
+	a.services.execed(pid)
 }
 
 func (a *agent) exited(pid uint32, at uint64) {

@@ -24,8 +24,6 @@ type services struct {
 	recent  *service         // the last of them that was asked for
 	born    map[int]*service // children that were not looked at yet
 	young   map[int]*visit   // processes that are still to be recognised, or may load OpenSSL yet
-
-	endsLook time.Time // when it was looked last whether known ones have ended
 }
 
 // visit is a process to be looked at, again and again until it has become something.
@@ -484,15 +482,8 @@ func (ss *services) forget(pid int) {
 	}
 }
 
-// endsEvery is how often it is looked whether processes have ended.
-const endsEvery = time.Second
-
-// untold gives the processes that had ended at the last look already, and whose end no event has told since: it was lost.
-func (ss *services) untold(now time.Time) (pids []int) {
-	if now.Sub(ss.endsLook) < endsEvery {
-		return nil
-	}
-	ss.endsLook = now
+// untold gives the processes that had ended at the last call already, and whose end no event has told since.
+func (ss *services) untold() (pids []int) {
 	for pid, s := range ss.known {
 		if s.ended {
 			pids = append(pids, pid)

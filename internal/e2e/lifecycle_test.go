@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -265,29 +266,79 @@ func TestTargetExits(t *testing.T) {
 	}
 }
 
-// TestExitLost has a target end while the agent does not run and the events have no room.
+// blind has no event reach the agent while something happens: requests to another target leave no room for them.
+func (a *Agent) blind(t *testing.T, other *Service, during func()) {
+	t.Helper()
+	a.signal(t, syscall.SIGSTOP)
+	out, err := exec.Command("wrk", "-t", "1", "-c", "16", "-d", "2s", "http://"+other.Address+"/").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	during()
+	a.signal(t, syscall.SIGCONT)
+}
+
+// TestExitLost has the last target end unseen.
 func TestExitLost(t *testing.T) {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		t.Skip("no wrk here")
 	}
 	s := goService(t, goBuilds[0])
 	a := attach(t, s.PID)
-	a.signal(t, syscall.SIGSTOP)
-	out, err := exec.Command("wrk", "-t", "1", "-c", "16", "-d", "2s", "http://"+s.Address+"/").CombinedOutput()
-	s.kill()
-	a.signal(t, syscall.SIGCONT)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	a.blind(t, s, s.kill)
 	if status := a.exit(t); status != 0 {
 		t.Errorf("ends with status %d", status)
 	}
 	told := a.summary(t)
-	if !strings.Contains(told.Why, "exited") {
-		t.Errorf("says %q", told.Why)
+	if !strings.Contains(told.Why, "exited") || told.LostEvents["processes"] == 0 {
+		t.Errorf("says %+v", told)
 	}
-	if told.LostEvents["io"] == 0 || told.LostEvents["other"] == 0 {
-		t.Errorf("the end was not lost: %+v", told)
+}
+
+// TestProcessesLost has a worker start unseen, and a target become a server.
+func TestProcessesLost(t *testing.T) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		t.Skip("no wrk here")
+	}
+	python := anyPython(t)
+	other := goService(t, goBuilds[0])
+	s := gunicorn(t, python, "app")
+	first := s.workers(t, 1)[0]
+	command := exec.Command(python.Path, "-c", `
+import os, sys
+print('ready', file=sys.stderr, flush=True)
+sys.stdin.readline()
+os.execv(sys.executable, [sys.executable, 'plain.py', '127.0.0.1'])`)
+	command.Dir = testdata(t)
+	in, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	became := &Service{Process: startProcess(t, command), python: python}
+	became.Log.wait(t, "ready", 1)
+	a := attach(t, s.PID, "--pid", strconv.Itoa(other.PID), "--pid", strconv.Itoa(became.Process.Process.Pid))
+	a.blind(t, other, func() {
+		s.signal(t, syscall.SIGTTIN)
+		s.workers(t, 2)
+		s.signal(t, syscall.SIGTTOU)
+		eventually(t, "the first worker ends", func() bool { return syscall.Kill(first, 0) != nil })
+		if _, err := in.Write([]byte("become a server\n")); err != nil {
+			t.Fatal(err)
+		}
+		became.Address = "127.0.0.1:" + became.Log.wait(t, `Listening at: (\d+)`, 1)[0]
+	})
+	for function, s := range map[string]*Service{"nap": s, "do_GET": became} {
+		asked := map[string]bool{}
+		eventually(t, "a record with "+function, func() bool {
+			asked[s.get(t, "/nap/5").ID] = true
+			return slices.ContainsFunc(a.records(t), func(r *Record) bool {
+				return asked[r.Apitrace.TraceID] && r.tree(t).find(function) != nil
+			})
+		})
+	}
+	a.stop(t)
+	if told := a.summary(t); told.LostEvents["processes"] == 0 {
+		t.Errorf("nothing was lost: %+v", told)
 	}
 }
 

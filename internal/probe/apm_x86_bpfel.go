@@ -261,14 +261,15 @@ type apmListener struct {
 type apmLoss uint32
 
 const (
-	apmLossLOSS_RING_STACK apmLoss = 0
-	apmLossLOSS_RING_IO    apmLoss = 1
-	apmLossLOSS_RING_OTHER apmLoss = 2
-	apmLossLOSS_CONNS      apmLoss = 3
-	apmLossLOSS_REQUESTS   apmLoss = 4
-	apmLossLOSS_TARGETS    apmLoss = 5
-	apmLossLOSS_DATA       apmLoss = 6
-	apmLossLOSS_COUNT      apmLoss = 7
+	apmLossLOSS_RING_STACK   apmLoss = 0
+	apmLossLOSS_RING_IO      apmLoss = 1
+	apmLossLOSS_RING_OTHER   apmLoss = 2
+	apmLossLOSS_RING_PROCESS apmLoss = 3
+	apmLossLOSS_CONNS        apmLoss = 4
+	apmLossLOSS_REQUESTS     apmLoss = 5
+	apmLossLOSS_TARGETS      apmLoss = 6
+	apmLossLOSS_DATA         apmLoss = 7
+	apmLossLOSS_COUNT        apmLoss = 8
 )
 
 type apmOpenRequest struct {
