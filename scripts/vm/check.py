@@ -171,7 +171,7 @@ def btf():
     shutil.copy(shown + '/vmlinux', kept)
     subprocess.run(['busybox', 'mount', '-t', 'tmpfs', 'none', shown], check=True)
     try:
-        refused = subprocess.run([AGENT, '--pid', '1'], capture_output=True, text=True)
+        refused = subprocess.run([AGENT, '--pid', KERNEL_THREAD], capture_output=True, text=True)
         good = refused.returncode == 1 and refused.stderr.count('\n') == 1 and '--btf' in refused.stderr
         report('btf: its absence is told', good, refused.stderr)
         report('btf: the doctor says no', subprocess.run([AGENT, 'doctor'], stdout=subprocess.DEVNULL).returncode == 1)
@@ -188,6 +188,7 @@ def doctor():
     service.stop()
 
 
+KERNEL_THREAD = '2'  # kthreadd: it cannot be profiled, nor can what descends from it
 CAPABILITIES = {'CAP_BPF': 39, 'CAP_PERFMON': 38, 'CAP_SYS_RESOURCE': 24, 'CAP_SYS_ADMIN': 21}  # in the order of asking
 OF_OTHERS = [19, 2]  # CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH
 
@@ -204,7 +205,7 @@ def privileges():
 
 def refusal(held):
     """What an agent with those capabilities says of a process that it cannot profile anyway."""
-    return subprocess.run([AGENT, '--pid', '1'], stderr=subprocess.PIPE, text=True,
+    return subprocess.run([AGENT, '--pid', KERNEL_THREAD], stderr=subprocess.PIPE, text=True,
                           preexec_fn=lambda: as_nobody(held)).stderr
 
 
