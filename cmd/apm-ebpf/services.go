@@ -122,9 +122,11 @@ func (ss *services) add(pid int) error {
 		attach = ss.addGo
 	}
 	if s.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
-		return fmt.Errorf("watch process %d: %w", pid, err)
+		err = fmt.Errorf("watch process %d: %w", pid, err)
+	} else {
+		err = attach(s)
 	}
-	if err := attach(s); err != nil {
+	if err != nil {
 		s.close()
 		return err
 	}

@@ -164,3 +164,26 @@ const (
 	FrameSizeMax  = uint32(apmReadSizeFRAME_SIZE_MAX)
 	ThreadSizeMax = uint32(apmReadSizeTHREAD_SIZE_MAX)
 )
+
+// Targets tells what the kernel programs know of processes: of each that is a target whether it has run another program
+// since it was added, and whether it has served TLS.
+func (p *Probe) Targets(yield func(pid int, execed, tls bool)) error {
+	var pid uint32
+	var t apmTarget
+	all := p.objects.Targets.Iterate()
+	for all.Next(&pid, &t) {
+		yield(int(pid), t.Runtime == uint32(apmRuntimeRUNTIME_NONE), t.Tls != 0)
+	}
+	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) { // many have ended meanwhile
+		return fmt.Errorf("list targets: %w", err)
+	}
+	return nil
+}
+
+// Drop ends that a process is a target, where the kernel programs missed its end.
+func (p *Probe) Drop(pid int) error {
+	if err := p.objects.Targets.Delete(uint32(pid)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("drop process %d: %w", pid, err)
+	}
+	return nil
+}
