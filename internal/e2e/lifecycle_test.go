@@ -300,31 +300,17 @@ func TestProcessesLost(t *testing.T) {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		t.Skip("no wrk here")
 	}
-	python := anyPython(t)
 	other := goService(t, goBuilds[0])
-	s := gunicorn(t, python, "app")
+	s := gunicorn(t, anyPython(t), "app")
 	first := s.workers(t, 1)[0]
-	command := exec.Command(python.Path, "-c", `
-import os, sys
-print('ready', file=sys.stderr, flush=True)
-sys.stdin.readline()
-os.execv(sys.executable, [sys.executable, 'plain.py', '127.0.0.1'])`)
-	command.Dir = testdata(t)
-	in, err := command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	became := &Service{Process: startProcess(t, command), python: python}
-	became.Log.wait(t, "ready", 1)
+	became, tell := startActor(t, "[sys.executable, 'plain.py', '127.0.0.1']")
 	a := attach(t, s.PID, "--pid", strconv.Itoa(other.PID), "--pid", strconv.Itoa(became.Process.Process.Pid))
 	a.blind(t, other, func() {
 		s.signal(t, syscall.SIGTTIN)
 		s.workers(t, 2)
 		s.signal(t, syscall.SIGTTOU)
 		eventually(t, "the first worker ends", func() bool { return syscall.Kill(first, 0) != nil })
-		if _, err := in.Write([]byte("become a server\n")); err != nil {
-			t.Fatal(err)
-		}
+		tell("become a server")
 		became.Address = "127.0.0.1:" + became.Log.wait(t, `Listening at: (\d+)`, 1)[0]
 	})
 	for function, s := range map[string]*Service{"nap": s, "do_GET": became} {
@@ -342,32 +328,41 @@ os.execv(sys.executable, [sys.executable, 'plain.py', '127.0.0.1'])`)
 	}
 }
 
-// TestExec has a target become another program, which becomes a server.
-func TestExec(t *testing.T) {
+// startActor starts a Python that becomes another program, an expression of its command line, when it is told something.
+func startActor(t *testing.T, program string) (s *Service, tell func(line string)) {
+	t.Helper()
 	python := anyPython(t)
 	command := exec.Command(python.Path, "-c", `
 import os, sys
 print('ready', file=sys.stderr, flush=True)
 sys.stdin.readline()
-os.execv('/bin/sh', ['sh', '-c', 'read line; exec "$0" plain.py 127.0.0.1', sys.executable])`)
+program = `+program+`
+os.execv(program[0], program)`)
 	command.Dir = testdata(t)
 	in, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Service{Process: startProcess(t, command), python: python}
+	s = &Service{Process: startProcess(t, command), python: python}
 	s.Log.wait(t, "ready", 1)
-	a := attach(t, s.Process.Process.Pid)
-	if _, err := in.Write([]byte("become a shell\n")); err != nil {
-		t.Fatal(err)
+	return s, func(line string) {
+		t.Helper()
+		if _, err := in.Write([]byte(line + "\n")); err != nil {
+			t.Fatal(err)
+		}
 	}
+}
+
+// TestExec has a target become another program, which becomes a server.
+func TestExec(t *testing.T) {
+	s, tell := startActor(t, `['/bin/sh', '-c', 'read line; exec "$0" plain.py 127.0.0.1', sys.executable]`)
+	a := attach(t, s.Process.Process.Pid)
+	tell("become a shell")
 	eventually(t, "it is a shell", func() bool {
 		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.Process.Process.Pid))
 		return !strings.Contains(exe, "python")
 	})
-	if _, err := in.Write([]byte("become a server\n")); err != nil {
-		t.Fatal(err)
-	}
+	tell("become a server")
 	s.Address = "127.0.0.1:" + s.Log.wait(t, `Listening at: (\d+)`, 1)[0]
 	eventually(t, "the server is recognised", func() bool {
 		s.get(t, "/after")
