@@ -233,11 +233,8 @@ func (a *agent) calm() {
 func (a *agent) tidy(now time.Time) error {
 	a.urgency.lower()
 	a.tidied = now
-	if now.Sub(a.caughtUp) >= catchUpEvery {
-		a.caughtUp = now
-		if err := a.catchUp(now); err != nil {
-			return err
-		}
+	if err := a.catchUp(now); err != nil {
+		return err
 	}
 	a.services.visits(now)
 	a.services.watchDeques(now)
@@ -261,17 +258,21 @@ func (a *agent) tidy(now time.Time) error {
 
 // catchUp finds out what became of processes where the events that told it were lost.
 func (a *agent) catchUp(now time.Time) error {
+	if now.Sub(a.caughtUp) < catchUpEvery {
+		return nil
+	}
+	a.caughtUp = now
 	for _, pid := range a.services.untold() {
 		a.exited(uint32(pid), probe.Now())
 		if err := a.probe.Drop(pid); err != nil {
 			return err
 		}
 	}
-	losses, err := a.probe.Losses()
-	if err != nil || losses.Processes == a.lostOf {
+	lost, err := a.probe.LostOfProcesses()
+	if err != nil || lost == a.lostOf {
 		return err
 	}
-	a.lostOf = losses.Processes
+	a.lostOf = lost
 	return a.probe.Targets(func(pid int, execed, tls bool) {
 		switch known := a.services.known[pid] != nil; {
 		case known && execed:

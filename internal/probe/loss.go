@@ -27,12 +27,8 @@ func (p *Probe) Losses() (l Losses, err error) {
 		apmLossLOSS_TARGETS:      &l.Targets,
 		apmLossLOSS_DATA:         &l.Data,
 	} {
-		var perCPU []uint64
-		if err := p.objects.Losses.Lookup(uint32(cause), &perCPU); err != nil {
-			return l, fmt.Errorf("read loss counters: %w", err)
-		}
-		for _, v := range perCPU {
-			*n += v
+		if *n, err = p.lost(cause); err != nil {
+			return l, err
 		}
 	}
 	for _, hook := range p.hooks {
@@ -43,4 +39,18 @@ func (p *Probe) Losses() (l Losses, err error) {
 		l.Skipped += stats.RecursionMisses
 	}
 	return l, nil
+}
+
+// LostOfProcesses is Losses.Processes alone, which costs less to ask for now and then.
+func (p *Probe) LostOfProcesses() (uint64, error) { return p.lost(apmLossLOSS_RING_PROCESS) }
+
+func (p *Probe) lost(cause apmLoss) (n uint64, err error) {
+	var perCPU []uint64
+	if err := p.objects.Losses.Lookup(uint32(cause), &perCPU); err != nil {
+		return 0, fmt.Errorf("read loss counters: %w", err)
+	}
+	for _, v := range perCPU {
+		n += v
+	}
+	return n, nil
 }
