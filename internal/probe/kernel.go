@@ -23,6 +23,8 @@ const kernelBTF = "/sys/kernel/btf/vmlinux"
 // ErrNoBTF tells that the layout of the kernel's data is not known.
 var ErrNoBTF = errors.New("this kernel has no BTF (" + kernelBTF + "): run one built with CONFIG_DEBUG_INFO_BTF, or name a file with the BTF of this very kernel by --btf FILE")
 
+var errBTF = errors.New("read the kernel's BTF from")
+
 // errMemlock: up to 5.10 the memory of maps is locked memory.
 var errMemlock = errors.New("raise the limit of locked memory")
 
@@ -66,8 +68,8 @@ func openKernel(c *Config) (k *kernel, err error) {
 		k.lacks.types = true
 	}
 	if c.BTF != "" {
-		if k.types, err = btf.LoadSpec(c.BTF); err != nil {
-			return nil, fmt.Errorf("read the kernel's BTF from %s: %w", c.BTF, err)
+		if k.types, err = loadBTF(c.BTF); err != nil {
+			return nil, fmt.Errorf("%w %s: %w", errBTF, c.BTF, err)
 		}
 	} else if k.types, err = btf.LoadKernelSpec(); err != nil {
 		return nil, ErrNoBTF
@@ -81,7 +83,30 @@ func openKernel(c *Config) (k *kernel, err error) {
 	if !hasUprobeMulti() {
 		k.lacks.multi = true
 	}
+	if k.lacks.types || !k.knowsSleepers() {
+		k.lacks.hold = true
+	}
 	return k, nil
+}
+
+// knowsSleepers tells whether the verifier knows which global functions sleep, and so lets others be called while a
+// program keeps its CPU.
+func (k *kernel) knowsSleepers() bool {
+	var function *btf.Struct
+	return k.types.TypeByName("bpf_subprog_info", &function) == nil &&
+		slices.ContainsFunc(function.Members, func(m btf.Member) bool { return m.Name == "might_sleep" })
+}
+
+// loadBTF does not begin to read what may never end, as a pipe or /dev/zero.
+func loadBTF(file string) (*btf.Spec, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	return btf.LoadSpec(file)
 }
 
 // Socket tracepoints came with 6.3. They see every way of reading and writing, at a third of the cost.
@@ -146,14 +171,10 @@ func (k *kernel) registers() Choice {
 	return Choice{What: what, Uses: "top of the kernel stack", Lacks: helper + " (5.15, with BTF)"}
 }
 
-// preemption has programs keep their CPU, where they may: see hold_cpu in bpf/target.bpf.h. A verifier that knows which
-// global functions sleep lets them be called then.
+// preemption has programs keep their CPU, where they may: see hold_cpu in bpf/target.bpf.h.
 func (k *kernel) preemption(spec *ebpf.CollectionSpec) (Choice, error) {
 	c := Choice{What: "preemption", Uses: "bpf_preempt_disable"}
-	var function *btf.Struct
-	err := k.types.TypeByName("bpf_subprog_info", &function)
-	known := err == nil && slices.ContainsFunc(function.Members, func(m btf.Member) bool { return m.Name == "might_sleep" })
-	if !known || k.lacks.types || k.lacks.hold {
+	if k.lacks.hold {
 		return Choice{What: c.What, Uses: "counted where it costs an event", Lacks: c.Uses + " (6.15, with BTF)"}, nil
 	}
 	if err := spec.Variables["may_hold_cpu"].Set(true); err != nil {
@@ -239,6 +260,10 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, ErrNoBTF), errors.Is(err, ErrPIDNamespace):
 		return err
+	case errors.Is(err, errBTF):
+		return fmt.Errorf("%w: name a file with the BTF of this very kernel by --btf", err)
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w: allow the agent more of them: ulimit -n 1024", err)
 	case errors.As(err, &refused) && len(refused.Log) > 0:
 		return fmt.Errorf("%w: this kernel's verifier refuses the program, which is a mistake of the agent's: please report it with the kernel's version", err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
