@@ -66,8 +66,10 @@ type agent struct {
 
 func (a *agent) appendRecord(dst []byte) []byte { return a.encoder.Append(dst, &a.record) }
 
-// run is the agent's life: it returns when it was told to stop, or has nothing left to do.
+// run is the agent's life: it returns when it was told to stop, or has nothing left to do. Told to stop before it records
+// anything, it does not return but ends the process, whatever it waits for.
 func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.Signal) error {
+	stopExiting := context.AfterFunc(ctx, func() { os.Exit(0) })
 	var seed [32]byte
 	cryptorand.Read(seed[:])
 	uuid.SetRand(rand.NewChaCha8(seed)) // the trace IDs that it makes need not be secret
@@ -89,7 +91,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 	a.tracer.SamplePeriod = uint64(time.Second) / uint64(a.probe.Frequency())
 	a.services = &services{probe: a.probe, options: o, log: log, known: map[int]*service{}, born: map[int]*service{}, young: map[int]*visit{}}
 	for _, pid := range o.pids {
-		if err := a.services.addRoot(ctx, pid); err != nil {
+		if err := a.services.addRoot(pid); err != nil {
 			return err
 		}
 	}
@@ -99,6 +101,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 		}
 	}
 	a.dropPrivileges()
+	stopExiting()
 	log.Log().Ints("pids", a.services.pids()).Int("frequency", a.probe.Frequency()).Msg("ready")
 	if o.duration > 0 { // attaching took its time
 		var cancel context.CancelFunc

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -62,14 +63,15 @@ func (a *agent) handle(e *probe.Event) {
 	}
 }
 
-func (a *agent) execed(pid uint32, at uint64) {
-	a.tracer.Exit(pid, at)
-	a.services.execed(pid)
-}
-
 func (a *agent) exited(pid uint32, at uint64) {
 	a.tracer.Exit(pid, at)
-	a.services.exited(pid)
+	a.services.forget(int(pid))
+}
+
+// execed takes the end of a process's program; what it runs now may be a target again.
+func (a *agent) execed(pid uint32, at uint64) {
+	a.exited(pid, at)
+	a.services.later(int(pid), time.Now())
 }
 
 func (a *agent) stack(e *probe.Event) {

@@ -50,8 +50,10 @@ func newLogger(level zerolog.Level) zerolog.Logger {
 }
 
 // signals gives a context that ends with the first SIGINT or SIGTERM; the second signal ends the process at once.
-// SIGHUP, which means nothing without a log file, arrives on reopen.
+// SIGHUP, which means nothing without a log file, arrives on reopen. That nobody reads diagnostics any more is no reason
+// to end.
 func signals(logFile string) (ctx context.Context, reopen <-chan os.Signal) {
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
 	stop := make(chan os.Signal, 2)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)

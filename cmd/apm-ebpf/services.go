@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,13 +40,16 @@ const (
 )
 
 // addRoot makes a process and its descendants targets. Unlike a descendant, it must be one that can be, or have one.
-func (ss *services) addRoot(ctx context.Context, pid int) error {
+func (ss *services) addRoot(pid int) error {
+	if ss.known[pid] != nil { // as the descendant of another root
+		return nil
+	}
 	err := ss.add(pid)
 	if errors.Is(err, target.ErrNotReady) {
-		err = ss.awaitRoot(ctx, pid, err)
+		err = ss.awaitRoot(pid, err)
 	}
-	if unsupported := new(target.Unsupported); errors.As(err, &unsupported) {
-		err = ss.addBelow(ctx, pid, err)
+	if isUnsupported(err) {
+		err = ss.addBelow(pid, err)
 	}
 	if err != nil {
 		if errors.Is(err, target.ErrGone) {
@@ -61,16 +63,16 @@ func (ss *services) addRoot(ctx context.Context, pid int) error {
 	return ss.addChildren(pid)
 }
 
+func isUnsupported(err error) bool { return errors.As(err, new(*target.Unsupported)) }
+
 // awaitRoot waits until an interpreter has started, in the process or in a descendant: Apache's master has none, its
 // workers have. The error is why it is not ready.
-func (ss *services) awaitRoot(ctx context.Context, pid int, err error) error {
+func (ss *services) awaitRoot(pid int, err error) error {
 	for patience := time.Now().Add(rootPatience); errors.Is(err, target.ErrNotReady) && time.Now().Before(patience); {
 		if found, err := ss.follow(pid); err != nil || found {
 			return err
 		}
-		if !pause(ctx) {
-			return nil
-		}
+		time.Sleep(firstVisit)
 		err = ss.add(pid)
 	}
 	return err
@@ -78,7 +80,7 @@ func (ss *services) awaitRoot(ctx context.Context, pid int, err error) error {
 
 // addBelow makes targets of the descendants of a process that cannot be one itself, as a shell, the init of a container or
 // the loader of a bundled program. They may be starting. Where there are none the error is why the process is none.
-func (ss *services) addBelow(ctx context.Context, pid int, why error) error {
+func (ss *services) addBelow(pid int, why error) error {
 	for patience := time.Now().Add(rootPatience); ; {
 		if found, err := ss.follow(pid); err != nil || found {
 			return err
@@ -86,9 +88,7 @@ func (ss *services) addBelow(ctx context.Context, pid int, why error) error {
 		if len(ss.young) == 0 || time.Now().After(patience) {
 			return why
 		}
-		if !pause(ctx) {
-			return nil
-		}
+		time.Sleep(firstVisit)
 	}
 }
 
@@ -100,16 +100,6 @@ func (ss *services) follow(pid int) (found bool, err error) {
 	others := len(ss.known)
 	err = ss.addChildren(pid)
 	return len(ss.known) > others, err
-}
-
-// pause gives processes that start some time. False: the agent is to stop.
-func pause(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(firstVisit):
-		return true
-	}
 }
 
 func (ss *services) add(pid int) error {
@@ -127,6 +117,9 @@ func (ss *services) add(pid int) error {
 		err = attach(s)
 	}
 	if err != nil {
+		if s.hasEnded() {
+			err = fmt.Errorf("%w: %w", target.ErrGone, err)
+		}
 		s.close()
 		return err
 	}
@@ -221,7 +214,11 @@ func (ss *services) look(pid int, now time.Time) *service {
 		ss.later(pid, now)
 	default:
 		delete(ss.young, pid)
-		ss.log.Debug().Int("pid", pid).Err(err).Msg("process is not profiled")
+		level := zerolog.WarnLevel
+		if isUnsupported(err) || gone(err) {
+			level = zerolog.DebugLevel
+		}
+		ss.log.WithLevel(level).Int("pid", pid).Err(err).Msg("process is not profiled")
 	}
 	return nil
 }
@@ -276,10 +273,10 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	}
 	first := s.looked.IsZero() // what is built into the interpreter is there
 	if !s.asyncio && (loaded.Asyncio || first) {
-		s.asyncio = ss.lanesFound("asyncio", s, loaded.Asyncio, ss.attachAsyncio(s))
+		s.asyncio = ss.lanesFound(s, "asyncio's tasks", loaded.Asyncio, ss.attachAsyncio(s))
 	}
 	if !s.greenlet && loaded.Greenlet {
-		s.greenlet = ss.lanesFound("greenlet", s, loaded.Greenlet, ss.attachGreenlet(s))
+		s.greenlet = ss.lanesFound(s, "greenlets", loaded.Greenlet, ss.attachGreenlet(s))
 	}
 	if !s.queue && (loaded.Queue || first) {
 		s.queue = ss.attachQueue(s)
@@ -337,7 +334,7 @@ func (ss *services) attachDeque(s *service) {
 		d.Close()
 	}
 	if err != nil {
-		ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("what threads of a pool do may be told for no request")
+		ss.warn(s, err, "what threads of a pool do may be told for no request")
 		return
 	}
 	s.dequeCount, s.dequeUses = time.Now(), max(ss.probe.DequeUses(s.process.PID), 1)
@@ -394,10 +391,10 @@ func (ss *services) attachEpoll(s *service) bool {
 const lanesEvery = 2 * time.Second
 
 // lanesFound tells whether there is no more to look for; an error is told once.
-func (ss *services) lanesFound(module string, s *service, found bool, err error) bool {
+func (ss *services) lanesFound(s *service, lanes string, found bool, err error) bool {
 	if err != nil && !gone(err) {
 		s.blind = true
-		ss.log.Warn().Int("pid", s.process.PID).Str("module", module).Err(err).Msg("requests that run beside each other cannot be told apart")
+		ss.warn(s, err, "requests that run beside each other in "+lanes+" cannot be told apart")
 	}
 	return found || err != nil
 }
@@ -459,20 +456,10 @@ func (ss *services) forked(pid, parent uint32) {
 	ss.later(int(pid), time.Now())
 }
 
-func (ss *services) execed(pid uint32) {
-	ss.forget(int(pid))
-	ss.later(int(pid), time.Now())
-}
-
-func (ss *services) exited(pid uint32) {
-	if ss.known[int(pid)] != nil {
-		ss.log.Debug().Uint32("pid", pid).Msg("process ended")
-	}
-	ss.forget(int(pid))
-}
-
+// forget drops a process that has ended or runs another program now.
 func (ss *services) forget(pid int) {
 	if s := ss.known[pid]; s != nil {
+		ss.log.Debug().Int("pid", pid).Msg("process or its program ended")
 		s.close()
 	}
 	delete(ss.known, pid)

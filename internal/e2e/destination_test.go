@@ -46,6 +46,19 @@ func TestStandardOutput(t *testing.T) {
 	}
 }
 
+// TestDiagnosticsUnread has nobody read standard error any more, which is no reason to stop recording.
+func TestDiagnosticsUnread(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app")
+	path := filepath.Join(t.TempDir(), "records.jsonl")
+	line := []string{"-c", `"$@" 2>&1 | head -n 1`, "sh", prepared(t).binary, "--pid", strconv.Itoa(s.PID), "--log-file", path}
+	a := &Agent{Process: startProcess(t, exec.Command("sh", line...)), path: path}
+	eventually(t, "a record", func() bool {
+		s.get(t, "/")
+		_, err := os.Stat(path)
+		return err == nil && len(a.records(t)) > 0
+	})
+}
+
 // TestReaderStalls has nobody read standard output, and the agent end all the same, with its sum as the last word.
 func TestReaderStalls(t *testing.T) {
 	s := gunicorn(t, anyPython(t), "app")

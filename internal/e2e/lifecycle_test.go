@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -31,8 +32,8 @@ func TestMasterAndWorker(t *testing.T) {
 				t.Errorf("served by %d, want %d", r.Request.PID, pid)
 			}
 			announced := regexp.MustCompile(fmt.Sprintf(`"pid":%d,"runtime":"cpython 3\.%d\.\d+"`, pid, s.python.Minor))
-			if !announced.MatchString(a.Log.String()) {
-				t.Errorf("does not announce the worker")
+			if n := len(announced.FindAllString(a.Log.String(), -1)); n != 1 {
+				t.Errorf("announces the worker %d times", n)
 			}
 		})
 	}
@@ -210,6 +211,33 @@ func TestStop(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStopBeforeStart ends an agent that still waits for somebody to read its log.
+func TestStopBeforeStart(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := startAgent(t, fifo, "--pid", strconv.Itoa(os.Getpid()), "--log-file", fifo)
+	eventually(t, "the agent waits", func() bool { return a.isIn(t, syscall.SYS_OPENAT) })
+	a.signal(t, syscall.SIGTERM)
+	if status := a.exit(t); status != 0 {
+		t.Errorf("ends with status %d", status)
+	}
+}
+
+// isIn tells whether a thread of the process is in a system call.
+func (p *Process) isIn(t testing.TB, number int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", p.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(threads, func(path string) bool {
+		text, err := os.ReadFile(path)
+		return err == nil && strings.HasPrefix(string(text), strconv.Itoa(number)+" ")
+	})
 }
 
 // programs counts the BPF programs of this machine.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -100,5 +101,19 @@ func TestUnwritableLog(t *testing.T) {
 	for _, path := range []string{filepath.Join(t.TempDir(), "missing", "file"), t.TempDir()} {
 		o := runAgent(t, nil, nil, "--pid", strconv.Itoa(s.PID), "--log-file", path)
 		checkMistake(t, o, 1, path, "--log-file")
+	}
+}
+
+// TestRefusedStart has the kernel or a file deny what the agent needs from the start.
+func TestRefusedStart(t *testing.T) {
+	self := strconv.Itoa(os.Getpid())
+	t.Run("open files", func(t *testing.T) {
+		before := []string{"sh", "-c", `ulimit -n 64; exec "$@"`, "sh"}
+		checkMistake(t, runAgent(t, nil, before, "--pid", self), 1, "too many open files", "ulimit -n")
+	})
+	for _, file := range []string{"/dev/zero", "/nowhere", "/proc/self/exe"} {
+		t.Run(file, func(t *testing.T) {
+			checkMistake(t, runAgent(t, nil, nil, "--pid", self, "--btf", file), 1, file, "--btf")
+		})
 	}
 }
