@@ -122,6 +122,10 @@ func (a *agent) goroutine(s *goService, e *probe.Event) {
 	case probe.KindGoSample:
 		a.tracer.GoSample(e.PID, event.Goroutine, e.Time, s.ran(e))
 	case probe.KindGoSwitchOut:
+		if event.State == 0 && event.Syscall < 0 {
+			a.tracer.GoPreempted(e.PID, e.TID, event.Goroutine, e.Time, s.ran(e))
+			return
+		}
 		why := trace.Wait{State: event.State, Syscall: int(event.Syscall), Args: event.Args, Mode: event.Mode}.Reason()
 		a.tracer.GoSwitchOut(e.PID, e.TID, event.Goroutine, e.Time, s.ran(e), why)
 	case probe.KindServe:

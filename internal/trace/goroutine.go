@@ -27,10 +27,12 @@ type goLane struct {
 	told   bool     // running: the stack is that of a sample since then
 	fresh  uint64   // running: nothing was seen of it since it had a CPU at this time; 0: something was
 	left   uint8    // Goroutine.Left as last known
+	untold []slice  // that precede since, with stacks that the next one to be seen will tell
 	looks  bool     // it is looked at
 	turned uint64   // when a look found that it had gone on since the one before
 	exact  bool     // waiting: its thread does, in a system call, and its return will be told
 	woken  uint64   // exact: when the thread could have gone on, 0: not yet
+	atWork bool     // exact: it was preempted amid its work
 
 	statement []*symbol.Func // functions of the go statement that started it, innermost first
 	absent    uint64         // when it was not there yet
@@ -50,26 +52,55 @@ const edge = 500_000
 func (g *goLane) forgetAll() {
 	g.lane.slices, g.lane.kids = g.lane.slices[:0], nil
 	g.state, g.stack, g.since, g.seen, g.told, g.fresh = unseen, nil, 0, 0, false, 0
+	g.untold = g.untold[:0]
 	g.looks, g.exact, g.woken, g.turned = false, false, 0, 0
 }
 
 // run tells what it did up to a point: on a CPU with the stack of the last sample, or with what the stacks at both ends
-// have in common.
+// have in common. stack is the one that is seen now, nil: none is.
 func (g *goLane) run(to uint64, stack *Context) {
-	s := slice{from: g.since, to: to, stack: common(g.stack, stack)}
-	if g.told {
-		s.stack, s.stacks = g.stack, 1
+	if !g.told {
+		g.pass(to, OnCPU, stack)
+		return
 	}
-	g.lane.add(s)
+	g.lane.add(slice{from: g.since, to: to, stack: g.stack, stacks: 1})
 	g.since = max(g.since, to)
+}
+
+// pass tells what it did up to a point with what the stack that was seen last and the one that is seen now, or next if that
+// is nil, have in common.
+func (g *goLane) pass(to uint64, why Reason, stack *Context) {
+	if to > g.since {
+		g.untold = append(g.untold, slice{from: g.since, to: to, why: why})
+		g.since = to
+	}
+	if stack != nil || len(g.untold) >= untoldMax {
+		g.shows(stack)
+	}
+}
+
+// untoldMax bounds for how many slices the next stack is awaited.
+const untoldMax = 64
+
+// shows takes a stack that tells what went before; where it is nil none will.
+func (g *goLane) shows(stack *Context) {
+	if len(g.untold) == 0 {
+		return
+	}
+	shared := common(g.stack, stack)
+	for _, s := range g.untold {
+		s.stack = shared
+		g.lane.add(s)
+	}
+	g.untold = g.untold[:0]
 }
 
 // runs tells what it did up to a point, at which it runs or has just left off. Where it went without samples for so long
 // that it cannot have been on a CPU throughout, that is told as far as it was seen.
 func (g *goLane) runs(now uint64, stack *Context) {
 	if seen, lapsed := g.lapsed(now); lapsed {
-		g.run(min(seen+edge, now), nil)
-		g.misses(now, common(g.stack, stack))
+		g.run(min(seen+edge, now), stack)
+		g.pass(now, NotSampled, stack)
 		return
 	}
 	g.run(now, stack)
@@ -80,12 +111,6 @@ func (g *goLane) ranOn(stack *Context) {
 	if g.fresh != 0 {
 		g.run(g.fresh, stack)
 	}
-}
-
-// misses tells that it is not known what it did up to a point.
-func (g *goLane) misses(to uint64, stack *Context) {
-	g.lane.add(slice{from: g.since, to: to, stack: stack, why: NotSampled})
-	g.since = max(g.since, to)
 }
 
 // lapsed tells when the goroutine was last seen to run, and whether that is too long ago for it to have run since.
@@ -143,6 +168,7 @@ func (g *goLane) sample(now uint64, stack *Context) {
 	default:
 		g.ranOn(stack)
 	}
+	g.shows(stack)
 	g.state, g.stack, g.seen, g.told, g.fresh = running, stack, now, true, 0
 	g.trim()
 }
@@ -158,7 +184,7 @@ func (g *goLane) cut(now uint64, as Goroutine) {
 		g.runs(now, nil)
 	case as.Left-g.left != as.Enters: // nothing was seen of it, and it has left off running
 		g.ranOn(nil)
-		g.misses(now, g.stack.outermost())
+		g.pass(now, NotSampled, nil)
 	}
 	g.state, g.seen, g.told, g.fresh, g.left = running, now, false, now, as.Left
 }
@@ -171,12 +197,21 @@ func (g *goLane) leave(now uint64, stack *Context, why Reason) {
 		g.told = false
 	}
 	g.runs(now, stack)
+	g.shows(stack)
 	g.state, g.stack, g.why, g.seen, g.fresh = waiting, stack, why, now, 0
-	g.exact, g.woken = true, 0
+	g.exact, g.woken, g.atWork = true, 0, false
 	if why != RunQueue {
 		g.left += g.process.enters
 	}
 	g.trim()
+}
+
+// preempt takes that the goroutine's thread loses its CPU amid its work: the stack is as good as a sample's, and it goes on
+// from there.
+func (g *goLane) preempt(now uint64, stack *Context) {
+	g.sample(now, stack)
+	g.leave(now, stack, RunQueue)
+	g.atWork = true
 }
 
 // wake takes the moment from which its thread may run again.
@@ -190,7 +225,10 @@ func (g *goLane) wake(now uint64) {
 func (g *goLane) resume(now uint64) {
 	if g.exact {
 		g.goesOn(now)
-		g.state, g.seen, g.told, g.fresh = running, now, false, now
+		g.state, g.seen, g.told, g.fresh = running, now, g.atWork, now
+		if g.atWork {
+			g.fresh = 0
+		}
 	}
 }
 
@@ -205,6 +243,7 @@ func (g *goLane) settle(now uint64) {
 		g.wait(now)
 		g.woken = woken
 	}
+	g.shows(nil)
 	for _, kid := range g.kids {
 		if kid.of != nil && !kid.claimed {
 			g.place(kid.of)

@@ -195,6 +195,47 @@ serve 10
 serve 10
   [not sampled] 6
   a 2`},
+		{"reads a body between two samples, and was parked unseen", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goSample(11, handler, "serve a b")
+			p.goPart(12, 1, handler, 1, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n1")
+			p.goPart(16, 1, handler, 4, "2")
+			p.goSample(17, handler, "serve a c")
+			p.goPart(20, 1, handler, 5, "3")
+		}, `
+serve 10
+  a 10
+    c 4
+    [not sampled] 4
+    b 2`},
+		{"what the request before did on the connection is none of this one's", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goSample(11, handler, "serve a b")
+			p.goWrite(12, 1, handler)
+			p.goRead(14, 1, handler, "/")
+			p.goPart(16, 1, handler, 2, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n1")
+			p.goSample(18, handler, "serve a c")
+			p.goPart(20, 1, handler, 3, "2")
+		}, `
+serve 6
+  a 4
+    c 4
+  [not sampled] 2`},
+		{"preempted amid its work", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 11, handler, "serve a", "sleep", 1)
+			p.seen(11, 13, handler, goroutine.Running, 1)
+			p.tracer.GoPreempted(server, 5, handler, 14*ms, p.stack("serve b"))
+			p.resume(15, 5)
+			p.goSample(19, handler, "serve c")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  c 3
+  b 5
+    [runqueue] 1
+  a 2
+    [sleep] 2`},
 		{"preempted, then looked at twice", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.seen(0, 11, handler, goroutine.Running, 0)

@@ -30,6 +30,8 @@ func (r *Request) serve(by Goroutine, now uint64) {
 	g := p.goroutine(by.ID)
 	g.cut(now, by)
 	g.ranOn(nil)
+	g.shows(nil)
+	g.stack = g.stack.outermost() // what is below it was for another
 	g.looks = false
 	g.open++
 	if last := g.serves; last != nil && last.byHandler {

@@ -56,10 +56,11 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	case g.state == running && g.told:
 		g.run(min(after+edge, middle), nil)
 	case g.state == running && missed && (g.fresh != 0 || s.Time-after > tooLate):
-		g.misses(middle, common(g.stack, stack))
+		g.pass(middle, NotSampled, stack)
 	case g.state == running && g.fresh == 0:
 		g.run(middle, stack)
 	}
+	g.shows(stack)
 	g.state, g.stack, g.why, g.seen, g.told, g.exact, g.fresh = waiting, stack, parkedFor(s), s.Time, false, false, 0
 	g.left = s.Seq
 	g.trim()
@@ -84,6 +85,7 @@ func (g *goLane) dies(at uint64) {
 	case running:
 		g.run(at, nil)
 	}
+	g.shows(nil)
 	g.state, g.ended = unseen, true
 	delete(g.process.byID, g.id)
 	g.process.died = append(g.process.died, g)

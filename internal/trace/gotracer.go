@@ -11,13 +11,18 @@ func (t *Tracer) GoSample(pid uint32, goid, now uint64, s *Stack) {
 
 // GoSwitchOut takes the stack of a goroutine whose thread leaves its CPU in a system call.
 func (t *Tracer) GoSwitchOut(pid, tid uint32, goid, now uint64, s *Stack, why Reason) {
-	p := t.processes[pid]
-	if !p.watched() {
-		return
+	if p := t.processes[pid]; p.watched() {
+		p.offCPU[tid] = p.goroutine(goid)
+		p.offCPU[tid].leave(now, p.contexts.path(s.Frames), why)
 	}
-	g := p.goroutine(goid)
-	g.leave(now, p.contexts.path(s.Frames), why)
-	p.offCPU[tid] = g
+}
+
+// GoPreempted takes the stack of a goroutine whose thread loses its CPU amid its work.
+func (t *Tracer) GoPreempted(pid, tid uint32, goid, now uint64, s *Stack) {
+	if p := t.processes[pid]; p.watched() {
+		p.offCPU[tid] = p.goroutine(goid)
+		p.offCPU[tid].preempt(now, p.contexts.path(s.Frames))
+	}
 }
 
 // GoSight takes what a goroutine was seen doing from outside. stack is what was read with it, nil for none; statement are
