@@ -13,6 +13,16 @@
 #define TCP_ESTABLISHED 1
 #define TCP_CLOSE_WAIT 8
 
+/* Where frames of HTTP/2 begin in what passes in one direction. */
+struct frames {
+	u64 header; /* bytes of the next frame's header that have passed, the first one lowest, … */
+	u32 left;   /* bytes of the current frame's payload to come */
+	u8 have;    /* … how many */
+	u8 data;    /* the current frame is DATA */
+	u8 lost;    /* that is not known */
+	u8 pad;
+};
+
 struct conn {
 	u64 request; /* time of the read that began the last request */
 	u32 pid;
@@ -33,6 +43,7 @@ struct conn {
 	u64 inode;  /* of a Unix socket, else 0 */
 	u64 g;	    /* runtime.g of the goroutine that used it last, and its goid */
 	u64 goroutine;
+	struct frames in, out; /* if framed */
 };
 
 /*

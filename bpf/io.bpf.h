@@ -14,7 +14,7 @@
 #define ANSWER_KEPT (4 * IO_HEAD) /* of an answer, before only the beginnings of writes are */
 #define LATER_HEAD 64		  /* bytes of those beginnings: a chunk's size */
 #define FRAME_PARTS 128		  /* of a call of HTTP/2 */
-#define FRAMES_AHEAD 64		  /* that are looked at for where a part should end */
+#define PART_FRAMES 64		  /* of a part */
 #define IOVECS 8		  /* of a vectored call that are looked at */
 #define STACK_AFTER_NS 1000000	  /* answers younger than this need no stack at their first write */
 
@@ -26,10 +26,12 @@ struct io {
 	u64 vector; /* iovecs of what has yet to be sent in parts */
 	u64 room;   /* bytes of it at base */
 	u64 left;   /* bytes of it */
-	u64 rest;   /* bytes of it that are DATA, at its beginning */
+	u64 hidden; /* bytes of DATA that follow in the part, and are not kept */
 	u32 count;
 	u32 pad;
-	u8 g[64]; /* of a runtime.g, read at once: a read costs more than what it copies */
+	struct frames frames; /* of the direction */
+	struct conn fresh;    /* a connection in the making */
+	u8 g[64];	      /* of a runtime.g, read at once: a read costs more than what it copies */
 	struct io_event event;
 };
 
@@ -60,10 +62,11 @@ static __always_inline void look(struct buffers *b)
 {
 	u64 address = b->count ? read_user(b->base) : b->base;
 
-	if (bpf_probe_read_user(&b->first, sizeof(b->first), (void *)address)) {
-		b->first = 0;
-		bpf_probe_read_user(&b->first, 1, (void *)address);
-	}
+	if (!address || !bpf_probe_read_user(&b->first, sizeof(b->first), (void *)address))
+		return;
+	b->first = 0;
+	if (bpf_probe_read_user(&b->first, 1, (void *)address))
+		count_loss(LOSS_DATA);
 }
 
 /*
@@ -83,6 +86,7 @@ static __always_inline bool is_uwsgi(u64 first)
 #define FRAME_KIND(first) ((u8)((first) >> 24))
 #define FRAME_DATA 0
 #define FRAME_HEADERS 1
+#define FRAME_LAST 9 /* CONTINUATION */
 #define FRAME_FLAGS(first) ((u8)((first) >> 32))
 #define FLAG_END_STREAM 0x1
 #define FLAG_END_HEADERS 0x4
@@ -90,13 +94,20 @@ static __always_inline bool is_uwsgi(u64 first)
 #define FLAG_PRIORITY 0x20
 #define FRAME_RESERVED (1ULL << 47)
 
+#define PREFACE 24 /* bytes */
+
+static __always_inline bool is_preface(u64 first)
+{
+	return (u32)first == ('P' | 'R' << 8 | 'I' << 16 | ' ' << 24);
+}
+
 /*
  * HTTP/2 begins with "PRI * HTTP/2.0" (RFC 9113, 3.4). Where that was not seen a read is taken for it that
  * begins with the whole head of a request, no longer than 64 KiB.
  */
 static __always_inline bool is_http2(u64 first)
 {
-	if ((u32)first == ('P' | 'R' << 8 | 'I' << 16 | ' ' << 24))
+	if (is_preface(first))
 		return true;
 	return !(u8)first && FRAME_KIND(first) == FRAME_HEADERS && !(first & FRAME_RESERVED) &&
 	       (FRAME_FLAGS(first) & ~(FLAG_END_STREAM | FLAG_PADDED | FLAG_PRIORITY)) == FLAG_END_HEADERS;
@@ -265,30 +276,104 @@ static __always_inline void send_part(struct io *io, u64 length, u32 slot)
 	io->event.tail = 0;
 }
 
-#define DATA_MAX (FRAME_HEADER + (1 << 20)) /* more in a frame is not taken by any server that is known */
-#define STREAM_HIGH (0xffULL << 40)	    /* of a stream beyond 2^24 */
+/* More in a frame is not taken by any server that is known. */
+#define FRAME_MAX (4 << 20)
+
+static __always_inline u32 frame_size(u64 first)
+{
+	return (u32)(u8)first << 16 | (u32)(u8)(first >> 8) << 8 | (u8)(first >> 16);
+}
+
+/* Other bytes are seldom like a frame's header. */
+static __always_inline bool may_be_frame(u64 first)
+{
+	u8 flags = FLAG_END_STREAM | FLAG_END_HEADERS | FLAG_PADDED | FLAG_PRIORITY;
+
+	return FRAME_KIND(first) <= FRAME_LAST && !(FRAME_FLAGS(first) & ~flags) &&
+	       !(first & FRAME_RESERVED) && frame_size(first) <= FRAME_MAX;
+}
 
 /*
- * Length of a frame of DATA at address that is longer than a part, else 0, and in *next that of any frame.
- * Other bytes are seldom like it: DATA belongs to a stream that the client began, whose number is odd.
+ * Finds again where frames begin, if length bytes at address do with one of a stream that the client began,
+ * whose number is odd, and another or nothing follows.
  */
-static __always_inline u64 long_data(u64 address, u64 *next)
+static __always_inline void find_frames(struct frames *f, u64 address, u64 length)
 {
-	u64 first = read_user(address);
-	u64 size = FRAME_HEADER + ((u64)(u8)first << 16 | (u8)(first >> 8) << 8 | (u8)(first >> 16));
+	u64 first = read_user(address), size = FRAME_HEADER + frame_size(first);
 
-	*next = size;
-	if (size <= IO_HEAD || size > DATA_MAX || FRAME_KIND(first) != FRAME_DATA || first & STREAM_HIGH ||
-	    FRAME_FLAGS(first) & ~(FLAG_END_STREAM | FLAG_PADDED))
+	if (length < FRAME_HEADER || !may_be_frame(first) ||
+	    !(read_user(address + FRAME_HEADER - 8) >> 56 & 1))
+		return;
+	if (size + sizeof(first) <= length && !may_be_frame(read_user(address + size)))
+		return;
+	*f = (struct frames){};
+}
+
+/* Takes what comes of a frame's header at address, room bytes at most. Returns how many that were. */
+static __always_inline u32 take_header(struct frames *f, u64 address, u32 room)
+{
+	u64 bytes = 0;
+	u32 have = f->have, size = FRAME_HEADER - have;
+
+	if (size > room)
+		size = room;
+	f->have = have + size;
+	if (have < sizeof(bytes)) {
+		u32 some = size < sizeof(bytes) ? size : sizeof(bytes);
+
+		FORGET(some);
+		if (some > sizeof(bytes) || bpf_probe_read_user(&bytes, some, (void *)address))
+			f->lost = 1;
+		f->header |= bytes << (have * 8 & 63);
+	}
+	if (f->have < FRAME_HEADER)
+		return size;
+	if (!may_be_frame(f->header))
+		f->lost = 1;
+	f->left = frame_size(f->header);
+	f->data = FRAME_KIND(f->header) == FRAME_DATA;
+	f->header = 0;
+	f->have = 0;
+	return size;
+}
+
+/*
+ * Adds a frame's header to the part of io.length bytes at io.base, after what it has room for of the payload
+ * before. DATA for which there is none is left out: io.hidden. Returns 0 where the part ends.
+ */
+__noinline int io_frame(u32 slot)
+{
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+
+	if (!io)
 		return 0;
-	return read_user(address + FRAME_HEADER - 1) & 1 ? size : 0;
+	struct frames *f = &io->frames;
+	u32 limit = io->room < IO_HEAD ? io->room : IO_HEAD, kept = io->length;
+
+	if (kept >= limit)
+		return 0;
+	u32 some = limit - kept;
+
+	if (!f->lost) {
+		if (f->left > some && f->data) {
+			io->hidden = f->left < io->room - kept ? f->left : io->room - kept;
+			f->left -= io->hidden;
+			return 0;
+		}
+		if (f->left < some)
+			some = f->left;
+		f->left -= some;
+	}
+	kept += some;
+	if (kept < limit)
+		kept += take_header(f, io->base + kept, limit - kept);
+	io->length = kept;
+	return 1;
 }
 
 /*
  * Sends the next part of io.left bytes, the next io.room of which lie at io.base and others where io.count
- * iovecs at io.vector say. Of long DATA the beginning is kept alone, unless there is no more than a part of
- * it. A part that does not begin with a frame may be taken for DATA: what that hides the agent counts, and
- * finds back. Returns 0 where no more can be found.
+ * iovecs at io.vector say. Returns 0 where no more can be found.
  */
 __noinline int io_part(u32 slot)
 {
@@ -307,35 +392,15 @@ __noinline int io_part(u32 slot)
 		if (!io->room)
 			return 1;
 	}
-	u64 part = io->rest, end = 0, next;
-	u32 limit = 0;
+	io->length = 0;
+	io->hidden = 0;
+	for (int i = 0; i < PART_FRAMES; i++)
+		if (!io_frame(slot))
+			break;
+	u64 part = io->length + io->hidden;
 
-	if (!part) {
-		part = long_data(io->base, &next);
-		if (io->left <= IO_HEAD)
-			part = 0;
-		io->rest = part;
-		limit = LATER_HEAD;
-	}
-	if (!part) {
-		u64 data = 0;
-
-		part = limit = IO_HEAD;
-		for (int i = 0; i < FRAMES_AHEAD && !data && end + next < IO_HEAD; i++) {
-			end += next;
-			data = long_data(io->base + end, &next);
-		}
-		/* The next part begins with a frame: with long DATA, or with what this one has no room for.
-		 */
-		if (data || (end && io->room > IO_HEAD))
-			part = end;
-	}
-	if (part > io->room)
-		part = io->room;
-	io->rest -= io->rest < part ? io->rest : part;
-	io->length = part;
-	if (limit)
-		io_keep(limit, slot);
+	if (io->length)
+		io_keep(IO_HEAD, slot);
 	send_part(io, part, slot);
 	io->base += part;
 	io->room -= part;
@@ -344,17 +409,20 @@ __noinline int io_part(u32 slot)
 }
 
 /*
- * Sends what passed on a connection of HTTP/2, where frames may begin anywhere: in parts that are kept whole,
- * and of a long call the end.
+ * Sends what passed on a connection of HTTP/2, where frames may begin anywhere: in parts, and of a long call
+ * the end.
  */
-static __always_inline void send_parts(struct io *io, struct conn *c, struct buffers *b, u64 length, u32 slot)
+static __always_inline void send_parts(struct io *io, struct conn *c, struct frames *f, struct buffers *b,
+				       u64 length, u32 slot)
 {
+	io->frames = *f;
 	io->base = b->base;
 	io->vector = b->base;
 	io->count = b->count;
 	io->room = b->count ? 0 : length;
 	io->left = b->base ? length : 0;
-	io->rest = 0;
+	if (f->lost && io->room && io->left)
+		find_frames(&io->frames, b->base, length);
 	for (int i = 0; i < FRAME_PARTS; i++)
 		if (!io_part(slot))
 			break;
@@ -363,6 +431,11 @@ static __always_inline void send_parts(struct io *io, struct conn *c, struct buf
 		keep_tail(&io->event, io->base + length - IO_TAIL);
 	if (length)
 		send_part(io, length, slot);
+	*f = io->frames;
+	if (length > f->left)
+		f->lost = 1;
+	else
+		f->left -= length;
 	c->missed = (io->event.flags & IO_MISSED) != 0;
 }
 
@@ -445,8 +518,10 @@ static __always_inline void take_received(u64 connection, struct conn *c, struct
 
 	if (c->answering && !b->first)
 		look(b);
-	if (!c->framed && c->answering)
-		c->framed = is_http2(b->first); /* also after Upgrade: h2c */
+	if (!c->framed && c->answering && is_http2(b->first)) { /* also after Upgrade: h2c */
+		c->framed = 1;
+		c->in.left = is_preface(b->first) ? PREFACE : 0;
+	}
 	if (c->framed ? !is_open(connection, c->request) : c->answering && may_begin_request(b->first)) {
 		begin_request(c, connection, t, e->event.pid, e->event.time);
 		begins = IO_BEGINS;
@@ -459,7 +534,7 @@ static __always_inline void take_received(u64 connection, struct conn *c, struct
 			go_serves(e->event.pid, e->goroutine, 0);
 	}
 	if (c->framed)
-		send_parts(io, c, b, length, slot);
+		send_parts(io, c, &c->in, b, length, slot);
 	else
 		send_received(io, c, b, length, slot);
 }
@@ -608,7 +683,7 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 	if (c->answering && length > 0 && !c->framed && t && t->runtime == RUNTIME_GO)
 		go_answers(e, c, b);
 	if (length > 0 && c->framed)
-		send_parts(io, c, b, length, slot);
+		send_parts(io, c, &c->out, b, length, slot);
 	else
 		c->missed = io_send(slot) != 0;
 }

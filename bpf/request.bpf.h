@@ -57,22 +57,27 @@ static __always_inline void forget(u64 connection, struct conn *c)
 static __always_inline struct conn *open_connection(struct sock *sk, u64 connection, struct target *t,
 						    struct buffers *b, s64 length)
 {
-	struct conn fresh = {.answering = 1}; /* so that this read begins a request */
+	u32 slot = SCRATCH_SYSCALL;
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
 
-	if (!is_server_side(sk))
+	if (!io || !is_server_side(sk))
 		return NULL;
+	struct conn *fresh = &io->fresh;
+	bool tls;
+
 	look(b);
-	fresh.tls = length > 1 && is_tls(b->first);
-	if (!fresh.tls && !may_begin_request(b->first))
+	tls = length > 1 && is_tls(b->first);
+	if (!tls && !may_begin_request(b->first))
 		return NULL;
+	*fresh = (struct conn){.answering = 1, .tls = tls}; /* so that this read begins a request */
 	if (family_of(sk) == AF_UNIX)
-		fresh.inode = inode_of(sk);
+		fresh->inode = inode_of(sk);
 	conn_slots[conn_slot(connection)] = 1;
-	if (bpf_map_update_elem(&conns, &connection, &fresh, BPF_ANY)) {
+	if (bpf_map_update_elem(&conns, &connection, fresh, BPF_ANY)) {
 		count_loss(LOSS_CONNS);
 		return NULL;
 	}
-	if (fresh.tls)
+	if (tls)
 		tls_seen(t);
 	else
 		send_open(sk, connection);

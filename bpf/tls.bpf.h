@@ -196,7 +196,7 @@ static __always_inline bool claim_uprobe_io(struct conn *c)
 	bool claimed = claim_uprobe(LOSS_RING_IO);
 
 	if (!claimed)
-		c->missed = 1;
+		c->missed = c->in.lost = c->out.lost = 1;
 	return claimed;
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -30,12 +31,18 @@ func dialStreams(t *testing.T, s *Service) *framesConn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return beginStreams(t, conn, conn)
+}
+
+// beginStreams begins HTTP/2 on a connection, to which its frames are written by way of w.
+func beginStreams(t *testing.T, conn net.Conn, w io.Writer) *framesConn {
+	t.Helper()
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+	if _, err := io.WriteString(w, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
-	c := &framesConn{Framer: http2.NewFramer(conn, conn), t: t, next: 1}
+	c := &framesConn{Framer: http2.NewFramer(w, conn), t: t, next: 1}
 	c.encoder = hpack.NewEncoder(&c.block)
 	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.must(c.WriteSettings())
@@ -49,12 +56,28 @@ func (c *framesConn) must(err error) {
 	}
 }
 
-// ask sends a request's head, in as many frames as it takes, and gives its stream.
+// ask sends a request without a body, and gives its stream.
 func (c *framesConn) ask(path, id string, more ...hpack.HeaderField) (stream uint32) {
+	c.t.Helper()
+	return c.head("GET", path, id, true, more...)
+}
+
+// call sends a call of gRPC with a message of its own kind, google.protobuf.StringValue.
+func (c *framesConn) call(path, id, message string) (stream uint32) {
+	c.t.Helper()
+	stream = c.head("POST", path, id, false,
+		hpack.HeaderField{Name: "content-type", Value: "application/grpc"}, hpack.HeaderField{Name: "te", Value: "trailers"})
+	value := append([]byte{0x0a, byte(len(message))}, message...)
+	c.must(c.WriteData(stream, true, append([]byte{0, 0, 0, 0, byte(len(value))}, value...)))
+	return stream
+}
+
+// head sends a request's head, in as many frames as it takes.
+func (c *framesConn) head(method, path, id string, ends bool, more ...hpack.HeaderField) (stream uint32) {
 	c.t.Helper()
 	c.block.Reset()
 	for _, f := range append([]hpack.HeaderField{
-		{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: ":scheme", Value: "https"},
+		{Name: ":method", Value: method}, {Name: ":path", Value: path}, {Name: ":scheme", Value: "https"},
 		{Name: ":authority", Value: "shop.example"}, {Name: "x-apm-tracer", Value: id + ":1700000000"},
 	}, more...) {
 		c.must(c.encoder.WriteField(f))
@@ -64,7 +87,7 @@ func (c *framesConn) ask(path, id string, more ...hpack.HeaderField) (stream uin
 	for i, part := range slices.Collect(slices.Chunk(c.block.Bytes(), frame)) {
 		last := (i+1)*frame >= c.block.Len()
 		if i == 0 {
-			c.must(c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: part, EndStream: true, EndHeaders: last}))
+			c.must(c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: part, EndStream: ends, EndHeaders: last}))
 		} else {
 			c.must(c.WriteContinuation(stream, last, part))
 		}
@@ -131,4 +154,40 @@ func TestGoHTTP2Frames(t *testing.T) {
 			t.Errorf("no %s: %s\n%s", function, r, tree)
 		}
 	}
+}
+
+// TestHTTP2ReadAnywhere has a server read a long row of calls from the midst of a message's frame on, from each of its
+// bytes. Some of them look as if a frame began there that has no call in it.
+func TestHTTP2ReadAnywhere(t *testing.T) {
+	prepared(t)
+	const before, after = 20, 80
+	const frame = 25 // bytes of a message's, eleven of them its own
+	s := startGo(t, goFrameworks(t, goModules[0]), "grpc")
+	a := attach(t, s.PID)
+	want := 0
+	for cut := range frame {
+		conn, err := net.Dial("tcp", s.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var row bytes.Buffer
+		c := beginStreams(t, conn, &row)
+		send := func(n int) {
+			_, err := conn.Write(row.Next(n))
+			c.must(err)
+		}
+		first := c.call("/own.Own/none", uuid.NewString(), "012345678")
+		for range before {
+			c.call("/own.Own/none", uuid.NewString(), "012345678")
+		}
+		send(row.Len() - frame + cut)
+		c.answer(first) // so that the server has read it
+		for range after {
+			first = c.call("/own.Own/none", uuid.NewString(), "012345678")
+		}
+		send(row.Len())
+		c.answer(first)
+		want += 1 + before + after
+	}
+	byID(t, a.exactly(t, want))
 }

@@ -77,6 +77,24 @@ type apmConn struct {
 	Inode     uint64
 	G         uint64
 	Goroutine uint64
+	In        struct {
+		_      structs.HostLayout
+		Header uint64
+		Left   uint32
+		Have   uint8
+		Data   uint8
+		Lost   uint8
+		Pad    uint8
+	}
+	Out struct {
+		_      structs.HostLayout
+		Header uint64
+		Left   uint32
+		Have   uint8
+		Data   uint8
+		Lost   uint8
+		Pad    uint8
+	}
 }
 
 type apmConnEvent struct {
@@ -204,11 +222,21 @@ type apmIo struct {
 	Vector uint64
 	Room   uint64
 	Left   uint64
-	Rest   uint64
+	Hidden uint64
 	Count  uint32
 	Pad    uint32
-	G      [64]uint8
-	Event  apmIoEvent
+	Frames struct {
+		_      structs.HostLayout
+		Header uint64
+		Left   uint32
+		Have   uint8
+		Data   uint8
+		Lost   uint8
+		Pad    uint8
+	}
+	Fresh apmConn
+	G     [64]uint8
+	Event apmIoEvent
 }
 
 type apmIoEvent struct {
