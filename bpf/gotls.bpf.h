@@ -35,9 +35,9 @@ int go_tls_read(struct pt_regs *ctx)
 
 	if (!t || !t->tls || t->runtime != RUNTIME_GO || !length || length > TLS_BYTES_MAX)
 		return 0;
-	u64 object = read_user(GO_FRAME(ctx) + ARG_SLOT), input = object + t->go.tls_input;
+	u64 object = must_read_user(GO_FRAME(ctx) + ARG_SLOT), input = object + t->go.tls_input;
 
-	if (read_user(input) + read_user(input + READER_AT) != from)
+	if (must_read_user(input) + must_read_user(input + READER_AT) != from)
 		return 0;
 	struct conn *c = tls_connection(object, &connection);
 

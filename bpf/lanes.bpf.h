@@ -11,7 +11,6 @@
 
 #define OBJECT_HEAD 192	      /* bytes of a coroutine up to its frame's stack top */
 #define CHAIN_MAX 128	      /* links of a suspended chain */
-#define LOCALS_MAX 32	      /* locals searched for a Context */
 #define CHAIN_EVERY_NS 500000 /* a task that goes on more often than this is not worth a chain each time */
 #define GREENLET_IMPL 24      /* PyGreenlet.pimpl, from ob_type on (greenlet.h, 2.0 and later) */
 #define BYTES_DATA 32
@@ -222,45 +221,22 @@ __noinline int py_link(u32 slot)
 	return next != 0;
 }
 
-/* A Context among the locals of the frame that waits: a copy made for work handed to a thread. */
-__noinline int py_find_work(u32 slot)
-{
-	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
-	u32 locals = 0;
-
-	if (!w)
-		return 0;
-	t = find_target(w->event.event.pid);
-	if (!t)
-		return 0;
-	u64 frame = w->thread;
-	u64 code = read_user(frame + t->py.frame_code) & ~REFERENCE_TAGS;
-
-	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
-	for (u32 i = 0; i < LOCALS_MAX; i++) {
-		if (i >= locals)
-			break;
-		u64 type, value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
-
-		value = in_cell(t, value, &type);
-		if (type && type == t->py_types.context) {
-			w->event.work = value;
-			break;
-		}
-	}
-	return 0;
-}
-
-static __always_inline void walk_chain(struct walk *w, u64 coroutine, u32 slot)
+/*
+ * Walks the chain of what a coroutine waits for. Among the locals of the last frame may be a Context: a copy
+ * made for work handed to a thread.
+ */
+static __always_inline void walk_chain(struct walk *w, struct target *t, u64 coroutine, u32 slot)
 {
 	w->frame = coroutine;
 	w->thread = 0;
 	for (int i = 0; i < CHAIN_MAX; i++)
 		if (!py_link(slot))
 			break;
-	if (w->event.depth && w->frame && w->thread)
-		py_find_work(slot);
+	if (!w->event.depth || !w->frame || !w->thread)
+		return;
+	u64 code = read_user(w->thread + t->py.frame_code) & ~REFERENCE_TAGS;
+
+	w->event.work = py_find_local(slot, w->thread, code, t->py_types.context);
 }
 
 /* Frame state of a coroutine: above 0 it has finished. */
@@ -399,7 +375,7 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	if (walked && now - *walked < CHAIN_EVERY_NS) {
 		w->event.status = STACK_EMPTY;
 	} else {
-		walk_chain(w, coroutine, SCRATCH_UPROBE);
+		walk_chain(w, t, coroutine, SCRATCH_UPROBE);
 		bpf_map_update_elem(&py_chains, &key, &now, BPF_ANY);
 	}
 	send_frames(w, t);

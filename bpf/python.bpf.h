@@ -346,10 +346,10 @@ static __always_inline void py_frame_owner(struct target *t, struct frame *f)
 	f->instr |= (u64)FRAME_OWNED_BY_GENERATOR << 56;
 }
 
-#define BRIDGE_LOCALS 32
+#define LOCALS_MAX 32 /* of a frame that are looked at */
 
-/* Finds the coroutine among the locals of a frame. */
-__noinline int py_find_coroutine(u32 slot, u64 frame, u64 code)
+/* Finds a local of a type in a frame. Returns its address, 0: none. */
+__noinline u64 py_find_local(u32 slot, u64 frame, u64 code, u64 wanted)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
 	struct target *t;
@@ -361,16 +361,14 @@ __noinline int py_find_coroutine(u32 slot, u64 frame, u64 code)
 	if (!t)
 		return 0;
 	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
-	for (u32 i = 0; i < BRIDGE_LOCALS; i++) {
+	for (u32 i = 0; i < LOCALS_MAX; i++) {
 		if (i >= locals)
 			break;
 		u64 type, value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
 
 		value = in_cell(t, value, &type);
-		if (type && type == t->py_types.coroutine) {
-			w->event.object = value;
-			break;
-		}
+		if (type && type == wanted)
+			return value;
 	}
 	return 0;
 }
@@ -392,7 +390,7 @@ __noinline int py_find_future(u32 slot, u64 frame, u64 code)
 	if (!t)
 		return 0;
 	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
-	for (u32 i = 0; i < BRIDGE_LOCALS; i++) {
+	for (u32 i = 0; i < LOCALS_MAX; i++) {
 		if (i >= locals)
 			break;
 		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
@@ -419,7 +417,7 @@ static __always_inline void py_tell_hand_over(struct walk *w, struct target *t, 
 	if (kind != EVENT_SWITCH_OUT || w->event.object)
 		return;
 	if (code == t->hands_over) {
-		py_find_coroutine(slot, frame, code);
+		w->event.object = py_find_local(slot, frame, code, t->py_types.coroutine);
 	} else if (code == t->result) {
 		w->event.object = read_user(frame + t->py.frame_locals) & ~REFERENCE_TAGS;
 		w->event.awaits = AWAITS_FUTURE;
@@ -454,7 +452,7 @@ __noinline int py_name_frames(u32 slot)
 
 		f->code = seen.marked;
 		if (code == t->bridge && w->event.event.kind == EVENT_SWITCH_OUT && !w->event.object)
-			py_find_coroutine(slot, f->address, code);
+			w->event.object = py_find_local(slot, f->address, code, t->py_types.coroutine);
 		if (seen.tells)
 			py_tell_hand_over(w, t, f->address, code, slot);
 		if (t->py.frame_owner == NO_OFFSET && seen.coroutine)

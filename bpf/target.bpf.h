@@ -255,12 +255,13 @@ struct {
  */
 static __always_inline bool claim_uprobe(u32 cause)
 {
-	u32 zero = 0, *busy;
+	volatile u32 *busy;
+	u32 zero = 0;
 
 	hold_cpu();
 	busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
-	if (busy && !*(volatile u32 *)busy) {
-		*(volatile u32 *)busy = 1;
+	if (busy && !*busy) {
+		*busy = 1;
 		return true;
 	}
 	release_cpu();
@@ -270,10 +271,11 @@ static __always_inline bool claim_uprobe(u32 cause)
 
 static __always_inline void release_uprobe(void)
 {
-	u32 zero = 0, *busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
+	u32 zero = 0;
+	volatile u32 *busy = bpf_map_lookup_elem(&uprobe_busy, &zero);
 
 	if (busy)
-		*(volatile u32 *)busy = 0;
+		*busy = 0;
 	release_cpu();
 }
 
@@ -307,6 +309,16 @@ static __always_inline u64 read_user(u64 address)
 	u64 value = 0;
 
 	bpf_probe_read_user(&value, sizeof(value), (void *)address);
+	return value;
+}
+
+/* The same where something goes unseen if it fails, which is counted then. */
+static __always_inline u64 must_read_user(u64 address)
+{
+	u64 value = 0;
+
+	if (bpf_probe_read_user(&value, sizeof(value), (void *)address))
+		count_loss(LOSS_DATA);
 	return value;
 }
 

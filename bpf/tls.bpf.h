@@ -91,7 +91,7 @@ static __always_inline struct tls_thread_key tls_thread_key(struct target *t)
 	struct tls_thread_key key = {.thread = (u32)id, .pid = id >> 32};
 
 	if (t->runtime == RUNTIME_GO)
-		key.thread = read_user(GO_CURRENT(t, user_regs()) + t->go.g_goid);
+		key.thread = must_read_user(GO_CURRENT(t, user_regs()) + t->go.g_goid);
 	return key;
 }
 

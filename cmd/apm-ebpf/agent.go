@@ -367,11 +367,15 @@ func (a *agent) stop(why string) error {
 	if err != nil {
 		return err
 	}
+	lost := struct {
+		probe.Losses
+		Reads uint64 `json:"reads"` // places from where on requests may have been missed
+	}{losses, a.tracer.LostReads()}
 	a.closeLog()
 	stats := a.records.Stats()
 
 	a.log.Log().Str("why", why).Uint64("records", stats.Written).Uint64("dropped_queue_full", stats.Full).
-		Uint64("dropped_write_failed", stats.Failed).Uint64("dropped_late", stats.Late).Any("lost_events", losses).Msg("stopped")
+		Uint64("dropped_write_failed", stats.Failed).Uint64("dropped_late", stats.Late).Any("lost_events", lost).Msg("stopped")
 	return nil
 }
 

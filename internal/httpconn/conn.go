@@ -90,3 +90,11 @@ func (c *Conn) Stream(id uint32) *http1.Request {
 	}
 	return c.two.Stream(id)
 }
+
+// LostReads is how many places there were from where on requests may have been missed.
+func (c *Conn) LostReads() uint64 {
+	if c.two == nil {
+		return c.one.LostReads
+	}
+	return c.one.LostReads + c.two.LostReads
+}

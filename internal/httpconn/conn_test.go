@@ -168,3 +168,18 @@ func TestMidway(t *testing.T) {
 	l.check(t, "2 opened HTTP/2.0 GET /b 0", "3 began HTTP/2.0 GET /b 404", "3 ended HTTP/2.0 GET /b 404",
 		"4 opened HTTP/2.0 GET /c 0", "5 began HTTP/2.0 GET /c 404", "5 ended HTTP/2.0 GET /c 404")
 }
+
+// TestLostReads has bytes of which only the number is known where a request may begin.
+func TestLostReads(t *testing.T) {
+	for _, begin := range []string{http2.ClientPreface, "POST /up HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"} {
+		var c Conn
+		c.Read(1, http1.Chunk{Head: []byte(begin), Len: len(begin)})
+		if c.LostReads() != 0 {
+			t.Errorf("%q: %d lost before anything was", begin, c.LostReads())
+		}
+		c.Read(2, http1.Chunk{Len: 100})
+		if c.LostReads() != 1 {
+			t.Errorf("%q: %d lost, want 1", begin, c.LostReads())
+		}
+	}
+}

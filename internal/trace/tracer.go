@@ -19,6 +19,7 @@ type Tracer struct {
 	recent      [256]*conn // of conns, by a few bits of their names: most events are of few
 	spare       []*conn    // that have ended, for others
 	over        []*Request // the same
+	lostReads   uint64     // of connections that have ended
 	requests    http1.Pool
 	passed      passed
 	quiet       []quiet

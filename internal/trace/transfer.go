@@ -50,6 +50,7 @@ func (t *Tracer) find(id uint64) *conn {
 // drop takes that a connection has ended.
 func (t *Tracer) drop(c *conn, now uint64) {
 	c.process.closed(c, now)
+	t.lostReads += c.http.LostReads()
 	delete(t.conns, c.id)
 	if slot := t.slot(c.id); *slot == c {
 		*slot = nil
@@ -90,6 +91,15 @@ func (t *Tracer) processOf(c *conn, pid uint32) *process {
 		return c.process
 	}
 	return t.process(pid)
+}
+
+// LostReads is how many places there were in what targets read from where on requests may have been missed.
+func (t *Tracer) LostReads() uint64 {
+	lost := t.lostReads
+	for _, c := range t.conns {
+		lost += c.http.LostReads()
+	}
+	return lost
 }
 
 // Received takes what a target read.
