@@ -50,15 +50,11 @@ func openDestination(path string) (*destination, error) {
 	return d, nil
 }
 
-// newDestination writes to a descriptor that is open already. An inode without a type is one of the runtime's own
-// (epoll, eventfd), which took the number of a standard output that was closed when the process began.
+// newDestination writes to a descriptor that is open already.
 func newDestination(fd int, name string) (*destination, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
-	}
-	if st.Mode&unix.S_IFMT == 0 {
-		return nil, unix.EBADF
 	}
 	d := &destination{name: name, fd: fd, regular: st.Mode&unix.S_IFMT == unix.S_IFREG}
 	d.torn = d.regular && st.Size > 0 && !endsWithLine(fd, st.Size)

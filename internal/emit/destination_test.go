@@ -55,7 +55,7 @@ func appendMany(path string) error {
 		return err
 	}
 	for i := range manyRecords {
-		l.Append(testLine(i))
+		l.append(testLine(i))
 	}
 	return l.Close(context.Background())
 }
@@ -76,7 +76,7 @@ func appendLimited(path string) error {
 		return err
 	}
 	for i := range 100 {
-		l.Append(testLine(i))
+		l.append(testLine(i))
 	}
 	if err := l.Close(context.Background()); err != nil {
 		return err
@@ -89,7 +89,7 @@ func appendLimited(path string) error {
 	if l, err = OpenLog(LogOptions{Path: path}); err != nil {
 		return err
 	}
-	l.Append(testLine(100))
+	l.append(testLine(100))
 	if err := l.Close(context.Background()); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func TestOpenEndsALineThatWasCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := openFile(t, path)
-	l.Append([]byte("next\n"))
+	l.append([]byte("next\n"))
 	closeLog(t, l)
 	if got := read(t, path); got != "whole\ncut\nnext\n" {
 		t.Errorf("file has %q", got)
@@ -229,7 +229,7 @@ func TestLockHeldByAnotherHoldsUpNothing(t *testing.T) {
 	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX); err != nil {
 		t.Skip(err)
 	}
-	l.Append([]byte("written\n"))
+	l.append([]byte("written\n"))
 	closeLog(t, l)
 	if got := read(t, path); got != "written\n" {
 		t.Errorf("file has %q", got)

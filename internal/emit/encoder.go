@@ -43,11 +43,11 @@ func appendStacktrace(dst []byte, r *Record) []byte {
 	dst = appendStringField(dst, `,"program":`, p.Program)
 	dst = append(dst, `,"root_frame":`...)
 	if p.Mapper != filter.Tree {
-		dst = appendList(dst, p.Frames)
+		dst = appendFrames(dst, p.Frames, appendListed)
 	} else if len(p.Frames) == 1 {
 		dst = appendTree(dst, p.Frames[0])
 	} else {
-		dst = appendTrees(dst, p.Frames)
+		dst = appendFrames(dst, p.Frames, appendTree)
 	}
 	return append(dst, '}')
 }
@@ -62,34 +62,27 @@ func appendAPITrace(dst []byte, r *Record) []byte {
 	return append(dst, '}')
 }
 
-func appendList(dst []byte, frames []*filter.Frame) []byte {
+func appendFrames(dst []byte, frames []*filter.Frame, one func([]byte, *filter.Frame) []byte) []byte {
 	dst = append(dst, '[')
 	for i, f := range frames {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendFrame(dst, f)
-		dst = appendIntField(dst, `,"depth":`, int64(f.Depth))
-		dst = appendLines(dst, f)
-		dst = append(dst, '}')
+		dst = one(dst, f)
 	}
 	return append(dst, ']')
 }
 
-func appendTrees(dst []byte, frames []*filter.Frame) []byte {
-	dst = append(dst, '[')
-	for i, f := range frames {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendTree(dst, f)
-	}
-	return append(dst, ']')
+func appendListed(dst []byte, f *filter.Frame) []byte {
+	dst = appendFrame(dst, f)
+	dst = appendIntField(dst, `,"depth":`, int64(f.Depth))
+	dst = appendLines(dst, f)
+	return append(dst, '}')
 }
 
 func appendTree(dst []byte, f *filter.Frame) []byte {
 	dst = appendFrame(dst, f)
-	dst = appendTrees(append(dst, `,"children":`...), f.Children)
+	dst = appendFrames(append(dst, `,"children":`...), f.Children, appendTree)
 	dst = appendLines(dst, f)
 	return append(dst, '}')
 }
@@ -116,7 +109,7 @@ func appendLines(dst []byte, f *filter.Frame) []byte {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, '"')
-		dst = appendInt(dst, int64(l.Line))
+		dst = strconv.AppendInt(dst, int64(l.Line), 10)
 		dst = append(dst, '"', ':')
 		dst = appendSeconds(dst, l.Time)
 	}

@@ -1,7 +1,7 @@
 package emit
 
 import (
-	"math"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -78,50 +78,12 @@ func appendSeconds(dst []byte, ns int64) []byte {
 }
 
 func appendMicros(dst []byte, us uint64) []byte {
-	dst = append(appendUint(dst, us/1e6), ".000000"...)
-	putDigits(dst, us%1e6)
+	const second = 1_000_000
+	dst = strconv.AppendUint(dst, us/second, 10)
+	point := len(dst)
+	dst = strconv.AppendUint(dst, second+us%second, 10)
+	dst[point] = '.' // in place of the one that keeps leading zeros
 	return dst
-}
-
-// appendUint is strconv's, which writes digits elsewhere first and copies them.
-func appendUint(dst []byte, n uint64) []byte {
-	dst = append(dst, '0')
-	for power := uint64(10); n >= power; power *= 10 {
-		dst = append(dst, '0')
-		if power > math.MaxUint64/10 {
-			break
-		}
-	}
-	putDigits(dst, n)
-	return dst
-}
-
-// putDigits writes n, without leading zeros, to the end of dst.
-func putDigits(dst []byte, n uint64) {
-	i := len(dst)
-	for ; n >= 10; i -= 2 {
-		pair := n % 100 * 2
-		n /= 100
-		dst[i-1], dst[i-2] = digitPairs[pair+1], digitPairs[pair]
-	}
-	if n > 0 {
-		dst[i-1] = '0' + byte(n)
-	}
-}
-
-// digitPairs are the numbers from 00 to 99.
-var digitPairs = func() (pairs [200]byte) {
-	for i := range byte(100) {
-		pairs[2*i], pairs[2*i+1] = '0'+i/10, '0'+i%10
-	}
-	return pairs
-}()
-
-func appendInt(dst []byte, n int64) []byte {
-	if n < 0 {
-		return appendUint(append(dst, '-'), -uint64(n))
-	}
-	return appendUint(dst, uint64(n))
 }
 
 // appendKey appends a key that is not known beforehand, as it is.
@@ -138,7 +100,7 @@ func appendStringField(dst []byte, key, value string) []byte {
 }
 
 func appendIntField(dst []byte, key string, value int64) []byte {
-	return appendInt(append(dst, key...), value)
+	return strconv.AppendInt(append(dst, key...), value, 10)
 }
 
 func appendSecondsField(dst []byte, key string, ns int64) []byte {

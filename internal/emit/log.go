@@ -100,15 +100,8 @@ func newLog(dest *destination, opt LogOptions) *Log {
 	return l
 }
 
-// Append queues one record, which is a line with its newline, and tells whether it was taken. It copies the line and
-// never waits for a write.
-func (l *Log) Append(line []byte) bool {
-	taken := l.Queue(func(dst []byte) []byte { return append(dst, line...) })
-	l.Flush()
-	return taken
-}
-
-// Queue is Append for one record of many, which need not be written before Flush. line appends it to the queue itself.
+// Queue takes one record, which need not be written before Flush, and tells whether it did. line appends it, a line with
+// its newline, to what waits. Queue never waits for a write.
 func (l *Log) Queue(line func(dst []byte) []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,5 +1,7 @@
 package emit
 
+import "strconv"
+
 // appendRequest tells duration in every record; the other fields are absent where nothing is known.
 func appendRequest(dst []byte, r *Record) []byte {
 	dst = append(dst, `,"request":`...)
@@ -26,7 +28,7 @@ func appendRequest(dst []byte, r *Record) []byte {
 		dst = appendBlocked(dst, r.Blocked)
 	}
 	if r.Lost > 0 {
-		dst = appendUint(append(dst, `,"lost":`...), r.Lost)
+		dst = strconv.AppendUint(append(dst, `,"lost":`...), r.Lost, 10)
 	}
 	dst = appendIncomplete(dst, r.Incomplete)
 	dst[open] = '{' // in place of the first field's comma
