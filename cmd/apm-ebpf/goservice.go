@@ -172,7 +172,7 @@ func (s *goService) received(e *probe.Event) {
 }
 
 // isGet tells a request without a body, for which net/http starts its background read before it calls the handler. That of
-// the request before may have read its first byte.
+// the request before may have read its first byte. The tracer, which knows for certain, learns of it too late.
 func isGet(head []byte) bool {
 	const method = "GET /"
 	return bytes.HasPrefix(head, []byte(method)) || bytes.HasPrefix(head, []byte(method[1:]))

@@ -11,6 +11,7 @@ import (
 
 // explain tells a mistake that pflag found the way all others are told.
 func explain(flags *pflag.FlagSet, err error) error {
+	see := "see " + flags.Name() + " --help"
 	var (
 		unknown *pflag.NotExistError
 		missing *pflag.ValueRequiredError
@@ -18,17 +19,17 @@ func explain(flags *pflag.FlagSet, err error) error {
 	)
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
-		return fmt.Errorf("unknown flag %q: see apm-ebpf --help", "-"+unknown.GetSpecifiedName())
+		return fmt.Errorf("unknown flag %q: %s", "-"+unknown.GetSpecifiedName(), see)
 	case errors.As(err, &unknown):
 		name := unknown.GetSpecifiedName()
 		if near := closest(flags, name); near != "" {
 			return fmt.Errorf("unknown flag %q: did you mean --%s?", "--"+name, near)
 		}
-		return fmt.Errorf("unknown flag %q: see apm-ebpf --help", "--"+name)
+		return fmt.Errorf("unknown flag %q: %s", "--"+name, see)
 	case errors.As(err, &missing):
-		return fmt.Errorf("--%s needs a value: see apm-ebpf --help", missing.GetFlag().Name)
+		return fmt.Errorf("--%s needs a value: %s", missing.GetFlag().Name, see)
 	case errors.As(err, &syntax):
-		return fmt.Errorf("argument %q is no flag: see apm-ebpf --help", syntax.GetSpecifiedFlag())
+		return fmt.Errorf("argument %q is no flag: %s", syntax.GetSpecifiedFlag(), see)
 	}
 	return err
 }
@@ -48,11 +49,11 @@ func singleDash(flags *pflag.FlagSet, args []string) string {
 	return ""
 }
 
-func unexpected(arg string) error {
+func unexpected(flags *pflag.FlagSet, arg string) error {
 	if pid, err := strconv.Atoi(arg); err == nil && pid > 0 {
 		return fmt.Errorf("unexpected argument %q: to profile that process, write --pid %s", arg, arg)
 	}
-	return fmt.Errorf("unexpected argument %q: see apm-ebpf --help", arg)
+	return fmt.Errorf("unexpected argument %q: see %s --help", arg, flags.Name())
 }
 
 // closest returns the flag that a misspelt name most likely stands for, or nothing: one whose beginning it is, or one

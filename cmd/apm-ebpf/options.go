@@ -96,7 +96,7 @@ func fromArguments(flags *pflag.FlagSet, args []string) ([]setting, error) {
 	case err != nil:
 		return nil, explain(flags, err)
 	case flags.NArg() > 0:
-		return nil, unexpected(flags.Arg(0))
+		return nil, unexpected(flags, flags.Arg(0))
 	}
 	return given, nil
 }

@@ -193,6 +193,20 @@ func TestHelpTellsEveryFlagIn80Columns(t *testing.T) {
 	}
 }
 
+func TestDoctorMistakes(t *testing.T) {
+	for args, want := range map[string]string{
+		"--log-level debug": `apm-ebpf doctor: unknown flag "--log-level": see apm-ebpf doctor --help`,
+		"--jsn":             `apm-ebpf doctor: unknown flag "--jsn": did you mean --json?`,
+		"x":                 `apm-ebpf doctor: unexpected argument "x": see apm-ebpf doctor --help`,
+	} {
+		var stdout, stderr strings.Builder
+		status := runDoctor(strings.Fields(args), nil, &stdout, &stderr)
+		if status != 2 || stdout.String() != "" || stderr.String() != want+"\n" {
+			t.Errorf("%s: status %d, %q, %q", args, status, stdout.String(), stderr.String())
+		}
+	}
+}
+
 func FuzzParseOptions(f *testing.F) {
 	f.Add("--pid 1 --filter x", "APM_EBPF_FILTER=app-only")
 	f.Add("-p 1 -- --x\x00", "APM_EBPF_COUNT=\xff")
