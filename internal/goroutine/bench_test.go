@@ -29,7 +29,7 @@ func BenchmarkLook(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			cost, search := r.Cost()
+			cost, search := r.pace.look, r.pace.walk
 			b.ReportMetric(float64(cost.Nanoseconds()), "cpu-ns/op")
 			b.ReportMetric(float64(search.Nanoseconds()), "cpu-ns/search")
 		})

@@ -62,16 +62,13 @@ func Smooth(average, now time.Duration) time.Duration {
 	return average + (min(now, 8*average+little)-average)/8
 }
 
-// Period tells when to look next, after the last look, and whether that is so late that times are less precise than
-// they could be. wake is what it costs to have a CPU again for a look.
+// Period tells when to look next, after the last look, and whether times are less precise than they could be: that is
+// late, or there are more goroutines than are looked at. wake is what it costs to have a CPU again for a look.
 func (r *Reader) Period(wake time.Duration) (period time.Duration, lowered bool) {
 	share := min(fewShare, lookShare*many/float64(max(min(r.roots, many), 1)))
 	period = max(shortest, time.Duration(float64(r.pace.look+wake)/share))
-	return period, period > precise
+	return period, period > precise || len(r.watched) >= watchedMax
 }
-
-// Cost tells what a look costs now, in CPU time, and a search for new goroutines, which not every look makes.
-func (r *Reader) Cost() (look, search time.Duration) { return r.pace.look, r.pace.walk }
 
 // ThreadTime is the CPU time that the calling thread has had.
 func ThreadTime() time.Duration {

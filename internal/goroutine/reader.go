@@ -27,10 +27,6 @@ type Reader struct {
 	// not known. Stacks in system calls need it on amd64 before Go 1.23. It may be nil.
 	SPDelta func(pc uint64) int32
 
-	// What was missed so far.
-	Torn     uint64 // looks at a goroutine that went on meanwhile
-	Unlooked uint64 // goroutines that are not looked at because there are too many
-
 	layout  *Layout
 	size    int // bytes of runtime.g that tell an account
 	watched map[uint64]*watched
@@ -109,7 +105,6 @@ func (r *Reader) SkipsFirst(goid uint64) {
 
 func (r *Reader) add(w *watched) {
 	if len(r.watched) >= watchedMax || w.g >= addressMax {
-		r.Unlooked++
 		return
 	}
 	r.watched[w.id] = w
@@ -259,11 +254,7 @@ func (r *Reader) lookAgain() error {
 		a, ok := r.layout.account(r.second.of(i, r.size), c.id)
 		i++
 		a.state, a.why = c.state, c.why // it may have become ready
-		torn := !ok || a != c.account
-		if torn {
-			r.Torn++
-		}
-		return torn
+		return !ok || a != c.account
 	})
 	return nil
 }
