@@ -25,9 +25,6 @@ func (p *Process) findPaths(env map[string]string) *Paths {
 		Dir: p.Dir, scripts: map[string]bool{}, parts: map[string]bool{}, installs: map[string]map[string]bool{},
 	}}
 	f.out.exists, f.out.recorded = f.exists, f.recorded
-	if p.Python == nil {
-		return f.out
-	}
 	f.folder = fmt.Sprintf("python%d.%d", p.Python.Major, p.Python.Minor)
 	if p.Python.FreeThreaded {
 		f.folder += "t"

@@ -14,8 +14,8 @@ import (
 // ProbeFile is a file of a process for uprobes to go on. It stays open, and reachable by Path, until it is closed, so
 // that the file that is probed is the one that was read, whatever the process does to its paths and mappings meanwhile.
 type ProbeFile struct {
-	Path          string // below /proc/self/fd
-	Device, Inode uint64 // which file: processes that map the same one share its probes
+	Path  string // below /proc/self/fd
+	Inode uint64 // which file
 
 	file *os.File
 }
@@ -83,6 +83,14 @@ func module(maps []Mapping, name string) (Mapping, bool) {
 	return Mapping{}, false
 }
 
+// moduleOrImage gives the mapping of the interpreter where the module has no shared object: it may be built in.
+func (p *Process) moduleOrImage(maps []Mapping, name string) (m Mapping, shared bool) {
+	if m, shared = module(maps, name); !shared {
+		m = p.Python.mapping
+	}
+	return m, shared
+}
+
 func greenletIn(maps []Mapping) (Mapping, bool) {
 	if m, ok := module(maps, greenletModule); ok {
 		return m, true
@@ -99,13 +107,7 @@ func (p *Process) Asyncio() (*Asyncio, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, shared := module(maps, asyncioModule)
-	if !shared {
-		if p.Python == nil {
-			return nil, nil
-		}
-		m = p.Python.mapping
-	}
+	m, shared := p.moduleOrImage(maps, asyncioModule)
 	f, im, err := p.probeFile(m)
 	if err != nil {
 		return nil, err
@@ -177,5 +179,5 @@ func (p *Process) probeFile(m Mapping) (f ProbeFile, im *image, err error) {
 		file.Close()
 		return f, nil, fmt.Errorf("read %s of process %d: %w", m.Path, p.PID, err)
 	}
-	return ProbeFile{fmt.Sprintf("/proc/self/fd/%d", file.Fd()), st.Dev, st.Ino, file}, im, nil
+	return ProbeFile{fmt.Sprintf("/proc/self/fd/%d", file.Fd()), st.Ino, file}, im, nil
 }

@@ -17,9 +17,6 @@ type PythonTypes struct {
 // exports AnextAwaitable. Errors: that the interpreter's image cannot be read.
 func (p *Process) PythonTypes() (PythonTypes, error) {
 	var t PythonTypes
-	if p.Python == nil {
-		return t, nil
-	}
 	im, err := p.image(p.Python.mapping)
 	if err != nil {
 		return t, err

@@ -51,8 +51,8 @@ func (p *Process) openSSL(m Mapping) (*OpenSSL, error) {
 		return nil, err
 	}
 	o := &OpenSSL{ProbeFile: f}
-	own := p.Python == nil || m.Path != p.Python.Image
-	if _, builtIn := im.dynamic().lookup("PyInit__ssl"); (own || builtIn) && o.find(im) {
+	other := m.Path != p.Python.Image
+	if _, builtIn := im.dynamic().lookup("PyInit__ssl"); (other || builtIn) && o.find(im) {
 		return o, nil
 	}
 	f.Close()

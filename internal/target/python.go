@@ -43,9 +43,6 @@ func (py *Python) header() uint64 {
 	return 16
 }
 
-// Mapping is the first mapping of Image, for Process.OpenMapping.
-func (py *Python) Mapping() Mapping { return py.mapping }
-
 var (
 	libpython  = regexp.MustCompile(`^libpython3(\.|$|m)`)
 	pythonName = regexp.MustCompile(`python3\.([0-9]{1,3})`)
@@ -191,21 +188,6 @@ func (p *Process) image(m Mapping) (*image, error) {
 	}
 	im.under = f
 	return im, nil
-}
-
-// Symbols gives the addresses in the process of symbols of the interpreter's image; those that it does not define are
-// missing.
-func (p *Process) Symbols(names ...string) (map[string]uint64, error) {
-	im, err := p.image(p.Python.mapping)
-	if err != nil {
-		return nil, err
-	}
-	defer im.close()
-	out := map[string]uint64{}
-	for name, e := range im.lookup(names...) {
-		out[name] = e.addr + p.Python.Bias
-	}
-	return out, nil
 }
 
 // describe fills in the runtime, by its symbols, and checks that it has started.
