@@ -51,7 +51,7 @@ func (p *Process) openSSL(m Mapping) (*OpenSSL, error) {
 		return nil, err
 	}
 	o := &OpenSSL{ProbeFile: f}
-	other := m.Path != p.Python.Image
+	other := p.Python == nil || m.Path != p.Python.Image
 	if _, builtIn := im.dynamic().lookup("PyInit__ssl"); (other || builtIn) && o.find(im) {
 		return o, nil
 	}
