@@ -14,6 +14,7 @@ type call struct {
 	time        int64
 	first, last int32 // callees, 0: none
 	next        int32 // caller's next callee
+	lines       int32 // at which it stood, 0: none are told
 }
 
 // place is where a path hung in a tree last: the node of its function, below another one.
@@ -22,31 +23,27 @@ type place struct {
 	at, node int32
 }
 
-type lineKey struct{ call, line int32 }
+// lineTime is the time that a call stood at one of its lines.
+type lineTime struct {
+	time       int64
+	line, next int32 // next of the call's, 0: none
+}
 
 // builder makes call trees. It keeps its memory from tree to tree.
 type builder struct {
 	tree    uint64 // counts the trees, from 1
 	calls   []call
-	lines   map[lineKey]int64
+	lines   []lineTime // of all calls, from 1
 	made    []filter.Frame
 	result  []*filter.Frame
 	trunks  []branch
 	answers *lane // that of the request
 }
 
-// keepLines is how large a tree's lines may have become to be used for the next.
-const keepLines = 256
-
 func (b *builder) reset() {
 	b.tree++
-	if b.lines == nil || len(b.lines) > keepLines { // it takes long to clear what was large
-		b.lines = map[lineKey]int64{}
-	}
-	if len(b.lines) > 0 {
-		clear(b.lines)
-	}
 	b.calls = append(b.calls[:0], call{fn: request})
+	b.lines = append(b.lines[:0], lineTime{})
 }
 
 // add adds a slice's time to the path of its stack below a node.
@@ -58,9 +55,21 @@ func (b *builder) add(s *slice, at int32, time int64) {
 	b.calls[node].time += time
 	for x := s.stack; x != nil; x = x.parent {
 		if x.line != 0 {
-			b.lines[lineKey{b.node(at, x), x.line}] += time
+			b.addLine(b.node(at, x), x.line, time)
 		}
 	}
+}
+
+func (b *builder) addLine(at, line int32, time int64) {
+	c := &b.calls[at]
+	for i := c.lines; i != 0; i = b.lines[i].next {
+		if b.lines[i].line == line {
+			b.lines[i].time += time
+			return
+		}
+	}
+	b.lines = append(b.lines, lineTime{time, line, c.lines})
+	c.lines = int32(len(b.lines) - 1)
 }
 
 // node gives the tree's node of a path below another; that one itself for no path.
@@ -150,10 +159,8 @@ func (b *builder) root() int32 {
 func (b *builder) move(from, to int32) {
 	at := b.callee(to, b.calls[from].fn)
 	b.calls[at].time += b.calls[from].time
-	for key, time := range b.lines {
-		if key.call == from {
-			b.lines[lineKey{at, key.line}] += time
-		}
+	for i := b.calls[from].lines; i != 0; i = b.lines[i].next {
+		b.addLine(at, b.lines[i].line, b.lines[i].time)
 	}
 	for i := b.calls[from].first; i != 0; i = b.calls[i].next {
 		b.move(i, at)
@@ -161,13 +168,8 @@ func (b *builder) move(from, to int32) {
 }
 
 func (b *builder) linesOf(at int32) (lines []filter.LineTime) {
-	if len(b.lines) == 0 {
-		return nil
-	}
-	for key, time := range b.lines {
-		if key.call == at {
-			lines = append(lines, filter.LineTime{Line: int(key.line), Time: time})
-		}
+	for i := b.calls[at].lines; i != 0; i = b.lines[i].next {
+		lines = append(lines, filter.LineTime{Line: int(b.lines[i].line), Time: b.lines[i].time})
 	}
 	slices.SortFunc(lines, func(x, y filter.LineTime) int { return cmp.Compare(x.Line, y.Line) })
 	return lines
