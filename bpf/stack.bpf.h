@@ -137,6 +137,62 @@ static __always_inline bool left_cpu(u32 pid, u64 thread)
 	return t && (t->runtime != RUNTIME_GO || !bpf_map_delete_elem(&go_off_cpu, &thread));
 }
 
+/* musl's condition variables (src/thread/pthread_cond_timedwait.c): a waiter waits on a word of its own stack. */
+enum musl_cond {
+	COND_NEWEST = 8,      /* in pthread_cond_t: the newest waiter */
+	WAITER_NEXT = 8,      /* in struct waiter: the one before it */
+	WAITER_FUTEX = 20,    /* the word */
+	GIL_SWITCH_COND = 88, /* from the interpreter lock's to the one of who gave it up (Python/ceval_gil.c) */
+};
+
+#define WAITERS_NEWER 3 /* that came while a thread went from the list to its wait */
+
+static __always_inline bool is_waiter(u64 cond, u64 futex)
+{
+	u64 waiter = read_user(cond + COND_NEWEST);
+
+	for (int i = 0; i <= WAITERS_NEWER && waiter; i++) {
+		if (waiter + WAITER_FUTEX == futex)
+			return true;
+		waiter = read_user(waiter + WAITER_NEXT);
+	}
+	return false;
+}
+
+/* Thread -> the word on which it waits for an interpreter lock whose py_gil is known. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u32);
+	__type(value, u64);
+} gil_waits SEC(".maps");
+
+/* Takes down a wait for an interpreter lock whose words lie elsewhere as one on _PyRuntime. */
+static __always_inline void note_gil_wait(struct walk *w, struct target *t)
+{
+	u32 thread = w->event.event.tid;
+	u64 futex = w->event.args[0];
+
+	if (is_waiter(t->py_gil, futex) || is_waiter(t->py_gil + GIL_SWITCH_COND, futex)) {
+		bpf_map_update_elem(&gil_waits, &thread, &futex, BPF_ANY);
+		w->event.args[0] = t->py_gil;
+	} else {
+		bpf_map_delete_elem(&gil_waits, &thread);
+	}
+}
+
+/* Is it on the interpreter lock that a thread waits? */
+static __always_inline bool waits_for_gil(struct target *t, u32 thread, u64 futex)
+{
+	if (futex >= t->py_runtime && futex < t->py_runtime_end)
+		return true;
+	if (!t->py_gil)
+		return false;
+	u64 *noted = bpf_map_lookup_elem(&gil_waits, &thread);
+
+	return noted && *noted == futex;
+}
+
 static __always_inline void switch_out(struct task_struct *task, u32 pid, bool preempted)
 {
 	struct target *t = find_target(pid);
@@ -161,6 +217,8 @@ static __always_inline void switch_out(struct task_struct *task, u32 pid, bool p
 		w->event.args[0] = REGS_ARG0(regs);
 		w->event.args[1] = REGS_ARG1(regs);
 		w->event.mode = file_type(file_of(task, w->event.args[0], typed));
+		if (t->py_gil && w->event.syscall == NR_FUTEX)
+			note_gil_wait(w, t);
 	}
 	if (!w->event.state && py_is_unset(t)) {
 		w->event.status = STACK_UNREADABLE;
@@ -183,10 +241,7 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct *prev, struct task_s
 	return 0;
 }
 
-/*
- * Work for a thread that waits for some: a futex is woken that is not the interpreter lock, whose words
- * lie in _PyRuntime.
- */
+/* Work for a thread that waits for some: a futex is woken that is not the interpreter lock's. */
 static __always_inline void hands_over(struct target *t, struct task_struct *task, u32 pid)
 {
 	u64 id = bpf_get_current_pid_tgid();
@@ -194,10 +249,9 @@ static __always_inline void hands_over(struct target *t, struct task_struct *tas
 	if (t->runtime != RUNTIME_PYTHON || id >> 32 != pid)
 		return;
 	struct pt_regs *waker = user_regs(), *woken = task_regs(task);
-	u64 futex = REGS_ARG0(woken);
 
 	if (REGS_SYSCALL(waker) != NR_FUTEX || REGS_SYSCALL(woken) != NR_FUTEX ||
-	    (futex >= t->py_runtime && futex < t->py_runtime_end))
+	    waits_for_gil(t, GIVEN(task, pid), REGS_ARG0(woken)))
 		return;
 	struct walk *w = begin_stack(SCRATCH_WAKE, EVENT_HANDOFF, pid, id);
 

@@ -134,6 +134,7 @@ struct target {
 	u64 py_unset;	  /* instructions from here … */
 	u64 py_unset_end; /* … to here: the thread state points to what holds no frame yet; 0: none such are
 			     known */
+	u64 py_gil; /* the interpreter lock's condition variable, of musl; 0: its waiters wait on _PyRuntime */
 	struct py_layout py;
 	struct py_types py_types;
 	struct go_layout go;

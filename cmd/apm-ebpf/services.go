@@ -143,6 +143,7 @@ func (ss *services) addPython(s *service) error {
 	known := probe.Python{
 		Runtime:     py.Runtime,
 		RuntimeEnd:  py.RuntimeEnd,
+		GIL:         s.process.LockOfMusl(),
 		Layout:      layout,
 		Types:       pythonTypes(py, types),
 		SeesCodeEnd: ss.seeCodeEnd(s),

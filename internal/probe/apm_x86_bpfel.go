@@ -479,6 +479,7 @@ type apmTarget struct {
 	PyRuntimeEnd     uint64
 	PyUnset          uint64
 	PyUnsetEnd       uint64
+	PyGil            uint64
 	Py               apmPyLayout
 	PyTypes          apmPyTypes
 	Go               apmGoLayout
@@ -623,6 +624,7 @@ const (
 	apmMapCodeScratch       = "code_scratch"
 	apmMapConns             = "conns"
 	apmMapEvents            = "events"
+	apmMapGilWaits          = "gil_waits"
 	apmMapGoOffCpu          = "go_off_cpu"
 	apmMapGoParents         = "go_parents"
 	apmMapGoScratch         = "go_scratch"
@@ -807,6 +809,7 @@ type apmMapSpecs struct {
 	CodeScratch   *ebpf.MapSpec `ebpf:"code_scratch"`
 	Conns         *ebpf.MapSpec `ebpf:"conns"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
+	GilWaits      *ebpf.MapSpec `ebpf:"gil_waits"`
 	GoOffCpu      *ebpf.MapSpec `ebpf:"go_off_cpu"`
 	GoParents     *ebpf.MapSpec `ebpf:"go_parents"`
 	GoScratch     *ebpf.MapSpec `ebpf:"go_scratch"`
@@ -889,6 +892,7 @@ type apmMaps struct {
 	CodeScratch   *ebpf.Map `ebpf:"code_scratch"`
 	Conns         *ebpf.Map `ebpf:"conns"`
 	Events        *ebpf.Map `ebpf:"events"`
+	GilWaits      *ebpf.Map `ebpf:"gil_waits"`
 	GoOffCpu      *ebpf.Map `ebpf:"go_off_cpu"`
 	GoParents     *ebpf.Map `ebpf:"go_parents"`
 	GoScratch     *ebpf.Map `ebpf:"go_scratch"`
@@ -919,6 +923,7 @@ func (m *apmMaps) Close() error {
 		m.CodeScratch,
 		m.Conns,
 		m.Events,
+		m.GilWaits,
 		m.GoOffCpu,
 		m.GoParents,
 		m.GoScratch,

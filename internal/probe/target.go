@@ -35,6 +35,7 @@ const (
 // Python is what the kernel programs need to know of a CPython process.
 type Python struct {
 	Runtime, RuntimeEnd uint64 // extent of _PyRuntime
+	GIL                 uint64 // the interpreter lock's condition variable where its waiters wait elsewhere; 0 where not
 	Unset, UnsetEnd     uint64 // instructions in which a thread's stack cannot be told; 0 where none are known
 	Layout              PythonLayout
 	Types               PythonTypes
@@ -47,6 +48,7 @@ func (p *Probe) AddPython(pid int, py Python) error {
 	t := apmTarget{
 		PyRuntime:    py.Runtime,
 		PyRuntimeEnd: py.RuntimeEnd,
+		PyGil:        py.GIL,
 		PyUnset:      py.Unset,
 		PyUnsetEnd:   py.UnsetEnd,
 		Runtime:      uint32(apmRuntimeRUNTIME_PYTHON),
