@@ -49,7 +49,7 @@ func (m machine) checks(btfFile string) []Check {
 	}
 	checks := []Check{m.kernel(), m.btf(btfFile)}
 	checks = append(checks, held.checks()...)
-	return append(checks, m.namespace(), m.users(), m.lockdown(), m.paranoid(held), m.unprivileged(held), m.yama(held),
+	return append(checks, m.pids(), m.users(), m.lockdown(), m.paranoid(held), m.unprivileged(held), m.yama(held),
 		m.seccomp(), memlock(held), m.tracefs())
 }
 
@@ -73,24 +73,22 @@ func (m machine) btf(file string) Check {
 	return c
 }
 
-// namespace: programs see processes by their numbers in the first PID namespace, and so must the agent.
-func (m machine) namespace() Check {
-	link, err := os.Readlink(m.path("proc/self/ns/pid"))
-	c := Check{Name: "PID namespace", Grade: OK, Found: "the machine's"}
-	if err != nil {
-		c.Grade, c.Found, c.Remedy = Warn, "cannot be told: "+err.Error(), "mount proc on /proc"
-	} else if link != probe.InitialPIDs {
-		c.Grade, c.Found, c.Remedy = Fail, "a container's own", "run the agent in the machine's: --pid=host, in Kubernetes hostPID: true"
-	}
-	return c
+// pids and users: see probe.InitialPIDs. In a namespace of users of its own, a process may hold every capability.
+func (m machine) pids() Check {
+	return m.namespace("PID", "pid", probe.InitialPIDs, "run the agent in the machine's: --pid=host, in Kubernetes hostPID: true")
 }
 
-// users: in a namespace of users of its own, a process may hold every capability and the kernel's BPF is still closed.
 func (m machine) users() Check {
-	const all = "0 0 4294967295"
-	c := Check{Name: "user namespace", Grade: OK, Found: "the machine's"}
-	if ids := strings.Join(strings.Fields(m.text("proc/self/uid_map")), " "); ids != all {
-		c.Grade, c.Found, c.Remedy = Fail, "a container's own", "run the agent outside of it: root is not the machine's there"
+	return m.namespace("user", "user", probe.InitialUsers, "run the agent outside of it: root is not the machine's there")
+}
+
+func (m machine) namespace(name, link, initial, remedy string) Check {
+	c := Check{Name: name + " namespace", Grade: OK, Found: "the machine's"}
+	own, err := os.Readlink(m.path("proc/self/ns/" + link))
+	if err != nil {
+		c.Grade, c.Found, c.Remedy = Warn, "cannot be told: "+err.Error(), "mount proc on /proc"
+	} else if own != initial {
+		c.Grade, c.Found, c.Remedy = Fail, "a container's own", remedy
 	}
 	return c
 }

@@ -38,7 +38,7 @@ func able(t *testing.T, changes map[string]string) machine {
 	files := map[string]string{
 		"proc/self/status":                             "Name:\tx\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n",
 		"proc/self/ns/pid->":                           probe.InitialPIDs,
-		"proc/self/uid_map":                            "         0          0 4294967295\n",
+		"proc/self/ns/user->":                          probe.InitialUsers,
 		"proc/sys/kernel/yama/ptrace_scope":            "1\n",
 		"proc/sys/kernel/osrelease":                    "6.12.1\n",
 		"proc/sys/kernel/arch":                         "x86_64\n",
@@ -83,7 +83,7 @@ func TestChecks(t *testing.T) {
 		{"first PID namespace", nil, "", "PID namespace", OK, ""},
 		{"other PID namespace", map[string]string{"proc/self/ns/pid->": "pid:[4026532300]"}, "", "PID namespace", Fail, "container"},
 		{"first user namespace", nil, "", "user namespace", OK, ""},
-		{"other user namespace", map[string]string{"proc/self/uid_map": "0 1000 1\n"}, "", "user namespace", Fail, "container"},
+		{"other user namespace", map[string]string{"proc/self/ns/user->": "user:[4026532301]"}, "", "user namespace", Fail, "container"},
 		{"yama", nil, "", "yama ptrace_scope", OK, "CAP_SYS_PTRACE"},
 		{"yama forbids", map[string]string{"proc/sys/kernel/yama/ptrace_scope": "3\n"}, "", "yama ptrace_scope", Fail, "3"},
 		{"no yama", map[string]string{"proc/sys/kernel/yama/ptrace_scope": ""}, "", "yama ptrace_scope", OK, "not in"},

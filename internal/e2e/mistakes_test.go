@@ -111,6 +111,15 @@ func TestRefusedStart(t *testing.T) {
 		before := []string{"sh", "-c", `ulimit -n 64; exec "$@"`, "sh"}
 		checkMistake(t, runAgent(t, nil, before, "--pid", self), 1, "too many open files", "ulimit -n")
 	})
+	for kind, flags := range map[string][]string{"PID": {"--pid", "--fork"}, "user": {"--user", "--map-root-user"}} {
+		t.Run(kind+" namespace", func(t *testing.T) {
+			before := append([]string{"unshare"}, flags...)
+			if out, err := exec.Command(before[0], append(flags, "true")...).CombinedOutput(); err != nil {
+				t.Skipf("no such namespace here: %v: %s", err, out)
+			}
+			checkMistake(t, runAgent(t, nil, before, "--pid", self), 1, kind+" namespace")
+		})
+	}
 	for _, file := range []string{"/dev/zero", "/nowhere", "/proc/self/exe"} {
 		t.Run(file, func(t *testing.T) {
 			checkMistake(t, runAgent(t, nil, nil, "--pid", self, "--btf", file), 1, file, "--btf")

@@ -13,27 +13,10 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
-
-	"apm-ebpf/internal/capability"
 )
 
 // kernelBTF is where a kernel shows its BTF; one that does not has none for the verifier either.
 const kernelBTF = "/sys/kernel/btf/vmlinux"
-
-// ErrNoBTF tells that the layout of the kernel's data is not known.
-var ErrNoBTF = errors.New("this kernel has no BTF (" + kernelBTF + "): run one built with CONFIG_DEBUG_INFO_BTF, or name a file with the BTF of this very kernel by --btf FILE")
-
-var errBTF = errors.New("read the kernel's BTF from")
-
-// errMemlock: up to 5.10 the memory of maps is locked memory.
-var errMemlock = errors.New("raise the limit of locked memory")
-
-// InitialPIDs is the name of the first PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h): the kernel
-// programs see processes by their numbers there, and so must the agent.
-const InitialPIDs = "pid:[4026531836]"
-
-// ErrPIDNamespace: the agent would take one process for another.
-var ErrPIDNamespace = errors.New("this is a container's own PID namespace, where processes have other numbers than in the kernel: run the agent in the machine's (--pid=host, in Kubernetes hostPID: true)")
 
 // Choice is how one thing is done on this kernel.
 type Choice struct {
@@ -61,9 +44,6 @@ type kernel struct {
 
 func openKernel(c *Config) (k *kernel, err error) {
 	k = &kernel{lacks: c.lacks}
-	if name, err := os.Readlink("/proc/self/ns/pid"); err == nil && name != InitialPIDs {
-		return nil, ErrPIDNamespace
-	}
 	if _, err := os.Stat(kernelBTF); err != nil || c.BTF != "" {
 		k.lacks.types = true
 	}
@@ -72,7 +52,7 @@ func openKernel(c *Config) (k *kernel, err error) {
 			return nil, fmt.Errorf("%w %s: %w", errBTF, c.BTF, err)
 		}
 	} else if k.types, err = btf.LoadKernelSpec(); err != nil {
-		return nil, ErrNoBTF
+		return nil, errNoBTF
 	}
 	for _, hook := range socketHooks {
 		var t *btf.Typedef
@@ -253,37 +233,3 @@ func attachHook(s *ebpf.ProgramSpec, program *ebpf.Program) (link.Link, error) {
 
 // Choices tells how things are done on this kernel.
 func (p *Probe) Choices() []Choice { return p.kernel.choices }
-
-// explain says what the user can do about an error of loading or attaching.
-func explain(err error) error {
-	var refused *ebpf.VerifierError
-	switch {
-	case errors.Is(err, ErrNoBTF), errors.Is(err, ErrPIDNamespace):
-		return err
-	case errors.Is(err, errBTF):
-		return fmt.Errorf("%w: name a file with the BTF of this very kernel by --btf", err)
-	case errors.Is(err, unix.EMFILE):
-		return fmt.Errorf("%w: allow the agent more of them: ulimit -n 1024", err)
-	case errors.As(err, &refused) && len(refused.Log) > 0:
-		return fmt.Errorf("%w: this kernel's verifier refuses the program, which is a mistake of the agent's: please report it with the kernel's version", err)
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return forbidden(err)
-	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound), errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("%w: needs Linux 5.10 or later with BTF; apm-ebpf doctor tells what is missing", err)
-	}
-	return err
-}
-
-// forbidden says what it takes to be allowed to load and attach.
-func forbidden(err error) error {
-	if missing := capability.Missing(capability.BPF | capability.Perfmon); missing != 0 {
-		return fmt.Errorf("%w: run as root or with %s", err, missing)
-	}
-	if errors.Is(err, errClock) && capability.Missing(capability.SysAdmin) != 0 {
-		return fmt.Errorf("%w: this kernel asks for CAP_SYS_ADMIN as well while kernel.perf_event_paranoid is above 2: add it, or lower that", err)
-	}
-	if errors.Is(err, errMemlock) {
-		return fmt.Errorf("%w: this kernel wants it unlimited: run as root, with CAP_SYS_RESOURCE, or after ulimit -l unlimited", err)
-	}
-	return fmt.Errorf("%w, though CAP_BPF and CAP_PERFMON are held: apm-ebpf doctor tells what is in the way", err)
-}

@@ -135,7 +135,7 @@ func TestBTFFile(t *testing.T) {
 	if !p.kernel.lacks.types {
 		t.Error("takes a given file for the kernel's own")
 	}
-	if _, err := Open(Config{BTF: os.Args[0]}); err == nil || errors.Is(err, ErrNoBTF) {
+	if _, err := Open(Config{BTF: os.Args[0]}); err == nil || errors.Is(err, errNoBTF) {
 		t.Errorf("a program without BTF gives %v", err)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+
+	"apm-ebpf/internal/capability"
 )
 
 // Config is what a Probe needs to know before it loads.
@@ -45,8 +48,11 @@ type Probe struct {
 	idle     bool
 }
 
-// Open loads and attaches the programs. Nothing is recorded before Add.
+// Open loads and attaches the programs. Nothing is recorded before AddPython or AddGo. Errors tell what the user can do.
 func Open(config Config) (*Probe, error) {
+	if missing := capability.Missing(capability.BPF | capability.Perfmon); missing != 0 {
+		return nil, fmt.Errorf("load BPF programs: %w: run as root or with %s", unix.EPERM, missing)
+	}
 	p := &Probe{config: config, uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}}
 	if err := p.open(); err != nil {
 		p.Close()
@@ -56,6 +62,9 @@ func Open(config Config) (*Probe, error) {
 }
 
 func (p *Probe) open() error {
+	if err := checkNamespaces(); err != nil {
+		return err
+	}
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("%w: %w", errMemlock, err)
 	}

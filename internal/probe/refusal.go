@@ -1,0 +1,74 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"apm-ebpf/internal/capability"
+)
+
+// errNoBTF tells that the layout of the kernel's data is not known.
+var errNoBTF = errors.New("this kernel shows no BTF in " + kernelBTF + ": mount sysfs on /sys, run a kernel built with CONFIG_DEBUG_INFO_BTF, or name a file with the BTF of this very kernel by --btf FILE")
+
+var errBTF = errors.New("read the kernel's BTF from")
+
+// errMemlock: up to 5.10 the memory of maps is locked memory.
+var errMemlock = errors.New("lift the limit of locked memory")
+
+// The names of the machine's own namespaces (PROC_PID_INIT_INO and PROC_USER_INIT_INO, include/linux/proc_ns.h). The kernel
+// programs see processes by their numbers in the first, and so must the agent; capabilities count for BPF in the second
+// alone.
+const (
+	InitialPIDs  = "pid:[4026531836]"
+	InitialUsers = "user:[4026531837]"
+)
+
+// errNamespace: the agent would take one process for another, or may do nothing.
+var errNamespace = errors.New("this is a container's own")
+
+// checkNamespaces refuses to run in others. What cannot be told is taken for the machine's: a kernel may have none.
+func checkNamespaces() error {
+	if name, err := os.Readlink("/proc/self/ns/pid"); err == nil && name != InitialPIDs {
+		return fmt.Errorf("%w PID namespace, where processes have other numbers than in the kernel: run the agent in the machine's (--pid=host, in Kubernetes hostPID: true)", errNamespace)
+	}
+	if name, err := os.Readlink("/proc/self/ns/user"); err == nil && name != InitialUsers {
+		return fmt.Errorf("%w user namespace, whose root has no privileges with the kernel: run the agent in the machine's (--userns=host; not in a rootless container)", errNamespace)
+	}
+	return nil
+}
+
+// explain says what the user can do about an error of loading or attaching.
+func explain(err error) error {
+	var refused *ebpf.VerifierError
+	switch {
+	case errors.Is(err, errNoBTF), errors.Is(err, errNamespace):
+		return err
+	case errors.Is(err, errBTF):
+		return fmt.Errorf("%w: name a file with the BTF of this very kernel by --btf", err)
+	case errors.Is(err, unix.EMFILE):
+		return fmt.Errorf("%w: allow the agent more of them: ulimit -n 1024", err)
+	case errors.As(err, &refused) && len(refused.Log) > 0:
+		return fmt.Errorf("%w: this kernel's verifier refuses the program, which is a mistake of the agent's: please report it with the kernel's version", err)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return forbidden(err)
+	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, btf.ErrNotFound), errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("%w: needs Linux 5.10 or later with BTF; apm-ebpf doctor tells what is missing", err)
+	}
+	return err
+}
+
+// forbidden says what it takes to be allowed to load and attach, beside CAP_BPF and CAP_PERFMON.
+func forbidden(err error) error {
+	if errors.Is(err, errClock) && capability.Missing(capability.SysAdmin) != 0 {
+		return fmt.Errorf("%w: this kernel asks for CAP_SYS_ADMIN as well while kernel.perf_event_paranoid is above 2: add it, or lower that", err)
+	}
+	if errors.Is(err, errMemlock) {
+		return fmt.Errorf("%w: this kernel wants it unlimited: run as root, with CAP_SYS_RESOURCE, or after ulimit -l unlimited", err)
+	}
+	return fmt.Errorf("%w, though CAP_BPF and CAP_PERFMON are held: apm-ebpf doctor tells what is in the way", err)
+}
