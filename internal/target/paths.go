@@ -58,11 +58,27 @@ func (p *Paths) IsApp(file string) bool {
 			return false
 		}
 	}
-	return len(p.Lib) > 0 || !guessedLib.MatchString(file)
+	return p.guessedLib(file) == 0
 }
 
-// guessedLib stands in for Lib where the standard library was not found.
-var guessedLib = regexp.MustCompile(`/lib(64)?/python3\.?[0-9]+(\.zip)?/`)
+// library is the shape of a standard library's path.
+var library = regexp.MustCompile(`/lib(64)?/python3\.?[0-9]+t?(\.zip)?/`)
+
+// guessedLib gives the length of the directory, with its slash, of what looks like a standard library, where the search
+// path leads to nothing below that; 0 where there is none. It stands in for Lib where that was not found, or another
+// was, as after an upgrade that has removed what the process still uses.
+func (p *Paths) guessedLib(file string) int {
+	at := library.FindStringIndex(file)
+	if at == nil {
+		return 0
+	}
+	for _, dir := range slices.Concat(p.search, p.Same, []string{p.Dir}) {
+		if len(dir) >= at[1]-1 && under(file, dir) {
+			return 0
+		}
+	}
+	return at[1]
+}
 
 // Short gives a file relative to the longest entry of the module search path that contains it. A program may add entries
 // while it runs: a file below none that is known is told relative to its archive or to what its outermost package lies in.
@@ -84,6 +100,7 @@ func (p *Paths) Short(file string) string {
 			best = max(best, len(dir)+1)
 		}
 	}
+	best = max(best, p.guessedLib(full))
 	if root := p.installRoot(full); root != "" {
 		best = max(best, len(root)+1)
 	}

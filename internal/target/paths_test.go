@@ -123,17 +123,23 @@ func TestPathsOfBundle(t *testing.T) {
 	}
 }
 
-// Where the standard library was not found, the shape of its path stands in.
+// Where the standard library was not found, or another was, the shape of its path stands in.
 func TestPathsWithoutLib(t *testing.T) {
-	p := &Paths{Dir: "/"}
-	for file, want := range map[string]bool{
-		"/usr/lib/python3.11/os.py":    false,
-		"/usr/lib64/python3.9/os.py":   false,
-		"/usr/lib/python311.zip/os.py": false,
-		"/srv/lib/app/main.py":         true,
+	p := &Paths{Dir: "/srv", Lib: []string{"/opt/py/lib/python3.11"}, search: []string{"/srv/lib/python3.11/own"}}
+	for file, want := range map[string]struct {
+		short string
+		app   bool
+	}{
+		"/usr/lib/python3.11/os.py":                {"os.py", false},
+		"/usr/lib64/python3.9/asyncio/events.py":   {"asyncio/events.py", false},
+		"/usr/lib/python311.zip/os.py":             {"os.py", false},
+		"/srv/py/lib/python3.11/asyncio/events.py": {"asyncio/events.py", false},
+		"/srv/lib/python3.11/site-packages/a/b.py": {"a/b.py", false},
+		"/srv/lib/python3.11/own/cart.py":          {"cart.py", true},
+		"/srv/lib/app/main.py":                     {"lib/app/main.py", true},
 	} {
-		if got := p.IsApp(file); got != want {
-			t.Errorf("IsApp(%q) = %v, want %v", file, got, want)
+		if short, app := p.Short(file), p.IsApp(file); short != want.short || app != want.app {
+			t.Errorf("%s: %s, application's own %v; want %s, %v", file, short, app, want.short, want.app)
 		}
 	}
 }
