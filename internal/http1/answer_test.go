@@ -34,7 +34,7 @@ func TestAnswers(t *testing.T) {
 		{"both framings", []event{read(get), wrote("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n"), wrote("2\r\nok\r\n"), wrote("0\r\n\r\n")},
 			[]string{"GET /a 200 1,1,2,4@4"}},
 		{"until close", []event{read(get), wrote(okEnd), wrote("a"), wrote("b"), closed(Closed)}, []string{"GET /a 200 1,1,2,4@5"}},
-		{"until shutdown", []event{read(get), wrote(okEnd), wrote("a"), shut, read(getB), closed(Closed)}, []string{"GET /a 200 1,1,2,3@4"}},
+		{"until shutdown", []event{read(get), wrote(okEnd), wrote("a"), closed(Closed), read(getB)}, []string{"GET /a 200 1,1,2,3@4"}},
 		{"101", []event{read(get), wrote("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81"), read(getB), wrote(ok2), closed(PeerGone)},
 			[]string{"GET /a 101 1,1,2,2@2 upgraded"}},
 		{"101 to h2c with a gap", []event{read("GET /a HTTP/1.1\r\nUpgrade: h2c\r\n\r\n"), wroteChunk(gap("HTTP/1.1 101 Switching\r\nA: ", 9, "\r\n\r\n")), closed(Closed)},
@@ -66,9 +66,9 @@ func TestEnds(t *testing.T) {
 		{"incomplete, peer gone", []event{read(get), wrote(okHi + "o"), closed(PeerGone)}, []string{"GET /a 200 1,1,2,2@3 client_closed"}},
 		{"until close, peer gone", []event{read(get), wrote(okEnd + "o"), closed(PeerGone)}, []string{"GET /a 200 1,1,2,2@3 client_closed"}},
 		{"complete, peer gone", []event{read(get), wrote(ok2), closed(PeerGone)}, []string{"GET /a 200 1,1,2,2@2"}},
-		{"shutdown, then a drain", []event{read(get), shut, read(getB), closed(Closed)}, []string{"GET /a 0 1,1,0,2@2 no_response"}},
-		{"shutdown after the answer", []event{read(get), wrote(ok2), shut, read(getB), closed(Closed)}, []string{"GET /a 200 1,1,2,2@2"}},
-		{"after the close", []event{closed(Closed), read(get), wrote(ok2), closed(Closed), shut}, nil},
+		{"shutdown, then a drain", []event{read(get), closed(Closed), read(getB)}, []string{"GET /a 0 1,1,0,2@2 no_response"}},
+		{"shutdown after the answer", []event{read(get), wrote(ok2), closed(Closed), read(getB)}, []string{"GET /a 200 1,1,2,2@2"}},
+		{"after the close", []event{closed(Closed), read(get), wrote(ok2), closed(Closed)}, nil},
 	}.run(t)
 }
 
@@ -153,7 +153,7 @@ func TestLongHeads(t *testing.T) {
 func TestReset(t *testing.T) {
 	c := new(Conn)
 	for range 3 {
-		got := play(c, read(get), wrote(okEnd), read("GET /x"), shut, closed(Closed))
+		got := play(c, read(get), wrote(okEnd), read("GET /x"), closed(Closed))
 		if len(got) != 1 || got[0] != "GET /a 200 1,1,2,2@4" {
 			t.Fatalf("got %q", got)
 		}

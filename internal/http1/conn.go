@@ -61,7 +61,6 @@ type past struct {
 
 	prevEnd uint64
 	opaque  bool // no HTTP/1 any more: upgraded, HTTP/2 or over
-	drained bool // the server has shut its side down, so whatever it reads it throws away
 	missed  bool // the answer to the oldest open request may have passed unseen
 }
 
@@ -84,14 +83,14 @@ func (c *Conn) Idle() bool {
 		return false
 	}
 	between := c.in.state == readBetween || c.in.state == readBody || c.in.state == readSkip
-	return between || c.opaque || c.drained
+	return between || c.opaque
 }
 
 // Read takes what the server read. It returns the requests whose heads are complete now, and those whose answers
 // are known to have ended because another request follows them.
 func (c *Conn) Read(ts uint64, ch Chunk) (opened, ended []*Request) {
 	c.forget()
-	if c.opaque || c.drained || ch.Len <= 0 {
+	if c.opaque || ch.Len <= 0 {
 		return nil, nil
 	}
 	c.in.beginRead(ch.Head)
@@ -136,17 +135,8 @@ func (c *Conn) Missed() {
 	}
 }
 
-// ShutdownWrite takes the server's shutdown(SHUT_WR). No answer can follow, so every request ends; requests that are
-// read later would never be answered and are not told.
-func (c *Conn) ShutdownWrite(ts uint64) (ended []*Request) {
-	c.forget()
-	c.drained = true
-	c.endAll(ts, false)
-	return c.ended
-}
-
-// Close takes the end of the connection, at which every request ends: one that was never answered there, one whose
-// answer had begun at its last write.
+// Close takes the end of the connection, or that the server has shut its side down, at which every request ends: one that
+// was never answered there, one whose answer had begun at its last write.
 func (c *Conn) Close(ts uint64, why CloseReason) (ended []*Request) {
 	c.forget()
 	c.opaque = true

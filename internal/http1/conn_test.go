@@ -25,8 +25,6 @@ func wroteChunk(ch Chunk) event {
 	}
 }
 
-func shut(c *Conn, ts uint64) (opened, ended []*Request) { return nil, c.ShutdownWrite(ts) }
-
 func closed(why CloseReason) event {
 	return func(c *Conn, ts uint64) (opened, ended []*Request) { return nil, c.Close(ts, why) }
 }

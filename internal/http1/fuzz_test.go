@@ -91,8 +91,6 @@ func FuzzConn(f *testing.F) {
 			case kind == 253:
 				m.missed = true
 				c.Missed()
-			case kind == 254:
-				m.end(c.ShutdownWrite(ts))
 			case kind == 255:
 				c.Reset()
 				clear(m.open)
