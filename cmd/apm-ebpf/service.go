@@ -206,7 +206,9 @@ func (s *service) step(e *probe.Event) trace.Step {
 	chain, _, _ := e.Frames()
 	frames := s.stack.Frames[:0]
 	for i := range chain {
-		frames = append(frames, s.frame(&chain[i]))
+		frame := s.frame(&chain[i])
+		frame.Task = chain[i].Address
+		frames = append(frames, frame)
 	}
 	s.stack.Frames = frames
 	return trace.Step{

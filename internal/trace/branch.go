@@ -26,21 +26,36 @@ func (k laneKind) branch() *symbol.Func {
 	return threadBranch
 }
 
-// trunk is the lane from which all that was done for a request hangs: the task that started the lane that
-// answered, where it did so since the request was read, and so on. One that has answered a request is of that one: on
-// a connection that is kept it may go on to start what serves the next.
+// trunk is the lane from which all that was done for a request hangs: the task that started the lane that answered, where
+// it did so since the request was read, and so on. One that has answered a request is of that one: on a connection that is
+// kept it may go on to start what serves the next.
 func (l *lane) trunk(start uint64) *lane {
-	for l.kind == taskLane && l.parent != nil && l.parent.kind == taskLane && l.parent.answered == 0 && l.born >= start {
-		l = l.parent
+	for up := l.startedBy(start); up != nil; up = l.startedBy(start) {
+		l = up
 	}
 	return l
+}
+
+// startedBy gives the task that has had a task made since a time, itself or by a thread that did a job for it.
+func (l *lane) startedBy(start uint64) *lane {
+	if l.kind != taskLane || l.born < start {
+		return nil
+	}
+	up := l.parent
+	if l.forJob != nil && l.forJob.from >= start {
+		up = l.forJob.giver
+	}
+	if up == nil || up.kind != taskLane || up.answered != 0 {
+		return nil
+	}
+	return up
 }
 
 // branchesOf gives the lanes that a lane started or gave work to within its window, but those that are in
 // the tree already: whoever wakes a lane of the request does not start it.
 func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found []branch) {
 	hang := func(stack *Context, next branch) {
-		next.from, next.to, next.end = max(next.from, br.from), min(next.to, br.end), br.end
+		next.from, next.to, next.end, next.cut = max(next.from, br.from), min(next.to, br.end), br.end, br.cut
 		if next.to > next.from && (next.work != 0 || next.item != 0 || !seen[next.lane]) {
 			seen[next.lane] = true
 			next.at = b.callee(b.node(br.at, stack), next.lane.kind.branch())

@@ -17,6 +17,7 @@ type bridge struct {
 	stack *Context
 	work  uint64 // Context and job of the lane
 	item  uint64
+	job   *job // that it does, nil: none
 }
 
 // bridge gives that of the lane on the thread. The stack is that of who had the task made.
@@ -32,7 +33,7 @@ func (t *thread) bridge() *bridge {
 			break
 		}
 	}
-	return &bridge{on: t, lane: t.lane, stack: stack, work: t.work, item: t.item}
+	return &bridge{on: t, lane: t.lane, stack: stack, work: t.work, item: t.item, job: t.doing()}
 }
 
 // awaits takes for which coroutine and for which Future the thread waits, 0 for none.
@@ -81,7 +82,7 @@ func (b *bridge) starts(l *lane) {
 	if l.parent != nil {
 		l.parent.kids = slices.DeleteFunc(l.parent.kids, func(kid *lane) bool { return kid == l })
 	}
-	l.parent, l.started, l.work, l.item, l.bridged = b.lane, b.stack, b.work, b.item, true
+	l.parent, l.started, l.work, l.item, l.bridged, l.forJob = b.lane, b.stack, b.work, b.item, true, b.job
 	b.lane.starts(l)
 }
 

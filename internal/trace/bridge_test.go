@@ -100,3 +100,44 @@ func TestPromise(t *testing.T) {
 		})
 	}
 }
+
+// TestThreadAnswers has a task give a thread work, which has another task made that answers.
+func TestThreadAnswers(t *testing.T) {
+	const (
+		pool   = server + 1
+		future = 0x7000
+		item   = 0x9000
+	)
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "handle")
+	p.step(10, server, "*handle", false)
+	p.put(12, server, "loop *handle submit", item)
+	begins := p.stack("boot app")
+	begins.Item = item
+	p.tracer.Sample(server, pool, 13*ms, begins)
+	waits := p.stack("boot app result@concurrent/futures/_base.py wait")
+	waits.Item, waits.Future = item, future
+	p.tracer.SwitchOut(server, pool, 14*ms, waits, Lock)
+	p.leave(15, server, "loop", Poll)
+	p.resume(16, server)
+	p.tracer.Task(server, server, 16*ms, p.stack("loop callback"), p.coroutine("send"), future)
+	p.step(17, server, "*send", false)
+	p.write(20, 1, server, "loop *send")
+	p.wants("/", `
+loop 10
+  handle 10
+    submit 0
+      [thread] 8
+        [runqueue] 1
+        boot 7
+          app 7
+            [task] 4
+              send 3
+              [runqueue] 1
+            result 6
+              wait 6
+                [lock] 6
+    [await] 6.5`)
+}

@@ -82,6 +82,25 @@ func (c *Context) outermost() *Context {
 	return c
 }
 
+// upTo is the part of the path that is so deep.
+func (c *Context) upTo(depth int32) *Context {
+	for c != nil && c.depth > depth {
+		c = c.parent
+	}
+	return c
+}
+
+// coroutines is the part of a task's path that can be suspended: up to the first function that is no coroutine.
+func (c *Context) coroutines() *Context {
+	at := c
+	for x := c; x != nil; x = x.parent {
+		if !x.fn.Coroutine && x.parent != nil {
+			at = x.parent
+		}
+	}
+	return at
+}
+
 // common is the longest path that both begin with, told by functions, whatever their lines. What is
 // unknown (nil) shares the outermost function.
 func common(a, b *Context) *Context {

@@ -61,19 +61,6 @@ func (r *Request) unserve() {
 // isStream tells a request of HTTP/2: the goroutine that reads and writes for all streams is not at work for it.
 func (r *Request) isStream() bool { return strings.HasPrefix(r.Proto, "HTTP/2") }
 
-// handled tells up to when the goroutine that ran the handler was at work for the request. The answer may be written
-// later, by another.
-func (r *Request) handled() uint64 {
-	switch {
-	case !r.byHandler || r.lane.of == nil:
-	case r.left != 0:
-		return min(r.left, r.End)
-	case r.lane.ended && len(r.lane.slices) > 0:
-		return min(r.lane.told(), r.End)
-	}
-	return r.End
-}
-
 // cut takes that a thread reads or writes on a connection, or a goroutine of Go.
 func (p *process) cut(c *conn, x *Transfer) {
 	if x.Goroutine.ID != 0 {

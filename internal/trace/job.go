@@ -67,6 +67,14 @@ func (t *thread) runs(item uint64) {
 	}
 }
 
+// doing gives the job that the thread is seen to do, nil for none.
+func (t *thread) doing() *job {
+	if j := t.process.jobs[t.item]; t.item != 0 && t.lane == &t.home && j != nil && j.by == t.lane {
+		return j
+	}
+	return nil
+}
+
 // takes takes that the thread has taken an object from a queue. It works for who put it there until it comes back to the
 // same place. What it takes in the midst of that, or as the answer of one whom it gave work, is none.
 func (t *thread) takes(now uint64, s *Stack, item uint64) {

@@ -39,6 +39,7 @@ type lane struct {
 	item    uint64   // job that the parent ran then
 	work    uint64   // Context in force then, where it was told who waits for the lane
 	bridged bool     // it was told who waits
+	forJob  *job     // that who waits does, nil: none
 	future  uint64   // task: concurrent.futures.Future that gets its result, 0: none
 	fetches bool     // task: it does what an asyncio.Queue gives it
 	begun   bool     // it has run since
@@ -51,6 +52,9 @@ type lane struct {
 	grants  []grant  // thread: work that it was given
 	held    *job     // thread: that it has taken from a queue …
 	heldAt  *Context // … where, and does now
+
+	chain  []uint64 // task: coroutines through which it waited, when its step told …
+	waited *Context // … with their functions
 
 	stack     *Context // last one seen
 	suspended uint64   // since when, 0: it isn't
@@ -112,7 +116,9 @@ func (l *lane) starts(kid *lane) {
 }
 
 // drop forgets all that a lane did, which no request asks for any more.
-func (l *lane) drop() { l.slices, l.kids, l.works, l.jobs, l.parent = nil, nil, nil, nil, nil }
+func (l *lane) drop() {
+	l.slices, l.kids, l.works, l.jobs, l.parent, l.forJob = nil, nil, nil, nil, nil, nil
+}
 
 // add appends a slice, joined to the last one where they are alike.
 func (l *lane) add(s slice) {
@@ -150,12 +156,48 @@ func (l *lane) goOn(now uint64, stack *Context) {
 	l.stack, l.suspended, l.untold = stack, 0, 0
 }
 
+// goesOn takes through which coroutines the task waited that goes on.
+func (l *lane) goesOn(chain []Frame, path *Context) {
+	l.chain, l.waited = l.chain[:0], path
+	if len(chain) > 1 {
+		for i := range chain {
+			l.chain = append(l.chain, chain[i].Task)
+		}
+	}
+}
+
+// mayWaitAt is where a suspended lane is told to wait when a request ends. A task's next step will tell; until then only
+// its outermost function is certain, which is all to be told of a request that is answered. Of one that was cut short,
+// whoever reads it wants to know where: it is told as it was seen last.
+func (l *lane) mayWaitAt(cut bool) *Context {
+	switch {
+	case l.kind != taskLane:
+		return l.stack
+	case cut:
+		return l.stack.coroutines()
+	}
+	return l.stack.outermost()
+}
+
+// blocked gives the wait of the lane's thread that goes on now.
+func (l *lane) blocked(now uint64) []slice {
+	t := l.on
+	if t == nil || t.lane != l || t.state != waiting || t.since >= now {
+		return nil
+	}
+	woken := t.endsWait(now)
+	return []slice{
+		{from: t.since, to: woken, stack: t.stack, work: t.work, item: t.item, why: t.why, stacks: 1},
+		{from: woken, to: now, stack: t.stack, work: t.work, item: t.item, why: RunQueue},
+	}
+}
+
 // finish takes that the task has returned when it was taken for suspended.
 func (l *lane) finish() {
 	if l.suspended != 0 {
 		l.add(slice{from: l.untold, to: l.suspended, stack: l.stack})
 	}
-	l.suspended, l.ended = 0, true
+	l.suspended, l.ended, l.chain, l.waited = 0, true, nil, nil
 	if l.claimed {
 		l.drop()
 	}

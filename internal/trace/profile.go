@@ -1,6 +1,10 @@
 package trace
 
-import "apm-ebpf/internal/filter"
+import (
+	"slices"
+
+	"apm-ebpf/internal/filter"
+)
 
 // Profile is what was done for a sampled request in its window.
 type Profile struct {
@@ -17,6 +21,7 @@ type branch struct {
 	at       int32 // node of the tree
 	from, to uint64
 	end      uint64 // of the request: what was started may go on until then
+	cut      bool   // the request was cut short
 	work     uint64 // only slices with this Context; 0: all
 	item     uint64 // only slices with this job; 0: all
 	taken    uint64 // when the job was taken: until then it waited
@@ -147,15 +152,18 @@ func (br *branch) slices(yield func(*slice, int64)) {
 		wait := slice{from: br.from, to: br.taken, time: br.taken - br.from, why: RunQueue}
 		yield(&wait, int64(wait.within(br.from, br.to)))
 	}
+	pending := br.lane.blocked(br.to)
 	if part {
-		return
+		pending = slices.DeleteFunc(pending, func(s slice) bool {
+			return !br.has(s.work, s.item) || s.from < max(br.from, br.taken)
+		})
 	}
-	var pending []slice
 	switch l := br.lane; {
+	case part:
 	case l.suspended != 0:
 		pending = []slice{
 			{from: l.untold, to: l.suspended, stack: l.stack},
-			{from: l.suspended, to: br.to, stack: l.stack, why: Await, stacks: 1},
+			{from: l.suspended, to: br.to, stack: l.mayWaitAt(br.cut), why: Await, stacks: 1},
 		}
 	case l.born != 0 && !l.begun && !l.ended:
 		pending = []slice{{from: l.born, to: br.to, why: RunQueue}}

@@ -164,3 +164,24 @@ func (r *Request) settleCalled(now uint64) {
 
 // Duration is the length of the request's window, ns.
 func (r *Request) Duration() int64 { return int64(r.End - min(r.Start, r.End)) }
+
+// handled tells up to when the goroutine or task that ran the handler was at work for the request. The answer may be
+// written later, by another.
+func (r *Request) handled() uint64 {
+	l := r.lane
+	switch {
+	case l.kind == taskLane && !r.inTurns:
+		l = l.trunk(r.Start)
+	case !r.byHandler || l.of == nil:
+		return r.End
+	case r.left != 0:
+		return min(r.left, r.End)
+	}
+	if l.ended && len(l.slices) > 0 {
+		return min(l.told(), r.End)
+	}
+	return r.End
+}
+
+// wasCut tells that the request ended while there was more to come.
+func (r *Request) wasCut() bool { return r.Cut != NotCut || r.NoResponse || r.ClientClosed }

@@ -94,7 +94,7 @@ func TestScopes(t *testing.T) {
 		p.step(20, main, "*kid", true)
 		answer(p, 22, 1)
 		answer(p, 23, 2)
-		p.wants("/b", "loop 13\n  [not sampled] 3\n  b 2\n  [runqueue] 8")
+		p.wants("/b", "loop 13\n  [blocked] 3\n  b 2\n  [runqueue] 8")
 	})
 }
 

@@ -30,10 +30,13 @@ func (c *Contexts) join(below, path *Context) *Context {
 	return c.call(c.join(below, path.parent), path.fn, path.line)
 }
 
-// path gives the frames as a Context.
-func (c *Contexts) path(frames []Frame) (path *Context) {
+// below gives the path of frames below one, nil for the outermost.
+func (c *Contexts) below(above *Context, frames []Frame) *Context {
 	for i := range frames {
-		path = c.call(path, frames[i].Func, frames[i].Line)
+		above = c.call(above, frames[i].Func, frames[i].Line)
 	}
-	return path
+	return above
 }
+
+// path gives the frames as a Context.
+func (c *Contexts) path(frames []Frame) *Context { return c.below(nil, frames) }

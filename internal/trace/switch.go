@@ -60,7 +60,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 	below = t.spare[:0]
 	t.python = t.python || len(s.Frames) > 0
 	t.other = t.other || len(s.Frames) == 0 && !s.Broken
-	from := 0
+	from, above := 0, (*Context)(nil)
 	for i := range s.Frames {
 		key := s.Frames[i].Task
 		if key == 0 {
@@ -70,7 +70,8 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 			if t.called(s.Frames[:i+1]) {
 				continue
 			}
-			l, from = p.task(key), i
+			l, above = t.taskOf(key)
+			from = i
 			if i > 0 {
 				l.below = p.contexts.path(s.Frames[:i])
 				t.loop = l.below
@@ -79,8 +80,8 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 		}
 		x := p.tasks[key]
 		if x != nil && x != l && x.parent == l && x.stepped == 0 && x.born >= l.stepped && !x.ended {
-			below = append(below, under{lane: l, kid: x, stack: p.contexts.path(s.Frames[from:i])})
-			l, from = x, i
+			below = append(below, under{lane: l, kid: x, stack: p.contexts.below(above, s.Frames[from:i])})
+			l, from, above = x, i, nil
 		}
 	}
 	if l == nil {
@@ -89,7 +90,19 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 			l = t.greenletOf(s.Root, p.contexts.path(s.Frames))
 		}
 	}
-	return l, p.contexts.path(s.Frames[from:]), below
+	return l, p.contexts.below(above, s.Frames[from:]), below
+}
+
+// taskOf gives the task whose coroutine is the outermost on a stack. A task that awaits an object with __await__ goes on
+// in what that gave: the interpreter then leaves out the coroutines before it, which above is the path of.
+func (t *thread) taskOf(coroutine uint64) (l *lane, above *Context) {
+	known := t.process.tasks[coroutine]
+	if l := t.step; l != nil && (known == nil || known.born < l.stepped) {
+		if at := slices.Index(l.chain, coroutine); at > 0 {
+			return l, l.waited.upTo(int32(at))
+		}
+	}
+	return t.process.task(coroutine), nil
 }
 
 // called tells whether the coroutine on top of a stack is no task: nothing told of it as one, and what drives it, by
@@ -173,6 +186,7 @@ func (t *thread) stepBegins(now uint64, s Step) {
 		l.goOn(now, nil)
 	default:
 		l.goOn(now, stack)
+		l.goesOn(s.Chain, stack)
 	}
 	if s.Work != 0 {
 		l.works = bounded(append(l.works, work{context: s.Work, from: l.stepped, to: now, stack: stack}))

@@ -239,8 +239,8 @@ loop 10
   view 10
     [task] 10
       child 10
-        work 7
-          [await] 3
+        [await] 3
+        work 4
           [runqueue] 4
     rest 3`)
 }
@@ -337,4 +337,45 @@ loop 10
           work 1.5
         [runqueue] 2
       [await] 4`)
+}
+
+// TestLeftOutCoroutine has a task go on in what it awaits while the interpreter's stack lacks its own coroutine.
+func TestLeftOutCoroutine(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "serve")
+	p.step(10, server, "*serve", false)
+	p.leave(12, server, "loop", Poll)
+	p.resume(14, server)
+	p.step(14, server, "*serve *run receive", false)
+	p.sample(16, server, "loop *run work")
+	p.write(20, 1, server, "loop *run work")
+	p.wants("/", `
+loop 10
+  serve 10
+    run 9
+      work 6
+      receive 3
+        [await] 3`)
+}
+
+// TestAnsweredByChild has a child of a task answer for it, which never goes on.
+func TestAnsweredByChild(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(12, server, "loop *view make", "child")
+	p.step(14, server, "*child", false)
+	p.write(20, 1, server, "loop *child")
+	p.wants("/", `
+loop 10
+  view 10
+    [await] 6
+    make 2
+      [task] 8
+        child 6
+        [runqueue] 2`)
 }

@@ -180,14 +180,19 @@ func (t *thread) resume(now uint64) {
 
 // waited tells the wait up to now: for what it waited, and from its wake-up on for a CPU.
 func (t *thread) waited(now uint64) {
-	woken := now
-	if t.woken != 0 && t.why != RunQueue {
-		woken = min(max(t.woken, t.since), now)
-	}
+	woken := t.endsWait(now)
 	if t.lane != nil {
 		t.add(slice{from: t.since, to: woken, stack: t.stack, work: t.work, item: t.item, why: t.why, stacks: 1})
 		t.add(slice{from: woken, to: now, stack: t.stack, work: t.work, item: t.item, why: RunQueue})
 	}
+}
+
+// endsWait is when a wait that lasts until now turned into one for a CPU.
+func (t *thread) endsWait(now uint64) uint64 {
+	if t.woken != 0 && t.why != RunQueue {
+		return min(max(t.woken, t.since), now)
+	}
+	return now
 }
 
 // settle tells everything up to now, for a request that ends there.
