@@ -26,26 +26,28 @@ func (k laneKind) branch() *symbol.Func {
 	return threadBranch
 }
 
-// trunk is the lane from which all that was done for a request hangs: the task that started the lane that answered, where
-// it did so since the request was read, and so on. One that has answered a request is of that one: on a connection that is
-// kept it may go on to start what serves the next.
-func (l *lane) trunk(start uint64) *lane {
-	for up := l.startedBy(start); up != nil; up = l.startedBy(start) {
+// trunk is the lane from which all that was done for the request hangs: the task that started the lane that answered,
+// where it did so since the request was read, and so on.
+func (r *Request) trunk() *lane {
+	l := r.lane
+	for up := r.starter(l); up != nil; up = r.starter(l) {
 		l = up
 	}
 	return l
 }
 
-// startedBy gives the task that has had a task made since a time, itself or by a thread that did a job for it.
-func (l *lane) startedBy(start uint64) *lane {
-	if l.kind != taskLane || l.born < start {
+// starter gives the task that has had a task made for the request, itself or by a thread that did a job for it. One that
+// has answered a request is of that one: on a connection that is kept it may go on to start what serves the next. One that
+// was there before a stream of HTTP/2 is the connection's, and starts what serves the others.
+func (r *Request) starter(l *lane) *lane {
+	if l.kind != taskLane || l.born < r.Start {
 		return nil
 	}
 	up := l.parent
-	if l.forJob != nil && l.forJob.from >= start {
+	if l.forJob != nil && l.forJob.from >= r.Start {
 		up = l.forJob.giver
 	}
-	if up == nil || up.kind != taskLane || up.answered != 0 {
+	if up == nil || up.kind != taskLane || up.answered != 0 || r.isStream() && up.born < r.Start {
 		return nil
 	}
 	return up

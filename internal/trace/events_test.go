@@ -25,6 +25,7 @@ type play struct {
 	funcs  map[string]*symbol.Func
 	told   map[string]*told
 	root   uint64 // address of the outermost frame of the stacks to come
+	framer uint64 // goroutine that reads and writes HTTP/2's frames, 0: none of Go's
 }
 
 // told is what was told of a request.
@@ -35,7 +36,7 @@ type told struct {
 }
 
 func newPlay(t testing.TB) *play {
-	p := &play{t: t, funcs: map[string]*symbol.Func{}, told: map[string]*told{}, root: 1}
+	p := &play{t: t, funcs: map[string]*symbol.Func{}, told: map[string]*told{}, root: 1, framer: framer}
 	p.tracer = New(1, func(r *Request) {
 		profile := *p.tracer.Profile(r)
 		text, request := *r.Request, *r // which are others' by and by

@@ -11,7 +11,7 @@ import (
 	"apm-ebpf/internal/http1"
 )
 
-// framer is the goroutine that reads and writes the frames of a connection.
+// framer is the goroutine that reads and writes the frames of a connection in a service of Go.
 const framer = uint64(5)
 
 // frames gives what passes on a connection of HTTP/2: the head of a message on each of some streams.
@@ -39,14 +39,14 @@ func (p *play) readStreams(at, conn uint64, streams ...uint32) {
 	}
 	p.tracer.Received(&Transfer{
 		Connection: conn, Begun: at * ms, Begins: true, Sampled: true, Framed: true, PID: server, TID: server, Time: at * ms,
-		Goroutine: Goroutine{ID: framer}, Chunk: http1.Chunk{Head: text, Len: len(text)},
+		Goroutine: Goroutine{ID: p.framer}, Chunk: http1.Chunk{Head: text, Len: len(text)},
 	})
 }
 
 func (p *play) answerStreams(at, conn uint64, streams ...uint32) {
 	text := frames("", streams, hpack.HeaderField{Name: ":status", Value: "200", Sensitive: true})
 	p.tracer.Sent(&Transfer{
-		Connection: conn, Framed: true, PID: server, TID: server, Time: at * ms, Goroutine: Goroutine{ID: framer},
+		Connection: conn, Framed: true, PID: server, TID: server, Time: at * ms, Goroutine: Goroutine{ID: p.framer},
 		Chunk: http1.Chunk{Head: text, Len: len(text)},
 	})
 }

@@ -55,12 +55,12 @@ func (p *Profile) own(b *builder, r *Request) {
 		p.addOwn(b, &slice{why: NotSampled}, 0, r.Duration())
 		return
 	}
-	l = l.trunk(r.Start)
+	l = r.trunk()
 	from := max(r.Start, r.PrevEnd, r.begun)
 	if !r.inTurns && r.begun == 0 {
 		from = max(from, min(l.answered, r.End))
 	}
-	if r.called != nil {
+	if r.called != nil || r.isStream() && l.kind == taskLane {
 		from = max(from, l.born)
 	}
 	from = min(from, r.End)

@@ -171,7 +171,7 @@ func (r *Request) handled() uint64 {
 	l := r.lane
 	switch {
 	case l.kind == taskLane && !r.inTurns:
-		l = l.trunk(r.Start)
+		l = r.trunk()
 	case !r.byHandler || l.of == nil:
 		return r.End
 	case r.left != 0:

@@ -379,3 +379,23 @@ loop 10
         child 6
         [runqueue] 2`)
 }
+
+// TestStreamTasks has the task of a connection of HTTP/2 start a task for each stream.
+func TestStreamTasks(t *testing.T) {
+	p := newPlay(t)
+	p.framer = 0
+	p.open(1)
+	p.readStreams(10, 1, 1, 3)
+	p.step(11, server, "*serve read", false)
+	p.task(12, server, "loop *serve", "one")
+	p.task(13, server, "loop *serve", "three")
+	p.step(14, server, "*one", false)
+	p.sample(15, server, "loop *one work")
+	p.tracer.Write(server, server, 16*ms, p.stack("loop *one"))
+	p.answerStreams(16, 1, 1)
+	p.step(18, server, "*three", true)
+	p.tracer.Write(server, server, 20*ms, p.stack("loop *three"))
+	p.answerStreams(20, 1, 3)
+	p.wants("/a", "loop 6\n  one 2\n    work 2\n  [runqueue] 4")
+	p.wants("/b", "loop 10\n  three 2\n  [runqueue] 8")
+}

@@ -76,7 +76,7 @@ func (t *thread) beginsAnswer(s *Stack) {
 // trunks appends the branches that lie under a request's window: its lane's for as long as that was at work for it.
 func (r *Request) trunks(all []branch, at int32, from uint64) []branch {
 	if !r.inTurns {
-		return append(all, branch{lane: r.lane.trunk(r.Start), at: at, from: from, to: r.handled(), end: r.End, cut: r.wasCut()})
+		return append(all, branch{lane: r.trunk(), at: at, from: from, to: r.handled(), end: r.End, cut: r.wasCut()})
 	}
 	for _, turn := range r.conn.turns {
 		to := r.End
