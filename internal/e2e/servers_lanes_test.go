@@ -70,6 +70,11 @@ var servers = []server{
 		paths: "/await /gather /tothread",
 	},
 	{
+		name: "hypercorn WSGI", pip: "hypercorn", often: true, // whose answers are written by tasks that its threads have made
+		args:  "BIN/hypercorn -b 127.0.0.1:PORT wsgi:wsgi:app",
+		paths: "/work",
+	},
+	{
 		name: "hypercorn uvloop", pip: "hypercorn uvloop",
 		args:  "BIN/hypercorn -k uvloop -b 127.0.0.1:PORT asgi:app",
 		paths: "/await /gather /tothread",

@@ -10,6 +10,9 @@ import (
 // eventLoops begin the files of what drives the coroutines of tasks, relative to the module search path.
 var eventLoops = []string{"asyncio/", "uvloop/", "trio/", "curio/", "twisted/"}
 
+// eventsFile is where asyncio calls what is ready: tasks, and callbacks.
+const eventsFile = "/asyncio/events.py"
+
 func loops(fn *symbol.Func) bool {
 	return slices.ContainsFunc(eventLoops, func(loop string) bool { return strings.HasPrefix(fn.ShortFile, loop) })
 }

@@ -14,6 +14,16 @@ func (t *thread) beginning(now uint64, s *Stack) bool {
 	return l.kind != taskLane
 }
 
+// preempted tells that the thread loses its CPU at the very beginning of a step, as it does where the program that told of
+// it took long: nothing but what calls tasks is on the stack.
+func (t *thread) preempted(now uint64, s *Stack, why Reason) bool {
+	if why != RunQueue || !t.beginning(now, s) {
+		return false
+	}
+	stack := t.process.contexts.path(s.Frames)
+	return stack != nil && (ofFile(stack.fn, eventsFile, "_run") || stack == t.step.below)
+}
+
 // see tells which lane shows the stack, and settles with the one that was on the thread before. It gives
 // the lane's own part of the stack.
 func (t *thread) see(now uint64, s *Stack) (stack *Context) {

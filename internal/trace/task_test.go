@@ -399,3 +399,18 @@ func TestStreamTasks(t *testing.T) {
 	p.wants("/a", "loop 6\n  one 2\n    work 2\n  [runqueue] 4")
 	p.wants("/b", "loop 10\n  three 2\n  [runqueue] 8")
 }
+
+// TestPreemptedStep has a thread lose its CPU when a step has begun and the task's function is not on the stack yet.
+func TestPreemptedStep(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop _run@asyncio/events.py", "view")
+	p.step(12, server, "*view", false)
+	p.leave(12, server, "loop _run@asyncio/events.py", RunQueue)
+	p.resume(16, server)
+	p.sent(20, 1, server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	if x := p.told["/"]; x.Undecided || x.Waits[RunQueue] != int64(6*ms) {
+		t.Errorf("told as\n%s", draw(x.Frames))
+	}
+}

@@ -150,7 +150,12 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	if t.state == waiting {
 		t.resume(now)
 	}
-	stack := t.see(now, s)
+	var stack *Context
+	if t.preempted(now, s, why) {
+		stack = t.lane.stack
+	} else {
+		stack = t.see(now, s)
+	}
 	if t.state == running {
 		t.runTo(now, stack)
 	}
