@@ -2,12 +2,12 @@ package trace
 
 import "slices"
 
-// justBegun is how long after the beginning of a step the task's own frame may not be there yet, ns.
+// justBegun is for how long the thread may run from the beginning of a step on before the task's own frame is there, ns.
 const justBegun = 100_000
 
 // beginning tells that a step has just begun whose task's own frame is not on the stack yet.
 func (t *thread) beginning(now uint64, s *Stack) bool {
-	if t.step == nil || t.lane != t.step || t.seen != 0 || now-t.step.stepped >= justBegun {
+	if !t.begins || t.step == nil || t.lane != t.step || now-t.since >= justBegun {
 		return false
 	}
 	l, _, _ := t.resolve(s)
@@ -28,6 +28,7 @@ func (t *thread) preempted(now uint64, s *Stack, why Reason) bool {
 // the lane's own part of the stack.
 func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 	l, stack, below := t.resolve(s)
+	t.begins = false
 	over := t.tasks && l == &t.home && t.loopOver(stack)
 	switch {
 	case t.lane == nil:
@@ -208,7 +209,7 @@ func (t *thread) stepBegins(now uint64, s Step) {
 	}
 	t.tasks = true
 	t.take(l, now)
-	t.state, t.step, l.stepped, l.begun = running, l, now, true
+	t.state, t.step, t.begins, l.stepped, l.begun = running, l, true, now, true
 }
 
 // stepEnds takes the end of the step that runs. Where it stopped will be told by the next one's chain.

@@ -409,6 +409,7 @@ func TestPreemptedStep(t *testing.T) {
 	p.step(12, server, "*view", false)
 	p.leave(12, server, "loop _run@asyncio/events.py", RunQueue)
 	p.resume(16, server)
+	p.sample(16, server, "loop _run@asyncio/events.py")
 	p.sent(20, 1, server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	if x := p.told["/"]; x.Undecided || x.Waits[RunQueue] != int64(6*ms) {
 		t.Errorf("told as\n%s", draw(x.Frames))

@@ -51,6 +51,7 @@ type course struct {
 	woken     uint64       // waiting: when it could have gone on, 0: not yet
 	broken    bool         // the last sample could not be read
 	step      *lane        // task whose step runs
+	begins    bool         // no stack was seen since that began
 	job       *symbol.Func // executor's thread: what it was seen to do last
 	jobSince  uint64       // since when; 0: not known
 	object    uint64       // greenlet that runs, as the last switch told
