@@ -46,13 +46,13 @@ type waiting struct {
 const streaming = uint64(2 * pollEvery)
 
 func newGoService(p *target.Process, lines bool) (*goService, error) {
-	symbols, err := symbol.NewGo(p)
-	if err != nil {
-		return nil, err
-	}
 	layout, err := goroutine.LayoutOf(p.Go.Minor)
 	if err != nil {
 		return nil, fmt.Errorf("read goroutines of process %d: %w", p.PID, err)
+	}
+	symbols, err := symbol.NewGo(p)
+	if err != nil {
+		return nil, err
 	}
 	s := &goService{symbols: symbols, layout: layout, lines: lines, waiting: map[uint64]waiting{}}
 	if layout.SyscallsCount() {
