@@ -49,7 +49,10 @@ func (m machine) checks(btfFile string) []Check {
 	}
 	checks := []Check{m.kernel(), m.btf(btfFile)}
 	checks = append(checks, held.checks()...)
-	return append(checks, m.pids(), m.users(), m.lockdown(), m.paranoid(held), m.unprivileged(held), m.yama(held),
+	for _, n := range probe.Namespaces {
+		checks = append(checks, m.namespace(n))
+	}
+	return append(checks, m.lockdown(), m.paranoid(held), m.unprivileged(held), m.yama(held),
 		m.seccomp(), memlock(held), m.tracefs())
 }
 
@@ -73,22 +76,13 @@ func (m machine) btf(file string) Check {
 	return c
 }
 
-// pids and users: see probe.InitialPIDs. In a namespace of users of its own, a process may hold every capability.
-func (m machine) pids() Check {
-	return m.namespace("PID", "pid", probe.InitialPIDs, "run the agent in the machine's: --pid=host, in Kubernetes hostPID: true")
-}
-
-func (m machine) users() Check {
-	return m.namespace("user", "user", probe.InitialUsers, "run the agent outside of it: root is not the machine's there")
-}
-
-func (m machine) namespace(name, link, initial, remedy string) Check {
-	c := Check{Name: name + " namespace", Grade: OK, Found: "the machine's"}
-	own, err := os.Readlink(m.path("proc/self/ns/" + link))
+func (m machine) namespace(n probe.Namespace) Check {
+	c := Check{Name: n.Kind + " namespace", Grade: OK, Found: "the machine's"}
+	own, err := os.Readlink(m.path("proc/self/ns/" + n.File))
 	if err != nil {
-		c.Grade, c.Found, c.Remedy = Warn, "cannot be told: "+err.Error(), "mount proc on /proc"
-	} else if own != initial {
-		c.Grade, c.Found, c.Remedy = Fail, "a container's own", remedy
+		c.Found = "not in this kernel"
+	} else if own != n.Initial {
+		c.Grade, c.Found, c.Remedy = Fail, "a container's own", "run the agent in the machine's: "+n.Remedy
 	}
 	return c
 }

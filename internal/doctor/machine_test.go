@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"apm-ebpf/internal/probe"
 )
 
 // lay makes a machine of files; a name that ends in -> is a link.
@@ -37,8 +35,8 @@ func able(t *testing.T, changes map[string]string) machine {
 	t.Helper()
 	files := map[string]string{
 		"proc/self/status":                             "Name:\tx\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n",
-		"proc/self/ns/pid->":                           probe.InitialPIDs,
-		"proc/self/ns/user->":                          probe.InitialUsers,
+		"proc/self/ns/pid->":                           "pid:[4026531836]",
+		"proc/self/ns/user->":                          "user:[4026531837]",
 		"proc/sys/kernel/yama/ptrace_scope":            "1\n",
 		"proc/sys/kernel/osrelease":                    "6.12.1\n",
 		"proc/sys/kernel/arch":                         "x86_64\n",
@@ -84,6 +82,8 @@ func TestChecks(t *testing.T) {
 		{"other PID namespace", map[string]string{"proc/self/ns/pid->": "pid:[4026532300]"}, "", "PID namespace", Fail, "container"},
 		{"first user namespace", nil, "", "user namespace", OK, ""},
 		{"other user namespace", map[string]string{"proc/self/ns/user->": "user:[4026532301]"}, "", "user namespace", Fail, "container"},
+		{"first time namespace", nil, "", "time namespace", OK, "not in this kernel"},
+		{"other time namespace", map[string]string{"proc/self/ns/time->": "time:[4026532302]"}, "", "time namespace", Fail, "container"},
 		{"yama", nil, "", "yama ptrace_scope", OK, "CAP_SYS_PTRACE"},
 		{"yama forbids", map[string]string{"proc/sys/kernel/yama/ptrace_scope": "3\n"}, "", "yama ptrace_scope", Fail, "3"},
 		{"no yama", map[string]string{"proc/sys/kernel/yama/ptrace_scope": ""}, "", "yama ptrace_scope", OK, "not in"},

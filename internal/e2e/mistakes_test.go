@@ -111,7 +111,7 @@ func TestRefusedStart(t *testing.T) {
 		before := []string{"sh", "-c", `ulimit -n 64; exec "$@"`, "sh"}
 		checkMistake(t, runAgent(t, nil, before, "--pid", self), 1, "too many open files", "ulimit -n")
 	})
-	for kind, flags := range map[string][]string{"PID": {"--pid", "--fork"}, "user": {"--user", "--map-root-user"}} {
+	for kind, flags := range map[string][]string{"PID": {"--pid", "--fork"}, "user": {"--user", "--map-root-user"}, "time": {"--time", "--fork"}} {
 		t.Run(kind+" namespace", func(t *testing.T) {
 			before := append([]string{"unshare"}, flags...)
 			if out, err := exec.Command(before[0], append(flags, "true")...).CombinedOutput(); err != nil {

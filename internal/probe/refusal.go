@@ -20,24 +20,30 @@ var errBTF = errors.New("read the kernel's BTF from")
 // errMemlock: up to 5.10 the memory of maps is locked memory.
 var errMemlock = errors.New("lift the limit of locked memory")
 
-// The names of the machine's own namespaces (PROC_PID_INIT_INO and PROC_USER_INIT_INO, include/linux/proc_ns.h). The kernel
-// programs see processes by their numbers in the first, and so must the agent; capabilities count for BPF in the second
-// alone.
-const (
-	InitialPIDs  = "pid:[4026531836]"
-	InitialUsers = "user:[4026531837]"
-)
+// Namespace is a kind of namespaces in which the agent must be where the kernel's programs are: in the machine's own.
+type Namespace struct {
+	Kind    string
+	File    string // below /proc/self/ns
+	Initial string // what that leads to in the machine's own (include/linux/proc_ns.h)
+	Remedy  string
+	why     string
+}
 
-// errNamespace: the agent would take one process for another, or may do nothing.
+// Namespaces are those in which the agent would take one process for another, or may do nothing, or tells other times.
+var Namespaces = []Namespace{
+	{"PID", "pid", "pid:[4026531836]", "--pid=host, in Kubernetes hostPID: true", "where processes have other numbers than in the kernel"},
+	{"user", "user", "user:[4026531837]", "--userns=host, no rootless container", "whose root has no privileges with the kernel"},
+	{"time", "time", "time:[4026531834]", "nsenter --time --target 1", "whose clock is not that of events"},
+}
+
 var errNamespace = errors.New("this is a container's own")
 
-// checkNamespaces refuses to run in others. What cannot be told is taken for the machine's: a kernel may have none.
+// checkNamespaces takes what cannot be told for the machine's: a kernel may have none.
 func checkNamespaces() error {
-	if name, err := os.Readlink("/proc/self/ns/pid"); err == nil && name != InitialPIDs {
-		return fmt.Errorf("%w PID namespace, where processes have other numbers than in the kernel: run the agent in the machine's (--pid=host, in Kubernetes hostPID: true)", errNamespace)
-	}
-	if name, err := os.Readlink("/proc/self/ns/user"); err == nil && name != InitialUsers {
-		return fmt.Errorf("%w user namespace, whose root has no privileges with the kernel: run the agent in the machine's (--userns=host; not in a rootless container)", errNamespace)
+	for _, n := range Namespaces {
+		if name, err := os.Readlink("/proc/self/ns/" + n.File); err == nil && name != n.Initial {
+			return fmt.Errorf("%w %s namespace, %s: run the agent in the machine's (%s)", errNamespace, n.Kind, n.why, n.Remedy)
+		}
 	}
 	return nil
 }
