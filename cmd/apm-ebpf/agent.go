@@ -64,16 +64,11 @@ type agent struct {
 	transfer   trace.Transfer
 }
 
-func (a *agent) appendRecord(dst []byte) []byte { return a.encoder.Append(dst, &a.record) }
-
 // run is the agent's life: it returns when it was told to stop, or has nothing left to do. Told to stop before it records
 // anything, it does not return but ends the process, whatever it waits for.
 func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.Signal) error {
 	stopExiting := context.AfterFunc(ctx, func() { os.Exit(0) })
-	var seed [32]byte
-	cryptorand.Read(seed[:])
-	uuid.SetRand(rand.NewChaCha8(seed)) // the trace IDs that it makes need not be secret
-	uuid.EnableRandPool()
+	hastenTraceIDs()
 	a := &agent{options: o, log: log, full: make(chan struct{})}
 	var err error
 	a.records, err = emit.OpenLog(emit.LogOptions{Path: o.logFile, Report: func(err error) {
@@ -109,6 +104,14 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 		defer cancel()
 	}
 	return a.loop(ctx, reopen)
+}
+
+// hastenTraceIDs has those that the agent makes cost next to nothing: they need not be secret.
+func hastenTraceIDs() {
+	var seed [32]byte
+	cryptorand.Read(seed[:])
+	uuid.SetRand(rand.NewChaCha8(seed))
+	uuid.EnableRandPool()
 }
 
 // loop polls until there is a reason to stop.

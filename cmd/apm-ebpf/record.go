@@ -44,6 +44,8 @@ func (a *agent) finished(r *trace.Request) {
 	}
 }
 
+func (a *agent) appendRecord(dst []byte) []byte { return a.encoder.Append(dst, &a.record) }
+
 // describe makes the record of a request.
 func (a *agent) describe(r *trace.Request) {
 	record := &a.record
