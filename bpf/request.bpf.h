@@ -54,8 +54,61 @@ static __always_inline void forget(u64 connection, struct conn *c)
 	bpf_map_delete_elem(&conns, &connection);
 }
 
+#define PROXY_LINE 107	/* bytes at most, by the PROXY protocol's text (2.1) */
+#define PROXY_HEADER 16 /* the binary one's, before as many as its last two say (2.2) */
+
+/*
+ * How many bytes of a read are the PROXY protocol's header, with which a load balancer tells who the client
+ * is: all of it. 0: they begin with none, or not with the whole. A line that ends in a version is a
+ * request's.
+ */
+__noinline u32 proxy_header(u64 address, u32 length)
+{
+	u32 slot = SCRATCH_SYSCALL, size = length < PROXY_LINE ? length : PROXY_LINE;
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+
+	if (!io)
+		return 0;
+	u8 *text = io->event.data;
+
+	FORGET(size);
+	size &= 127;
+	if (size < PROXY_HEADER || bpf_probe_read_user(text, size, (void *)address))
+		return 0;
+	if (text[0] == '\r') {
+		u32 header = PROXY_HEADER + (text[PROXY_HEADER - 2] << 8 | text[PROXY_HEADER - 1]);
+
+		return text[8] == 'U' && text[11] == '\n' && header <= length ? header : 0;
+	}
+	for (u32 i = 4; i < PROXY_LINE && i < size; i++)
+		if (text[i] == '\n')
+			return text[i - 3] == '.' ? 0 : i + 1;
+	return 0;
+}
+
+#define PROXY_TEXT 0x00002059584f5250ULL /* "PROXY " */
+#define PROXY_TEXT_MASK 0x0000ffffffffffffULL
+#define PROXY_BINARY 0x510a0d000a0d0a0dULL /* the first eight bytes of the signature */
+
+/* Passes over the PROXY protocol's header. Returns false where the read has nothing else. */
+static __always_inline bool pass_proxy_header(struct buffers *b, s64 *length)
+{
+	if ((b->first & PROXY_TEXT_MASK) != PROXY_TEXT && b->first != PROXY_BINARY)
+		return true;
+	u32 header = proxy_header(b->count ? read_user(b->base) : b->base, *length);
+
+	if (header == *length)
+		return false;
+	if (!header || b->count)
+		return true;
+	b->base += header;
+	*length -= header;
+	look(b);
+	return true;
+}
+
 static __always_inline struct conn *open_connection(struct sock *sk, u64 connection, struct target *t,
-						    struct buffers *b, s64 length)
+						    struct buffers *b, s64 *length)
 {
 	u32 slot = SCRATCH_SYSCALL;
 	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
@@ -66,7 +119,9 @@ static __always_inline struct conn *open_connection(struct sock *sk, u64 connect
 	bool tls;
 
 	look(b);
-	tls = length > 1 && is_tls(b->first);
+	if (!pass_proxy_header(b, length))
+		return NULL;
+	tls = *length > 1 && is_tls(b->first);
 	if (!tls && !may_begin_request(b->first))
 		return NULL;
 	*fresh = (struct conn){.answering = 1, .tls = tls}; /* so that this read begins a request */
@@ -102,7 +157,7 @@ static __always_inline void target_received(struct target *t, struct sock *sk, s
 	bool fresh = !c;
 
 	if (fresh)
-		c = open_connection(sk, connection, t, &b, length);
+		c = open_connection(sk, connection, t, &b, &length);
 	if (t->tls)
 		tls_received(connection, c, t);
 	if (c && c->tls && !c->object)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -80,6 +81,56 @@ func TestGoTLSUnknown(t *testing.T) {
 func TestGoTLSPeers(t *testing.T) {
 	prepared(t)
 	checkPeers(t, goServiceTLS(t, goBuilds[1]), "/")
+}
+
+// proxyHeaders tell a client in the PROXY protocol's two ways.
+var proxyHeaders = []string{
+	"PROXY TCP4 192.0.2.1 192.0.2.2 50123 443\r\n",
+	"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\xc3\xcb\x01\xbb",
+}
+
+// balancedConn is a connection by a load balancer, which tells its client before all else.
+type balancedConn struct {
+	net.Conn
+	header string
+	apart  bool // in a packet of its own
+}
+
+func (c *balancedConn) Write(p []byte) (int, error) {
+	first := c.header
+	c.header = ""
+	if c.apart || first == "" {
+		io.WriteString(c.Conn, first)
+		return c.Conn.Write(p)
+	}
+	_, err := c.Conn.Write(append([]byte(first), p...))
+	return len(p), err
+}
+
+// TestGoTLSBalanced has TLS begin after a header of the PROXY protocol.
+func TestGoTLSBalanced(t *testing.T) {
+	prepared(t)
+	cert, key := certificate(t)
+	s := goService(t, goBuilds[1], cert, key, "balanced")
+	a := attach(t, s.PID)
+	var sent []string
+	for _, header := range proxyHeaders {
+		for _, apart := range []bool{false, true} {
+			conn, err := net.Dial("tcp", s.Address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			balanced := &balancedConn{conn, header, apart}
+			c := newClient(t, tls.Client(balanced, &tls.Config{InsecureSkipVerify: true}), nil, s.Address)
+			sent = append(sent, c.do(t, "GET", "/own/1", "", "").ID, c.do(t, "GET", "/own/2", "", "").ID)
+		}
+	}
+	for i, r := range a.exactly(t, len(sent)) {
+		own := fmt.Sprintf("own%d", 1+i%2)
+		if r.Apitrace.TraceID != sent[i] || r.Request.Status != 200 || r.tree(t).find(own) == nil {
+			t.Errorf("want %s of %s: %s", own, sent[i], r)
+		}
+	}
 }
 
 // TestGoTLSHTTP2 has many streams at once on a few connections.

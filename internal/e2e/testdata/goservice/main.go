@@ -96,6 +96,9 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Printf("listening on %s", listener.Addr())
+	if len(os.Args) > 3 {
+		listener = balanced{listener}
+	}
 	if len(os.Args) > 2 { // a certificate and its key
 		log.Fatal(http.ServeTLS(listener, nil, os.Args[1], os.Args[2]))
 	}
