@@ -24,6 +24,14 @@ const (
 // generations bounds how many goroutines that have started each other in a row are found in one walk.
 const generations = 64
 
+// Of more goroutines than recentMax a walk reads those that were among the last so many to begin or die, or among four times
+// as many if they are dead, and one in restShare of the others by turns. The runtime uses again first what has died last
+// (gfget in Go src/runtime/proc.go), and idle connections may be many.
+const (
+	recentMax = 512
+	restShare = 32
+)
+
 // all are the goroutines of the process, dead ones included: runtime.allgs. The runtime only ever appends to it, and
 // uses what is dead again under another number.
 type all struct {
@@ -33,19 +41,30 @@ type all struct {
 	known  []known
 	count  int // that were read of the slice
 	words  []byte
+	recent []int  // of known, ascending
+	turn   int    // of known: the next of the others to be read
+	stale  bool   // one of the others was used again: all are to be read
+	begun  uint64 // how many were seen to begin or die
 
 	gather   gather
 	addrs    []uint64
+	reads    []int  // those of known that are read together
 	from     uint64 // where what is read begins in runtime.g
 	size     int
 	started  []started // by whom is not watched, or not yet
 	keep     uint64    // for how long those are kept, ns
 	now      uint64    // when the walk began
-	complete uint64    // when a walk ended that missed none; 0: none has
+	complete uint64    // when a walk began that missed none of the slice; 0: none has
 }
 
-// known is a runtime.g and the number of the goroutine that it was when it was last read.
-type known struct{ g, id uint64 }
+// known is a runtime.g as it was when it was last read.
+type known struct {
+	g, id uint64 // the goroutine's number, 0: none yet
+	dead  bool
+	begun uint64 // all.begun when it began or died, 0: before the first walk
+	seen  uint64 // when it was read; before that it was not in the slice, 0: not known when
+	read  bool
+}
 
 // started is a goroutine that was not there at an earlier walk.
 type started struct {
@@ -77,11 +96,17 @@ func (a *all) grow() (complete bool, err error) {
 	}
 	for i := 0; i < size; i += 8 {
 		if g := binary.LittleEndian.Uint64(a.words[i:]); g != 0 && g < addressMax-a.from {
-			a.known = append(a.known, known{g: g})
+			a.known = append(a.known, known{g: g, seen: a.complete})
 		}
 	}
 	a.count = n
 	slices.SortFunc(a.known, func(x, y known) int { return cmp.Compare(x.g, y.g) })
+	a.recent = a.recent[:0]
+	for i := range a.known {
+		if a.isRecent(i) {
+			a.recent = append(a.recent, i)
+		}
+	}
 	return length <= allMax, nil
 }
 
@@ -89,35 +114,83 @@ func (a *all) grow() (complete bool, err error) {
 func (a *all) walk(l *Layout) error {
 	a.now = monotonic()
 	a.started = slices.DeleteFunc(a.started, func(s started) bool { return a.now-s.at > a.keep })
-	for some := range slices.Chunk(a.known, walkAtOnce) {
-		a.addrs = a.addrs[:0]
-		for _, k := range some {
-			a.addrs = append(a.addrs, k.g+a.from)
-		}
-		if err := a.gather.read(a.addrs, a.size); err != nil {
+	a.choose()
+	for some := range slices.Chunk(a.reads, walkAtOnce) {
+		if err := a.readSome(l, some); err != nil {
 			return err
 		}
-		for i := range some {
-			if b := a.gather.of(i, a.size); b != nil {
-				a.see(l, &some[i], b)
-			}
+	}
+	return nil
+}
+
+// choose decides which are read.
+func (a *all) choose() {
+	slices.Sort(a.recent)
+	a.recent = slices.DeleteFunc(slices.Compact(a.recent), func(i int) bool { return !a.isRecent(i) })
+	from, to := a.turn, min(a.turn+(len(a.known)+restShare-1)/restShare, len(a.known))
+	if a.turn = to; to == len(a.known) {
+		a.turn = 0
+	}
+	if a.stale || len(a.known) <= recentMax {
+		from, to = 0, len(a.known)
+	}
+	a.stale = false
+	before, _ := slices.BinarySearch(a.recent, from)
+	after, _ := slices.BinarySearch(a.recent, to)
+	a.reads = append(a.reads[:0], a.recent[:before]...)
+	for i := from; i < to; i++ {
+		a.reads = append(a.reads, i)
+	}
+	a.reads = append(a.reads, a.recent[after:]...)
+}
+
+// isRecent tells a goroutine that is read in every walk.
+func (a *all) isRecent(i int) bool {
+	k := &a.known[i]
+	last := uint64(recentMax)
+	if k.dead {
+		last *= 4
+	}
+	return !k.read || k.begun != 0 && k.begun+last > a.begun
+}
+
+// readSome reads some of known.
+func (a *all) readSome(l *Layout, some []int) error {
+	a.addrs = a.addrs[:0]
+	for _, i := range some {
+		a.addrs = append(a.addrs, a.known[i].g+a.from)
+	}
+	if err := a.gather.read(a.addrs, a.size); err != nil {
+		return err
+	}
+	for k, i := range some {
+		if b := a.gather.of(k, a.size); b != nil {
+			a.see(l, i, b)
 		}
 	}
 	return nil
 }
 
 // see takes a goroutine as it is now.
-func (a *all) see(l *Layout, k *known, b []byte) {
+func (a *all) see(l *Layout, i int, b []byte) {
+	k := &a.known[i]
 	word := func(at uint32) uint64 { return binary.LittleEndian.Uint64(b[at-l.Status:]) }
-	id := word(l.GoID)
-	if id == k.id {
+	id, before := word(l.GoID), k.seen
+	state, ok := stateOf(binary.LittleEndian.Uint32(b))
+	dead := ok && state == Dead
+	begins := !dead && id != k.id && id != 0 // else it may be being made
+	a.stale = a.stale || begins && !a.isRecent(i)
+	if dead && !k.dead || begins && before != 0 {
+		a.begun++
+		k.begun = a.begun
+		a.recent = append(a.recent, i)
+	}
+	k.dead, k.seen, k.read = dead, a.now, true
+	if !begins {
 		return
 	}
-	if state, ok := stateOf(binary.LittleEndian.Uint32(b)); ok && state == Dead || id == 0 {
-		return // or being made
-	}
 	k.id = id
-	s := started{g: k.g, id: id, goPC: word(l.GoPC), startPC: word(l.StartPC), before: a.complete, at: a.now}
+	s := started{g: k.g, id: id, goPC: word(l.GoPC), startPC: word(l.StartPC), before: before, at: a.now}
 	if l.ParentGoID != NoOffset {
 		s.parent = word(l.ParentGoID)
 	} else {
@@ -137,7 +210,7 @@ func (r *Reader) findStarted() error {
 		return err
 	}
 	if complete {
-		a.complete = monotonic()
+		a.complete = a.now
 	}
 	r.findMarks()
 	found := true

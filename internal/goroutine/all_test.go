@@ -1,6 +1,12 @@
 package goroutine
 
-import "testing"
+import (
+	"os"
+	"testing"
+	"unsafe"
+
+	"apm-ebpf/internal/target"
+)
 
 // TestStartedBefore tells what a goroutine started for an earlier request from what it started for this one.
 func TestStartedBefore(t *testing.T) {
@@ -24,5 +30,84 @@ func TestStartedBefore(t *testing.T) {
 		if got := w.startedBefore(s); got != test.want {
 			t.Errorf("%s: %v", test.name, got)
 		}
+	}
+}
+
+// fakeG is a runtime.g of this process's memory.
+type fakeG struct {
+	status                  uint32
+	id, parent, goPC, start uint64
+	rest                    [48]uint64
+}
+
+var fakeLayout = Layout{Status: 0, GoID: 8, ParentGoID: 16, GoPC: 24, StartPC: 32}
+
+var fakeAllGs *[]*fakeG // where it does not move
+
+// TestWalkOfMany has goroutines begin among many that live on.
+func TestWalkOfMany(t *testing.T) {
+	const many = 10_000
+	gs := make([]fakeG, many)
+	allgs := make([]*fakeG, many)
+	fakeAllGs = &allgs
+	for i := range gs {
+		gs[i] = fakeG{status: gWaiting, id: uint64(i + 1)}
+		allgs[i] = &gs[i]
+	}
+	a := newAll(target.Memory(os.Getpid()), &fakeLayout, uint64(uintptr(unsafe.Pointer(fakeAllGs))))
+	last := uint64(many)
+	reuse := func(i int) uint64 {
+		last++
+		gs[i].id, gs[i].status = last, gRunnable
+		return last
+	}
+	walk := func() (read int, found []started) {
+		t.Helper()
+		a.started = a.started[:0]
+		if _, err := a.grow(); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.walk(&fakeLayout); err != nil {
+			t.Fatal(err)
+		}
+		a.complete = a.now
+		return len(a.reads), a.started
+	}
+	// awaits gives how many walks find a goroutine.
+	awaits := func(id uint64) (walks int) {
+		t.Helper()
+		for walks = 1; walks <= restShare+1; walks++ {
+			if _, found := walk(); len(found) == 1 && found[0].id == id {
+				return walks
+			}
+		}
+		t.Fatalf("goroutine %d is never found", id)
+		return 0
+	}
+	if read, found := walk(); read != many || len(found) != many {
+		t.Fatalf("the first walk reads %d and finds %d", read, len(found))
+	}
+	for _, i := range []int{9000, 10, 4711} {
+		gs[i].status = gDead
+	}
+	for range restShare + 1 {
+		if read, _ := walk(); read > many/restShare+4 {
+			t.Errorf("%d are read when nothing has begun", read)
+		}
+	}
+	for _, i := range []int{10, 9000} {
+		before := a.now
+		if walks := awaits(reuse(i)); walks != 1 || a.started[0].before != before {
+			t.Errorf("a goroutine that was dead is found by walk %d, missing up to %d: %+v", walks, before, a.started[0])
+		}
+	}
+	awaits(reuse(many / 2))
+	if read, _ := walk(); read != many {
+		t.Errorf("%d are read after one was found late", read)
+	}
+	allgs = append(allgs, &fakeG{status: gRunnable, id: last + 1})
+	last++
+	if awaits(last) != 1 {
+		t.Error("a new one is found late")
 	}
 }

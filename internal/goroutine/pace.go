@@ -12,14 +12,19 @@ const (
 	// millisecond; up to precise they are right to a millisecond or so.
 	shortest = time.Millisecond
 	precise  = 3 * time.Millisecond
-	// lookShare is what looks may take of a CPU for many requests at once, for fewer the more, up to fewShare. walkShare is
-	// what the search for new goroutines may take.
-	lookShare = 0.025
-	fewShare  = 0.1
-	many      = 1000
-	walkShare = 0.01
+	// lookShare is what looks may take of a CPU for many requests at once, for fewer the more, up to fewShare; walkShare and
+	// fewWalkShare are that of the search for new goroutines.
+	lookShare    = 0.025
+	fewShare     = 0.1
+	many         = 1000
+	walkShare    = 0.01
+	fewWalkShare = 0.04
 	// walkCredit is what searches may take at once, after some time without any: what handlers start soon ends soon too.
 	walkCredit = 5 * time.Millisecond
+	// walkDebt is the most that an uncommon search, as of many that have just begun, may keep later ones waiting for.
+	walkDebt = time.Millisecond
+	// rarely is for how long none may take place before times count as less precise: what ended meanwhile is not told.
+	rarely = 10 * time.Millisecond
 )
 
 // pace keeps the cost of looks within a share of a CPU.
@@ -28,6 +33,8 @@ type pace struct {
 	look, walk    time.Duration // what one costs, smoothed
 	credit        time.Duration // CPU time that searches may still take
 	counted       uint64        // up to when credit was given
+	searched      uint64        // when the last search began
+	overdue       bool          // it could not be made again for too long
 }
 
 func (p *pace) begin() {
@@ -40,20 +47,28 @@ func (p *pace) end() {
 	runtime.UnlockOSThread()
 }
 
-// walks runs a search for new goroutines if one is due.
-func (p *pace) walks(search func() error) error {
+// walks runs a search for new goroutines if one is due. requests is how many are looked at.
+func (p *pace) walks(requests int, search func() error) error {
 	now := monotonic()
-	p.credit = min(p.credit+time.Duration(float64(now-p.counted)*walkShare), walkCredit)
+	earned := float64(now-p.counted) * share(walkShare, fewWalkShare, requests)
+	p.credit = time.Duration(min(float64(p.credit)+earned, float64(walkCredit)))
 	p.counted = now
-	if p.credit < p.walk {
+	if p.credit <= 0 {
+		p.overdue = now-p.searched > uint64(rarely)
 		return nil
 	}
+	p.searched, p.overdue = now, false
 	began := ThreadTime()
 	err := search()
 	p.walked = ThreadTime() - began
 	p.walk = Smooth(p.walk, p.walked)
-	p.credit -= p.walked
+	p.credit = max(p.credit-p.walked, -max(walkDebt, 2*p.walk))
 	return err
+}
+
+// share is what something may take of a CPU for so many requests.
+func share(ofMany, ofFew float64, requests int) float64 {
+	return min(ofFew, ofMany*many/float64(max(min(requests, many), 1)))
 }
 
 // Smooth has an average follow a measurement. One that is far above counts little: memory was touched for the first time.
@@ -65,8 +80,7 @@ func Smooth(average, now time.Duration) time.Duration {
 // Period tells when to look next, after the last look, and whether times are less precise than they could be: that is
 // late, or there are more goroutines than are looked at. wake is what it costs to have a CPU again for a look.
 func (r *Reader) Period(wake time.Duration) (period time.Duration, lowered bool) {
-	share := min(fewShare, lookShare*many/float64(max(min(r.roots, many), 1)))
-	period = max(shortest, time.Duration(float64(r.pace.look+wake)/share))
+	period = max(shortest, time.Duration(float64(r.pace.look+wake)/share(lookShare, fewShare, r.roots)))
 	return period, period > precise || len(r.watched) >= watchedMax
 }
 

@@ -159,6 +159,6 @@ func lookUntil(t testing.TB, r *Reader, seen func(told map[uint64]Sight) bool) {
 		if time.Now().After(deadline) {
 			t.Fatal("what was waited for is never told")
 		}
-		r.pace.walk = 0 // without regard to what a walk costs
+		r.pace.credit = walkCredit // without regard to what a walk costs
 	}
 }

@@ -154,7 +154,7 @@ func (r *Reader) Look(yield func(*Sight)) error {
 		return nil
 	}
 	if r.all.slice != 0 {
-		if err := r.pace.walks(r.findStarted); err != nil {
+		if err := r.pace.walks(r.roots, r.findStarted); err != nil {
 			return err
 		}
 	}

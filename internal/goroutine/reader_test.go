@@ -207,7 +207,7 @@ func testStartedBefore(t *testing.T, p *parked) {
 	r.all.keep = uint64(time.Hour)
 	look(t, r)
 	p.do("fan")
-	r.pace.walk = 0
+	r.pace.credit = walkCredit
 	look(t, r)
 	r.Watch(p.ids["handler"], p.addresses()[p.ids["handler"]], 0)
 	lookUntil(t, r, func(map[uint64]Sight) bool { return r.Watching() == 42 })
