@@ -21,6 +21,7 @@ type goService struct {
 	layout  *goroutine.Layout
 	reader  *goroutine.Reader
 	waiting map[uint64]waiting // by goroutine
+	on      map[uint64]int     // how many of them by connection
 	stack   trace.Stack
 	lines   bool
 	enters  uint8 // trace.Goroutine.Enters in a call that reads or writes
@@ -54,7 +55,7 @@ func newGoService(p *target.Process, lines bool) (*goService, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &goService{symbols: symbols, layout: layout, lines: lines, waiting: map[uint64]waiting{}}
+	s := &goService{symbols: symbols, layout: layout, lines: lines, waiting: map[uint64]waiting{}, on: map[uint64]int{}}
 	if layout.SyscallsCount() {
 		s.enters = 1
 	}
@@ -145,7 +146,7 @@ func (s *goService) arrived(e *probe.Event) {
 		s.received(e)
 	case probe.KindServe:
 		serve := e.Serve()
-		s.waiting[serve.Goroutine] = waiting{connection: serve.Connection, g: serve.G, ran: uint8(serve.Ran), begun: e.Time}
+		s.begins(serve.Goroutine, waiting{connection: serve.Connection, g: serve.G, ran: uint8(serve.Ran), begun: e.Time})
 	case probe.KindSend:
 		s.sent(e)
 	case probe.KindServed:
@@ -164,11 +165,17 @@ func (s *goService) received(e *probe.Event) {
 	if ok && !w.answering && !e.Begins() {
 		return
 	}
-	if w.watched {
-		s.reader.Unwatch(io.Goroutine)
-	}
 	head, _ := e.Data()
-	s.waiting[io.Goroutine] = waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time, get: isGet(head)}
+	s.begins(io.Goroutine, waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time, get: isGet(head)})
+}
+
+// begins takes note of a request in place of the goroutine's last one.
+func (s *goService) begins(goroutine uint64, w waiting) {
+	if last, ok := s.waiting[goroutine]; ok {
+		s.forget(goroutine, last)
+	}
+	s.waiting[goroutine] = w
+	s.on[w.connection]++
 }
 
 // isGet tells a request without a body, for which net/http starts its background read before it calls the handler. That of
@@ -252,6 +259,9 @@ func (s *goService) ended(r *trace.Request) {
 // closed takes the end of a connection: what was read there last need not have been a request. Another one may have its
 // address by now.
 func (s *goService) closed(connection, now uint64) {
+	if s.on[connection] == 0 {
+		return
+	}
 	for goroutine, w := range s.waiting {
 		if w.connection == connection && w.begun < now {
 			s.forget(goroutine, w)
@@ -264,6 +274,9 @@ func (s *goService) forget(goroutine uint64, w waiting) {
 		s.reader.Unwatch(goroutine)
 	}
 	delete(s.waiting, goroutine)
+	if s.on[w.connection]--; s.on[w.connection] == 0 {
+		delete(s.on, w.connection)
+	}
 }
 
 // watch has the goroutines of requests looked at that have been open for at least so long, ns, and tells whether there
