@@ -51,10 +51,12 @@ func (ss *services) addRoot(pid int) error {
 	if isUnsupported(err) {
 		err = ss.addBelow(pid, err)
 	}
-	if err != nil {
-		if errors.Is(err, target.ErrGone) {
-			return fmt.Errorf("process %d: %w: give a process id as ps tells it on the host itself, not inside a container", pid, target.ErrGone)
-		}
+	switch {
+	case errors.Is(err, target.ErrGone):
+		return fmt.Errorf("%w: give the id of a process that runs, as ps tells it on the host itself, not inside a container", err)
+	case isUnsupported(err):
+		return err // which says all of it
+	case err != nil:
 		return fmt.Errorf("process %d cannot be profiled: %w", pid, err)
 	}
 	if s := ss.known[pid]; s != nil {
