@@ -35,9 +35,9 @@ func TestStartedBefore(t *testing.T) {
 
 // fakeG is a runtime.g of this process's memory.
 type fakeG struct {
-	status                  uint32
-	id, parent, goPC, start uint64
-	rest                    [48]uint64
+	status uint32
+	id     uint64
+	_      [51]uint64 // its parent and all else
 }
 
 var fakeLayout = Layout{Status: 0, GoID: 8, ParentGoID: 16, GoPC: 24, StartPC: 32}
