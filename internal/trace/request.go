@@ -30,16 +30,19 @@ type Request struct {
 	Undecided bool // which lane served it could not be decided
 	Imprecise bool // its goroutines were looked at too rarely for precise times, or its tasks switched unseen
 
-	lostAt  uint64
-	conn    *conn
-	reader  *thread // that read the head
-	shared  bool    // its reader read others' heads too before it answered any
-	inTurns bool    // and served it in turn with those
-	process *process
-	lane    *lane // that makes the first write of the answer
-	armed   *lane // that asked to be told when it can be written
-	called  *lane // in which its application was called; nil: not known
-	shown   bool  // stacks were seen that were called for it, and their threads know it for longer than it lasts
+	lostAt      uint64
+	conn        *conn
+	reader      *thread // that read the head
+	shared      bool    // its reader read others' heads too before it answered any
+	inTurns     bool    // and served it in turn with those
+	process     *process
+	lane        *lane // that makes the first write of the answer
+	armed       *lane // that asked to be told when it can be written
+	made        *lane // task that the callback has made which got its head …
+	called      *lane // in which its application was called; nil: not known
+	severalMade bool  // … and not the only one
+
+	shown bool // stacks were seen that were called for it, and their threads know it for longer than it lasts
 
 	goroutine *goLane // that is at work for it, nil: none is known
 	byHandler bool    // it is known to run the handler
@@ -61,7 +64,7 @@ func (t *Tracer) newRequest() *Request {
 	return r
 }
 
-func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
+func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool) {
 	r := t.newRequest()
 	*r = Request{
 		Request: h,
@@ -78,7 +81,7 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first bool) {
 	case !r.Sampled:
 	case x.Goroutine.ID == 0:
 		r.reader = c.process.thread(x.TID)
-		r.reader.reads(r)
+		r.reader.reads(r, alone)
 	case !r.isStream():
 		r.serve(x.Goroutine, x.Time)
 	}
@@ -108,9 +111,12 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	}
 	if r.reader != nil {
 		r.reader.heads = without(r.reader.heads, r)
+		if r.reader.callback == r {
+			r.reader.callback = nil
+		}
 	}
 	r.unserve()
-	r.process, r.lane, r.armed, r.called, r.conn, r.reader = nil, nil, nil, nil, nil, nil
+	r.process, r.lane, r.armed, r.made, r.called, r.conn, r.reader = nil, nil, nil, nil, nil, nil, nil
 	r.Request = &over
 	t.requests.Put(h)
 	if !r.shown && len(t.over) < sparesMax {
@@ -185,3 +191,11 @@ func (r *Request) handled() uint64 {
 
 // wasCut tells that the request ended while there was more to come.
 func (r *Request) wasCut() bool { return r.Cut != NotCut || r.NoResponse || r.ClientClosed }
+
+// answerer gives the lane that had the answer which the event loop writes; nil where that can't be told.
+func (r *Request) answerer() *lane {
+	if r.armed != nil || r.severalMade {
+		return r.armed
+	}
+	return r.made
+}

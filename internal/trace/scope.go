@@ -73,9 +73,10 @@ func (p *process) asked(s *Scope) (found *Request) {
 	return found
 }
 
-// calls takes that a server has called the application for a request: in a task that no other has made, or on a thread.
+// calls takes that a server has called the application for a request: in a task that no other has made but the
+// connection's, which was there before, or on a thread.
 func (r *Request) calls(l *lane) {
-	if r.called == nil && (l.parent == nil || l.parent.kind != taskLane) {
+	if r.called == nil && (l.parent == nil || l.parent.kind != taskLane || l.parent.answered == 0 && l.parent.born < r.Start) {
 		r.called = l
 	}
 }

@@ -1,6 +1,9 @@
 package trace
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // justBegun is for how long the thread may run from the beginning of a step on before the task's own frame is there, ns.
 const justBegun = 100_000
@@ -209,6 +212,7 @@ func (t *thread) stepBegins(now uint64, s Step) {
 	}
 	t.tasks = true
 	t.take(l, now)
+	t.callback = nil
 	t.state, t.step, t.begins, l.stepped, l.begun = running, l, true, now, true
 }
 
@@ -275,10 +279,36 @@ func (t *thread) creates(now uint64, s *Stack) (*lane, *Context) {
 	return t.lane, t.stack
 }
 
-// reads takes that the thread has read the head of a request.
-func (t *thread) reads(r *Request) {
+// reads takes that the thread has read the head of a request, and no other's with it if it is alone.
+func (t *thread) reads(r *Request, alone bool) {
 	t.heads = append(t.heads, r)
-	t.serves = true
+	t.serves, t.callback = true, nil
+	if alone {
+		t.callback = r
+	}
+}
+
+// makes takes that a callback of the event loop has made a task. What gets the bytes of a request makes the task that
+// serves it, if any; where it makes several, nothing tells which.
+func (t *thread) makes(l *lane) {
+	r := t.callback
+	if r == nil || l.parent != &t.home || !l.started.receives() {
+		return
+	}
+	if r.made != nil {
+		r.severalMade = true
+	}
+	r.made = l
+}
+
+// receives tells the stack of a protocol that is given what was read (asyncio.Protocol, BufferedProtocol).
+func (c *Context) receives() bool {
+	for ; c != nil; c = c.parent {
+		if strings.HasSuffix(c.fn.Name, "data_received") || strings.HasSuffix(c.fn.Name, "buffer_updated") {
+			return true
+		}
+	}
+	return false
 }
 
 // answers gives the lane that writes an answer on the thread now; nil where that can't be told: an event loop

@@ -415,3 +415,28 @@ func TestPreemptedStep(t *testing.T) {
 		t.Errorf("told as\n%s", draw(x.Frames))
 	}
 }
+
+// TestLoopAnswers has an event loop write the answers of tasks that the callbacks have made which got the heads.
+func TestLoopAnswers(t *testing.T) {
+	p := newPlay(t)
+	for conn, name := range []string{"a", "b", "c"} {
+		conn, at := uint64(conn), 10+uint64(conn)
+		p.open(conn)
+		p.read(at, conn, server, "/"+name)
+		if name != "c" {
+			p.task(at, server, "loop Protocol.data_received", name)
+		}
+	}
+	p.task(13, server, "loop timer", "c")
+	for i, name := range []string{"a", "b", "c"} {
+		p.step(14+uint64(i), server, "*"+name, i > 0)
+	}
+	p.leave(18, server, "loop", Poll)
+	for conn := range uint64(3) {
+		p.write(20, conn, server, "loop")
+	}
+	p.wants("/a", "a 10\n  [blocked] 5\n  [runqueue] 4")
+	if !p.told["/c"].Undecided {
+		t.Error("a task that a timer has made is taken for that of a request")
+	}
+}

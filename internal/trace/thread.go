@@ -55,6 +55,7 @@ type course struct {
 	job       *symbol.Func // executor's thread: what it was seen to do last
 	jobSince  uint64       // since when; 0: not known
 	object    uint64       // greenlet that runs, as the last switch told
+	callback  *Request     // whose head it has read, and no other's since; nil: none, or a task has run since
 	turn      *conn        // that it read or wrote on last
 	switched  uint64       // when a greenlet left last
 	onFutex   bool         // waiting: on a futex that is not the interpreter lock's

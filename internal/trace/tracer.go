@@ -146,6 +146,7 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine, future u
 	if parent != nil {
 		parent.starts(l)
 	}
+	th.makes(l)
 	p.bridged(l, coroutine)
 	p.promised(l, future)
 }

@@ -112,6 +112,9 @@ func (t *Tracer) Received(x *Transfer) {
 			c.process.opened(c)
 		}
 	}
+	if th := c.process.threads[x.TID]; th != nil && th.callback != nil && th.callback.conn != c {
+		th.callback = nil
+	}
 	if c.sampled {
 		c.process.cut(c, x)
 	}
@@ -128,7 +131,7 @@ func (t *Tracer) Received(x *Transfer) {
 		t.finish(c, h, x.Time)
 	}
 	for i, h := range opened {
-		t.begin(c, h, x, i == 0)
+		t.begin(c, h, x, i == 0, len(opened) == 1)
 	}
 	t.settleDown(c, x.Time)
 }
@@ -158,7 +161,7 @@ func (t *Tracer) Sent(x *Transfer) {
 			r.PID, r.TID = x.PID, x.TID
 			if r.Sampled {
 				if r.lane = t.processOf(c, x.PID).answers(r, x); r.lane == nil {
-					r.lane = r.armed
+					r.lane = r.answerer()
 				}
 				r.Undecided = r.lane == nil
 			}
