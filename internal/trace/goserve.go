@@ -61,14 +61,17 @@ func (r *Request) unserve() {
 // isStream tells a request of HTTP/2: the goroutine that reads and writes for all streams is not at work for it.
 func (r *Request) isStream() bool { return strings.HasPrefix(r.Proto, "HTTP/2") }
 
-// cut takes that a thread reads or writes on a connection, or a goroutine of Go.
-func (p *process) cut(c *conn, x *Transfer) {
+// cut takes that a thread reads or writes on a connection, or a goroutine of Go. amid: of a body, so that no request begins
+// there and no answer.
+func (p *process) cut(c *conn, x *Transfer, amid bool) {
 	if x.Goroutine.ID != 0 {
 		p.enters = x.Goroutine.Enters
 		p.goroutine(x.Goroutine.ID).cut(x.Time, x.Goroutine)
 	} else {
 		t := p.thread(x.TID)
-		t.cut(x.Time, nil)
+		if turns := t.turn != c && !t.tasks && !t.greenlets; !amid || turns || t.state == waiting {
+			t.cut(x.Time, nil)
+		} // else what runs goes on, as its next stack will tell
 		t.transfers(c, x.Time)
 	}
 }

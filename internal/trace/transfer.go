@@ -116,7 +116,7 @@ func (t *Tracer) Received(x *Transfer) {
 		th.callback = nil
 	}
 	if c.sampled {
-		c.process.cut(c, x)
+		c.process.cut(c, x, !x.Begins && !x.Framed)
 	}
 	if x.Missed {
 		c.http.Missed()
@@ -149,7 +149,7 @@ func (t *Tracer) Sent(x *Transfer) {
 	}
 	c.lost = x.Lost
 	if c.sampled && len(c.requests) > 0 {
-		t.processOf(c, x.PID).cut(c, x)
+		t.processOf(c, x.PID).cut(c, x, !x.Framed && c.requests[0].FirstWrite != 0)
 	}
 	c.wrote = x.Time
 	if x.Missed {
