@@ -80,7 +80,7 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 		if j.from < begun || j.from > br.to || !br.has(j.work, j.outer) {
 			continue
 		}
-		if j.unsure {
+		if j.alike != nil && j.alike.worked {
 			br.lane.unsure = j.from
 		}
 		if j.by != nil {

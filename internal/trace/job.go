@@ -5,16 +5,22 @@ import "strings"
 // job is what a lane handed to another by a queue: for one, the _WorkItem that ThreadPoolExecutor.submit puts into its
 // queue and that the thread which takes it runs.
 type job struct {
-	item   uint64 // its address
-	from   uint64 // when it was put
-	to     uint64 // when it was done, or another was put that has the address; 0: not yet
-	taken  uint64 // when a thread was seen to take or run it, 0: not yet
-	by     *lane  // that thread's
-	giver  *lane  // that put it
-	stack  *Context
-	work   uint64 // Context and job of the giver
-	outer  uint64
-	unsure bool // another with that object may lie in a queue too
+	item  uint64 // its address
+	from  uint64 // when it was put
+	to    uint64 // when it was done, or another was put that has the address; 0: not yet
+	taken uint64 // when a thread was seen to take or run it, 0: not yet
+	by    *lane  // that thread's
+	giver *lane  // that put it
+	stack *Context
+	work  uint64 // Context and job of the giver
+	outer uint64
+	alike *alike // others with that object that may lie in queues too, nil: none
+}
+
+// alike are jobs with one object that lay in queues at once, as where None or a number is put into several.
+type alike struct {
+	left   int  // that were not taken yet
+	worked bool // one was taken by a thread that works for who put it there: who that is cannot be told
 }
 
 // puts takes that a lane puts an object into a queue.
@@ -22,8 +28,12 @@ func (p *process) puts(j *job) {
 	before := p.jobs[j.item]
 	switch {
 	case before == nil, before.by != nil && before.by.held == before: // which may have freed it
-	case before.taken == 0 && !j.stack.submits() && !before.stack.submits(): // executors make a new one each time
-		j.unsure, before.unsure = true, true
+	case before.lies() && !j.stack.submits() && !before.stack.submits(): // executors make a new one each time
+		if before.alike == nil {
+			before.alike = &alike{left: 1}
+		}
+		j.alike = before.alike
+		j.alike.left++
 	default:
 		before.end(j.from)
 	}
@@ -34,6 +44,9 @@ func (p *process) puts(j *job) {
 	j.giver.jobs = bounded(append(j.giver.jobs, j))
 }
 
+// lies tells that the object, or another like it, may still lie in a queue.
+func (j *job) lies() bool { return j.taken == 0 || j.alike != nil && j.alike.left > 0 }
+
 func (j *job) end(now uint64) {
 	if j != nil && j.to == 0 {
 		j.to = now
@@ -41,15 +54,21 @@ func (j *job) end(now uint64) {
 }
 
 // takes gives the job with an object that is taken from a queue; nil for none, or where it cannot be told whose it is.
-func (p *process) takes(now uint64, item uint64) *job {
+// works: by a thread that works for who put it there.
+func (p *process) takes(now uint64, item uint64, works bool) *job {
 	j := p.jobs[item]
-	if j == nil || j.taken != 0 {
+	switch {
+	case j == nil:
+		return nil
+	case j.alike != nil:
+		j.taken = now
+		j.alike.left--
+		j.alike.worked = j.alike.worked || works
+		return nil
+	case j.taken != 0:
 		return nil
 	}
 	j.taken = now
-	if j.unsure {
-		return nil
-	}
 	return j
 }
 
@@ -80,11 +99,12 @@ func (t *thread) doing() *job {
 func (t *thread) takes(now uint64, s *Stack, item uint64) {
 	t.cut(now, s)
 	t.runs(s.Item)
-	j, at := t.process.takes(now, item), t.stack.belowQueue()
-	switch {
-	case t.tasks || t.greenlets || t.lane != &t.home || t.serves || at == nil:
-		return
-	case t.home.held != nil && at.depth > t.home.heldAt.depth, j != nil && j.giver.worksFor(&t.home):
+	at := t.stack.belowQueue()
+	own := t.serves || t.asked != nil || t.home.answered != 0 // it serves requests itself
+	works := !own && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil &&
+		(t.home.held == nil || at.depth <= t.home.heldAt.depth)
+	j := t.process.takes(now, item, works)
+	if !works || j != nil && j.giver.worksFor(&t.home) {
 		return
 	}
 	t.drops(now)

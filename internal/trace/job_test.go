@@ -45,6 +45,12 @@ func TestQueues(t *testing.T) {
 			p.sample(24, other, loop+" forB")
 			p.leave(26, other, loop+" forB", Sleep)
 		}, "main boot run forA", "main boot run forB", false},
+		{"alike objects are taken by those who serve the requests", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.put(12, b, "main", 7)
+			p.take(14, a, "main get", 7)
+			p.take(14, b, "main get", 7)
+		}, "main", "main", false},
 		{"what is taken in the midst of a job does not end it", func(p *play) {
 			p.put(12, a, "main", 7)
 			p.put(12, b, "main", 8)
