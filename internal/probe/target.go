@@ -95,7 +95,8 @@ func (p *Probe) put(pid int, t apmTarget, flags ebpf.MapUpdateFlags) error {
 }
 
 // addListeners tells the kernel programs on which TCP ports the network namespace of a process
-// listens. Ports opened later they see themselves.
+// listens. Ports opened later they see themselves. None is ever taken back: another socket may share
+// it (SO_REUSEPORT), and who connects from it to elsewhere later on reads no requests there.
 func (p *Probe) addListeners(pid int) error {
 	net, err := NetNamespace(pid)
 	if err != nil {
