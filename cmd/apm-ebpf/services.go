@@ -23,6 +23,7 @@ type services struct {
 	recent  *service         // the last of them that was asked for
 	born    map[int]*service // children that were not looked at yet
 	young   map[int]*visit   // processes that are still to be recognised, or may load OpenSSL yet
+	refused time.Time        // when it was last told that one is not profiled which could be
 }
 
 // visit is a process to be looked at, again and again until it has become something.
@@ -37,6 +38,7 @@ const (
 	lastVisit    = 30 * time.Second      // a Python that takes longer to start is none
 	rootPatience = 10 * time.Second      // for a process that was named, before anything is profiled
 	tlsVisit     = 200 * time.Millisecond
+	refusedEvery = time.Minute // between warnings: a service may start helpers without end
 )
 
 // addRoot makes a process and its descendants targets. Unlike a descendant, it must be one that can be, or have one.
@@ -217,9 +219,9 @@ func (ss *services) look(pid int, now time.Time) *service {
 		ss.later(pid, now)
 	default:
 		delete(ss.young, pid)
-		level := zerolog.WarnLevel
-		if isUnsupported(err) || gone(err) {
-			level = zerolog.DebugLevel
+		level := zerolog.DebugLevel
+		if !isUnsupported(err) && !gone(err) && now.Sub(ss.refused) >= refusedEvery {
+			level, ss.refused = zerolog.WarnLevel, now
 		}
 		ss.log.WithLevel(level).Int("pid", pid).Err(err).Msg("process is not profiled")
 	}
