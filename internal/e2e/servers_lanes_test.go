@@ -27,7 +27,7 @@ var servers = []server{
 	{
 		name: "gunicorn gevent", pip: "gunicorn gevent packaging", often: true,
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gevent wsgi:app",
-		paths: "/work /pool~ /thread /spawn",
+		paths: "/work /pool? /thread /spawn",
 	},
 	{
 		name: "gunicorn asgi", pip: "gunicorn>=25",

@@ -95,17 +95,34 @@ func (t *thread) pendingJob(then uint64) *grant {
 
 // submits tells the stack of one that gives a job to an executor, or starts a thread for it.
 func (c *Context) submits() bool {
-	for range 4 {
-		if ofFile(c.function(), executorFile, "submit") {
+	return c.within(submitDepth, executorFile, "submit")
+}
+
+// submitDepth is how many functions may lie between it and where a thread is woken or started.
+const submitDepth = 4
+
+// greenDepth is how many functions of gevent or eventlet may lie between those of the standard library and the switch.
+const greenDepth = 8
+
+// within tells whether one of the last functions of the path is that of a file.
+func (c *Context) within(depth int, file, name string) bool {
+	for ; c != nil && depth > 0; depth-- {
+		if ofFile(c.fn, file, name) {
 			return true
-		}
-		if c == nil {
-			break
 		}
 		c = c.parent
 	}
 	return false
 }
+
+// startsWorker tells the stack of an executor that starts a thread, which is a greenlet where threads are patched to be
+// some. Its queue is one of gevent's or eventlet's own then, which nothing tells of.
+func (c *Context) startsWorker() bool {
+	return c.within(greenDepth, executorFile, "_adjust_thread_count")
+}
+
+// awaitsResult tells the stack of one that waits for the result of a job.
+func (c *Context) awaitsResult() bool { return c.within(greenDepth, futureFile, "result") }
 
 // endsExecutor tells the stack with which an executor itself puts something into its queue: None, for its threads to end.
 func (c *Context) endsExecutor() bool {

@@ -54,6 +54,9 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 		t.runTo(now, stack)
 		t.lane.stack = stack
 		t.lane.suspend(now, now)
+		if t.process.greenPools && stack.awaitsResult() {
+			t.lane.unsure = now // which of them works for it nothing tells
+		}
 	}
 	t.lane, t.since, t.switched, t.seen, t.stack = nil, now, now, 0, nil
 	t.object = object

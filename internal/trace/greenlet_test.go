@@ -89,3 +89,34 @@ func TestGreenletEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestGreenPool has an executor start a greenlet for one request, which works for whoever gives it a job.
+func TestGreenPool(t *testing.T) {
+	const worker = 0x400
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.greenlet(1, server, hub, "hub", one)
+	p.read(10, 1, server, "/a")
+	p.spawn(11, server, one, "serve submit _adjust_thread_count@concurrent/futures/thread.py", worker)
+	p.greenlet(12, server, one, "serve", hub)
+	p.greenlet(13, server, hub, "hub", two)
+	p.read(14, 2, server, "/b")
+	p.greenlet(15, server, two, "serve result@concurrent/futures/_base.py wait", hub)
+	p.greenlet(16, server, hub, "hub", worker)
+	p.greenlet(20, server, worker, "_worker forB", hub)
+	p.greenlet(21, server, hub, "hub", one)
+	p.write(22, 1, server, "serve")
+	p.greenlet(23, server, one, "serve", two)
+	p.write(24, 2, server, "serve")
+	for path, x := range p.told {
+		for _, f := range x.Frames {
+			if f.Function == "forB" {
+				t.Errorf("%s is told with what the pool did", path)
+			}
+		}
+		if !x.Undecided {
+			t.Errorf("%s leaves no doubt", path)
+		}
+	}
+}

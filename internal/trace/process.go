@@ -9,20 +9,21 @@ import (
 
 // process is a target with its threads and the connections on which a sampled request may be open.
 type process struct {
-	contexts  Contexts
-	threads   map[uint32]*thread
-	recent    *thread                  // the last of them that was asked for
-	tasks     map[uint64]*lane         // by coroutine; the newest where an address was reused
-	greenlets map[uint64]*lane         // by outermost frame; the newest where an address was reused
-	objects   map[uint64]*lane         // greenlets by object, where that was told
-	jobs      map[uint64]*job          // of executors, by address; the newest where one was reused
-	bridges   map[uint64]*bridge       // by coroutine
-	promises  map[uint64]*lane         // tasks by the Future that gets their result; the newest where an address was reused
-	fetchers  map[symbol.Func]struct{} // outermost functions of tasks that take their work from an asyncio.Queue
-	seesJobs  bool                     // threads' stacks tell which they run
-	granted   uint64                   // when a thread was given work last
-	scoped    bool                     // what its application is called with was seen to tell for which request
-	open      []*conn                  // in no order
+	contexts   Contexts
+	threads    map[uint32]*thread
+	recent     *thread                  // the last of them that was asked for
+	tasks      map[uint64]*lane         // by coroutine; the newest where an address was reused
+	greenlets  map[uint64]*lane         // by outermost frame; the newest where an address was reused
+	objects    map[uint64]*lane         // greenlets by object, where that was told
+	jobs       map[uint64]*job          // of executors, by address; the newest where one was reused
+	bridges    map[uint64]*bridge       // by coroutine
+	promises   map[uint64]*lane         // tasks by the Future that gets their result; the newest where an address was reused
+	fetchers   map[symbol.Func]struct{} // outermost functions of tasks that take their work from an asyncio.Queue
+	greenPools bool                     // its executors' threads are greenlets
+	seesJobs   bool                     // threads' stacks tell which they run
+	granted    uint64                   // when a thread was given work last
+	scoped     bool                     // what its application is called with was seen to tell for which request
+	open       []*conn                  // in no order
 	goroutines
 	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old
 	since   uint64 // when that was

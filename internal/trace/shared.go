@@ -33,7 +33,7 @@ func (p *process) shares(l, answers *lane) bool {
 			return false
 		}
 	}
-	return l.fetches || l.started.ofPool() || l.kind == taskLane && p.fetches(l)
+	return l.fetches || l.started.ofPool() || l.kind == greenletLane && l.started.startsWorker() || l.kind == taskLane && p.fetches(l)
 }
 
 // fetches tells a task of a function that others were seen to take items in.

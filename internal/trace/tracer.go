@@ -234,6 +234,7 @@ func (t *Tracer) Spawn(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	parent, stack := th.creates(now, s)
 	l := &lane{kind: greenletLane, limit: foldAt, object: object, born: now, parent: parent, started: stack, item: th.item}
 	p.objects[object] = l
+	p.greenPools = p.greenPools || stack.startsWorker()
 	if parent != nil {
 		parent.starts(l)
 	}
