@@ -67,7 +67,10 @@ type agent struct {
 // run is the agent's life: it returns when it was told to stop, or has nothing left to do. Told to stop before it records
 // anything, it does not return but ends the process, whatever it waits for.
 func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.Signal) error {
-	stopExiting := context.AfterFunc(ctx, func() { os.Exit(0) })
+	stopExiting := context.AfterFunc(ctx, func() {
+		log.Log().Str("why", toldTo).Int("records", 0).Msg("stopped")
+		os.Exit(0)
+	})
 	hastenTraceIDs()
 	a := &agent{options: o, log: log, full: make(chan struct{})}
 	var err error
@@ -171,13 +174,15 @@ func (a *agent) pause() time.Duration {
 	return pollEvery
 }
 
+const toldTo = "told to"
+
 // over tells why it is time to stop; nothing if it isn't.
 func (a *agent) over(ctx context.Context) string {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return "the time is over"
 	case ctx.Err() != nil:
-		return "told to"
+		return toldTo
 	case closed(a.full):
 		return "enough records"
 	case closed(a.records.Broken()):

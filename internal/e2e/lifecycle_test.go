@@ -225,6 +225,9 @@ func TestStopBeforeStart(t *testing.T) {
 	if status := a.exit(t); status != 0 {
 		t.Errorf("ends with status %d", status)
 	}
+	if sum := a.summary(t); sum.Why != "told to" {
+		t.Errorf("sums up as %+v", sum)
+	}
 }
 
 // isIn tells whether a thread of the process is in a system call.
