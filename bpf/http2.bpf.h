@@ -7,8 +7,12 @@
 
 #include "request.bpf.h"
 
-/* Fields of net/http's bundled HTTP/2 and of golang.org/x/net/http2, the same since Go 1.20 (server.go). */
-#define SERVER_CONN_DATA 24 /* serverConn.conn, a net.Conn: its data word */
+/*
+ * Fields of net/http's bundled HTTP/2 and of golang.org/x/net/http2, the same since Go 1.20 (server.go), and of
+ * net/http/internal/http2, which they have become with Go 1.27. Data word of serverConn.conn, a net.Conn:
+ */
+#define SERVER_CONN_DATA 24
+#define INTERNAL_CONN_DATA 32
 #define STREAM_ID 8
 #define NET_FD_SYSFD 16 /* netFD.pfd.Sysfd (net/fd_unix.go, internal/poll/fd_unix.go) */
 #define DATA_WORD 8	/* of an interface */
@@ -75,19 +79,30 @@ static __always_inline void begin_serve(struct pt_regs *ctx, struct target *t, u
 }
 
 /* (*serverConn).runHandler(rw *responseWriter, req, handler). rw.rws.stream is the stream. */
-SEC("uprobe")
-int go_run_handler(struct pt_regs *ctx)
+static __always_inline int run_handler(struct pt_regs *ctx, u32 conn_data)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct target *t = http2_target(pid);
 
 	if (!t)
 		return 0;
-	u64 connection = go_connection(read_user(GO_ARG0(ctx) + SERVER_CONN_DATA));
+	u64 connection = go_connection(read_user(GO_ARG0(ctx) + conn_data));
 	u64 stream = read_user(read_user(GO_ARG1(ctx)));
 
 	begin_serve(ctx, t, pid, connection, read_user(stream + STREAM_ID));
 	return 0;
+}
+
+SEC("uprobe")
+int go_run_handler(struct pt_regs *ctx)
+{
+	return run_handler(ctx, SERVER_CONN_DATA);
+}
+
+SEC("uprobe")
+int go_run_internal(struct pt_regs *ctx)
+{
+	return run_handler(ctx, INTERNAL_CONN_DATA);
 }
 
 /*

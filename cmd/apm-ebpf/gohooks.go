@@ -63,9 +63,13 @@ func (ss *services) blindToHandlers(s *service, protocol string, err error) {
 }
 
 // http2Handlers are the functions of each HTTP/2 server between which a goroutine serves a stream.
-var http2Handlers = [...]struct{ begin, end string }{
-	{"net/http.(*http2serverConn).runHandler", "net/http.(*http2responseWriter).handlerDone"},
-	{"golang.org/x/net/http2.(*serverConn).runHandler", "golang.org/x/net/http2.(*responseWriter).handlerDone"},
+var http2Handlers = [...]struct {
+	begin, end string
+	internal   bool
+}{
+	{"net/http.(*http2serverConn).runHandler", "net/http.(*http2responseWriter).handlerDone", false},
+	{"net/http/internal/http2.(*serverConn).runHandler", "net/http/internal/http2.(*responseWriter).handlerDone", true}, // Go 1.27
+	{"golang.org/x/net/http2.(*serverConn).runHandler", "golang.org/x/net/http2.(*responseWriter).handlerDone", false},
 }
 
 // attachHTTP2 has the kernel programs see which goroutine serves which stream.
@@ -85,14 +89,14 @@ func (ss *services) attachHTTP2(s *service) error {
 		if !begins || !ends {
 			continue
 		}
-		if err := ss.attachHandler(s, code, begin, end); err != nil {
+		if err := ss.attachHandler(s, code, h.internal, begin, end); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (ss *services) attachHandler(s *service, code *target.GoCode, begin, end target.GoFunc) error {
+func (ss *services) attachHandler(s *service, code *target.GoCode, internal bool, begin, end target.GoFunc) error {
 	run, err := code.Once(begin)
 	if err != nil {
 		return err
@@ -101,5 +105,5 @@ func (ss *services) attachHandler(s *service, code *target.GoCode, begin, end ta
 	if err != nil {
 		return err
 	}
-	return ss.probe.AttachHTTP2(s.process.PID, code.Path, run, done)
+	return ss.probe.AttachHTTP2(s.process.PID, code.Path, internal, run, done)
 }

@@ -17,7 +17,7 @@ var Magic = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0}
 // Sizes in bytes of runtime.pcHeader and of what is read of runtime.moduledata.
 const (
 	HeaderSize = 72
-	ModuleSize = 328
+	ModuleSize = 352
 )
 
 // header is runtime.pcHeader. The tables lie at offsets from it.
@@ -32,19 +32,25 @@ type header struct {
 
 type slice struct{ Start, Len, Cap uint64 }
 
-// moduledata is the beginning of runtime.moduledata.
+// moduledata is the beginning of runtime.moduledata, the same since Go 1.20.
 type moduledata struct {
 	Header                                 uint64
 	Names, Units, Files, PCs, Table, Funcs slice
 	_                                      uint64 // findfunctab
 	MinPC, MaxPC, Text, TextEnd            uint64
-	_                                      [16]uint64 // noptrdata to rodata
-	GoFunc                                 uint64
+}
+
+// goFunc is where gofunc lies in moduledata: Go 1.27 has three words more before it (runtime/symtab.go).
+func goFunc(minor int) int {
+	if minor < 27 {
+		return 320
+	}
+	return 344
 }
 
 func (d *moduledata) move(by uint64) {
 	for _, addr := range []*uint64{&d.Header, &d.Names.Start, &d.Units.Start, &d.Files.Start, &d.PCs.Start, &d.Table.Start,
-		&d.Funcs.Start, &d.MinPC, &d.MaxPC, &d.Text, &d.TextEnd, &d.GoFunc} {
+		&d.Funcs.Start, &d.MinPC, &d.MaxPC, &d.Text, &d.TextEnd} {
 		*addr += by
 	}
 }
@@ -89,9 +95,9 @@ func parseHeader(raw []byte) (h header, err error) {
 	return h, nil
 }
 
-// ParseModule reads what the runtime itself takes for true, ModuleSize bytes of moduledata, and holds it against the
-// header of the table. Its addresses are bias more than the file's.
-func ParseModule(raw, rawHeader []byte, bias uint64) (m Module, err error) {
+// ParseModule reads what the runtime itself takes for true, ModuleSize bytes of the moduledata of a minor version, and
+// holds it against the header of the table. Its addresses are bias more than the file's.
+func ParseModule(raw, rawHeader []byte, bias uint64, minor int) (m Module, err error) {
 	h, err := parseHeader(rawHeader)
 	if err != nil {
 		return m, err
@@ -100,6 +106,10 @@ func ParseModule(raw, rawHeader []byte, bias uint64) (m Module, err error) {
 	if _, err := binary.Decode(raw, binary.LittleEndian, &d); err != nil {
 		return m, fmt.Errorf("decode moduledata: %w", err)
 	}
+	if len(raw) < ModuleSize {
+		return m, fmt.Errorf("%d bytes of moduledata are too few", len(raw))
+	}
+	inline := binary.LittleEndian.Uint64(raw[goFunc(minor):])
 	d.move(-bias)
 	m = Module{
 		Header: d.Header, Text: d.Text, TextEnd: d.TextEnd,
@@ -110,7 +120,7 @@ func ParseModule(raw, rawHeader []byte, bias uint64) (m Module, err error) {
 		table:     extent{h.Table, d.Table.Len},
 		functions: h.Functions,
 		quantum:   uint64(h.Quantum),
-		inline:    d.GoFunc,
+		inline:    inline - bias,
 	}
 	for _, s := range []struct {
 		slice
@@ -123,7 +133,7 @@ func ParseModule(raw, rawHeader []byte, bias uint64) (m Module, err error) {
 	if d.Funcs.Len != h.Functions+1 || d.Table.Len < 8*d.Funcs.Len {
 		return m, fmt.Errorf("moduledata has %d functions, the table %d", d.Funcs.Len, h.Functions)
 	}
-	if d.Text > d.MinPC || d.MinPC >= d.MaxPC || d.MaxPC > d.TextEnd || d.TextEnd-d.Text > 1<<32 || d.GoFunc == 0 {
+	if d.Text > d.MinPC || d.MinPC >= d.MaxPC || d.MaxPC > d.TextEnd || d.TextEnd-d.Text > 1<<32 || inline == 0 {
 		return m, errors.New("the extents in moduledata are not in order")
 	}
 	return m, nil

@@ -75,7 +75,7 @@ func build() (file, data []byte) {
 	functions = append(le.AppendUint32(functions, 0), records...)
 
 	h := header{Magic: 0xfffffff1, Quantum: 1, PointerSize: 8, Functions: 3, FileCount: 3}
-	d := moduledata{Header: headerAt, Text: textAt, TextEnd: textAt + 96, MinPC: textAt, MaxPC: textAt + 96, GoFunc: treeAt}
+	d := moduledata{Header: headerAt, Text: textAt, TextEnd: textAt + 96, MinPC: textAt, MaxPC: textAt + 96}
 	at := uint64(HeaderSize)
 	body := []byte{}
 	for _, part := range []struct {
@@ -95,16 +95,21 @@ func build() (file, data []byte) {
 	copy(file[headerAt:], append(raw, body...))
 	copy(file[treeAt:], tree)
 	data, _ = binary.Append(nil, le, d)
+	data = append(data, make([]byte, ModuleSize-len(data))...)
+	le.PutUint64(data[goFunc(minor):], treeAt)
 	return file, data
 }
 
+// minor is the version of Go whose tables build makes.
+const minor = 27
+
 func open(t *testing.T, file, data []byte) *Table {
 	t.Helper()
-	m, err := ParseModule(data, file[headerAt:headerAt+HeaderSize], 0)
+	m, err := ParseModule(data, file[headerAt:headerAt+HeaderSize], 0, minor)
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := Open(bytes.NewReader(file), m, 26)
+	table, err := Open(bytes.NewReader(file), m, minor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +169,7 @@ func TestParseModule(t *testing.T) {
 		if name == "text" {
 			changed[at+7] = 1
 		}
-		if _, err := ParseModule(changed, head, 0); err == nil {
+		if _, err := ParseModule(changed, head, 0, minor); err == nil {
 			t.Errorf("another %s is accepted", name)
 		}
 	}
@@ -177,11 +182,11 @@ func FuzzTable(f *testing.F) {
 		changed := make([]byte, treeAt, treeAt+len(tree))
 		copy(changed[headerAt:], tables)
 		changed = append(changed, tree...)
-		m, err := ParseModule(data, file[headerAt:headerAt+HeaderSize], 0)
+		m, err := ParseModule(data, file[headerAt:headerAt+HeaderSize], 0, minor)
 		if err != nil {
 			t.Fatal(err)
 		}
-		table, err := Open(bytes.NewReader(changed), m, 26)
+		table, err := Open(bytes.NewReader(changed), m, minor)
 		if err != nil {
 			return
 		}

@@ -655,6 +655,7 @@ const (
 	apmProgGoHandlerDone    = "go_handler_done"
 	apmProgGoNewproc        = "go_newproc"
 	apmProgGoRunHandler     = "go_run_handler"
+	apmProgGoRunInternal    = "go_run_internal"
 	apmProgGoTlsHandshake   = "go_tls_handshake"
 	apmProgGoTlsRead        = "go_tls_read"
 	apmProgGoTlsWrite       = "go_tls_write"
@@ -767,6 +768,7 @@ type apmProgramSpecs struct {
 	GoHandlerDone    *ebpf.ProgramSpec `ebpf:"go_handler_done"`
 	GoNewproc        *ebpf.ProgramSpec `ebpf:"go_newproc"`
 	GoRunHandler     *ebpf.ProgramSpec `ebpf:"go_run_handler"`
+	GoRunInternal    *ebpf.ProgramSpec `ebpf:"go_run_internal"`
 	GoTlsHandshake   *ebpf.ProgramSpec `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.ProgramSpec `ebpf:"go_tls_read"`
 	GoTlsWrite       *ebpf.ProgramSpec `ebpf:"go_tls_write"`
@@ -995,6 +997,7 @@ type apmPrograms struct {
 	GoHandlerDone    *ebpf.Program `ebpf:"go_handler_done"`
 	GoNewproc        *ebpf.Program `ebpf:"go_newproc"`
 	GoRunHandler     *ebpf.Program `ebpf:"go_run_handler"`
+	GoRunInternal    *ebpf.Program `ebpf:"go_run_internal"`
 	GoTlsHandshake   *ebpf.Program `ebpf:"go_tls_handshake"`
 	GoTlsRead        *ebpf.Program `ebpf:"go_tls_read"`
 	GoTlsWrite       *ebpf.Program `ebpf:"go_tls_write"`
@@ -1039,6 +1042,7 @@ func (p *apmPrograms) Close() error {
 		p.GoHandlerDone,
 		p.GoNewproc,
 		p.GoRunHandler,
+		p.GoRunInternal,
 		p.GoTlsHandshake,
 		p.GoTlsRead,
 		p.GoTlsWrite,

@@ -160,6 +160,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
 	p.objects.GoNewproc = c.DetachProgram("go_newproc")
 	p.objects.GoRunHandler = c.DetachProgram("go_run_handler")
+	p.objects.GoRunInternal = c.DetachProgram("go_run_internal")
 	p.objects.GoGrpcHandle = c.DetachProgram("go_grpc_handle")
 	p.objects.GoHandlerDone = c.DetachProgram("go_handler_done")
 	p.objects.CodeDealloc = c.DetachProgram("code_dealloc")

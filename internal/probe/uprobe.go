@@ -85,10 +85,14 @@ func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {
 
 // AttachHTTP2 has the kernel programs see which goroutine serves which HTTP/2 stream of a Go process, given its
 // executable and the offsets in it of instructions near the beginning of (*serverConn).runHandler, before which its
-// arguments are still in registers, and of (*responseWriter).handlerDone.
-func (p *Probe) AttachHTTP2(pid int, file string, runHandler, handlerDone uint64) error {
+// arguments are still in registers, and of (*responseWriter).handlerDone. They are internal if of net/http/internal/http2.
+func (p *Probe) AttachHTTP2(pid int, file string, internal bool, runHandler, handlerDone uint64) error {
+	begins := p.objects.GoRunHandler
+	if internal {
+		begins = p.objects.GoRunInternal
+	}
 	return p.attachUprobes(pid, file, []uprobe{
-		{program: p.objects.GoRunHandler, offset: runHandler},
+		{program: begins, offset: runHandler},
 		{program: p.objects.GoHandlerDone, offset: handlerDone},
 	})
 }

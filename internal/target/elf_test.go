@@ -59,7 +59,7 @@ func FuzzImage(f *testing.F) {
 			return
 		}
 		im.goBuild()
-		im.goModule()
+		im.goModule(LastGoMinor)
 		im.lookup("_PyRuntime")
 		im.dynamic().libraries()
 		(&Python{}).readVersion(im, extent{addr: 64}, "x")

@@ -28,7 +28,7 @@ type Go struct {
 // The minor versions of Go 1 that are known. A newer one is profiled if its tables are as those of the last.
 const (
 	FirstGoMinor = 20
-	LastGoMinor  = 26
+	LastGoMinor  = 27
 )
 
 // serving are functions that read requests in each of the HTTP servers that are known. A program without any of them has
@@ -36,6 +36,7 @@ const (
 var serving = []string{
 	"net/http.(*conn).serve",
 	"net/http.(*http2serverConn).serve",
+	"net/http/internal/http2.(*serverConn).serve",
 	"golang.org/x/net/http2.(*serverConn).serve",
 	"github.com/valyala/fasthttp.(*Server).serveConn",
 	"google.golang.org/grpc/internal/transport.(*http2Server).HandleStreams",
@@ -75,7 +76,7 @@ func (p *Process) findGo(maps []Mapping) (*Go, error) {
 
 // describeGo fills in what the executable tells of itself.
 func (p *Process) describeGo(g *Go, im *image) (err error) {
-	if g.module, err = im.goModule(); err != nil {
+	if g.module, err = im.goModule(g.Minor); err != nil {
 		return p.goError(g, err)
 	}
 	table, err := pclntab.Open(im.at, g.module, g.Minor)

@@ -66,7 +66,7 @@ func openGo(t *testing.T, exe string) (*image, *Go) {
 	if g.Version, g.Minor, _ = parseGoVersion(built); !ok {
 		t.Fatal("not a Go program")
 	}
-	if g.module, err = im.goModule(); err != nil {
+	if g.module, err = im.goModule(g.Minor); err != nil {
 		t.Fatal(err)
 	}
 	return im, g
@@ -296,7 +296,7 @@ func TestGoHostile(t *testing.T) {
 			continue
 		}
 		im.goBuild()
-		im.goModule()
+		im.goModule(LastGoMinor)
 		table, err := pclntab.Open(im.at, g.module, g.Minor)
 		if err != nil {
 			continue

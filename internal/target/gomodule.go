@@ -18,7 +18,7 @@ const maxCandidates = 16
 
 // goModule finds the table of functions by its magic, and moduledata by its first word, which leads there. The names of
 // sections would tell neither where they are stripped.
-func (im *image) goModule() (m pclntab.Module, err error) {
+func (im *image) goModule(minor int) (m pclntab.Module, err error) {
 	err = errNoTable
 	left := maxCandidates
 	header := make([]byte, pclntab.HeaderSize)
@@ -26,7 +26,7 @@ func (im *image) goModule() (m pclntab.Module, err error) {
 		if _, readErr := im.at.ReadAt(header, int64(addr)); readErr != nil || !pclntab.IsHeader(header) {
 			return false
 		}
-		m, err = im.moduledata(addr, header)
+		m, err = im.moduledata(addr, header, minor)
 		left--
 		return err == nil || left == 0
 	}
@@ -39,7 +39,7 @@ func (im *image) goModule() (m pclntab.Module, err error) {
 }
 
 // moduledata finds what leads to a table of functions.
-func (im *image) moduledata(table uint64, header []byte) (m pclntab.Module, err error) {
+func (im *image) moduledata(table uint64, header []byte, minor int) (m pclntab.Module, err error) {
 	err = errors.New("nothing leads to its table of functions")
 	left := maxCandidates
 	accept := func(addr uint64) bool {
@@ -47,7 +47,7 @@ func (im *image) moduledata(table uint64, header []byte) (m pclntab.Module, err 
 		if readErr != nil || binary.LittleEndian.Uint64(raw) != table+im.bias {
 			return false
 		}
-		m, err = pclntab.ParseModule(raw, header, im.bias)
+		m, err = pclntab.ParseModule(raw, header, im.bias, minor)
 		left--
 		return err == nil || left == 0
 	}

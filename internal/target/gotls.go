@@ -35,7 +35,7 @@ func (g *Go) TLSInput() uint32 {
 var tlsInput = []struct {
 	minor  int
 	offset uint32
-}{{25, 712}, {23, 728}, {21, 720}, {20, 696}}
+}{{27, 736}, {25, 712}, {23, 728}, {21, 720}, {20, 696}}
 
 // GoTLS finds the places, which the caller must close. It gives nil where the program has no crypto/tls.
 func (p *Process) GoTLS() (*GoTLS, error) {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Of internal/abi.Type, StructType, StructField and PtrType, the same from Go 1.20 to 1.26.
+// Of internal/abi.Type, StructType, StructField and PtrType, the same from Go 1.20 to 1.27.
 const (
 	typeKind   = 23 // Kind_, 1 byte
 	typeElem   = 48 // PtrType.Elem

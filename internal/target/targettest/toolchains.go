@@ -14,7 +14,7 @@ import (
 )
 
 // GoMinors are the versions of Go 1 that tests look for.
-var GoMinors = []int{20, 21, 22, 23, 24, 25, 26}
+var GoMinors = []int{20, 21, 22, 23, 24, 25, 26, 27}
 
 // Toolchain is a Go found on this machine.
 type Toolchain struct {
