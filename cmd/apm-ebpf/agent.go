@@ -98,6 +98,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 			return err
 		}
 	}
+	a.switched = true
 	a.dropPrivileges()
 	stopExiting()
 	log.Log().Ints("pids", a.services.pids()).Int("frequency", a.probe.Frequency()).Msg("ready")
