@@ -257,12 +257,12 @@ func TestGone(t *testing.T) {
 }
 
 func TestLayoutOf(t *testing.T) {
-	for minor := 20; minor <= 26; minor++ {
+	for minor := 20; minor <= 27; minor++ {
 		if l, err := LayoutOf(minor); err != nil || l.Minor != minor {
 			t.Errorf("1.%d: %v, %v", minor, l, err)
 		}
 	}
-	for _, minor := range []int{19, 27} {
+	for _, minor := range []int{19, 28} {
 		if _, err := LayoutOf(minor); err == nil {
 			t.Errorf("1.%d is known", minor)
 		}
