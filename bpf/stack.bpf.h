@@ -137,12 +137,13 @@ static __always_inline bool left_cpu(u32 pid, u64 thread)
 	return t && (t->runtime != RUNTIME_GO || !bpf_map_delete_elem(&go_off_cpu, &thread));
 }
 
-/* musl's condition variables (src/thread/pthread_cond_timedwait.c): a waiter waits on a word of its own stack. */
+/* musl's condition variables (src/thread/pthread_cond_timedwait.c): a waiter waits on a word of its own
+ * stack. */
 enum musl_cond {
 	COND_NEWEST = 8,      /* in pthread_cond_t: the newest waiter */
 	WAITER_NEXT = 8,      /* in struct waiter: the one before it */
 	WAITER_FUTEX = 20,    /* the word */
-	GIL_SWITCH_COND = 88, /* from the interpreter lock's to the one of who gave it up (Python/ceval_gil.c) */
+	GIL_SWITCH_COND = 88, /* from struct _gil_runtime_state's cond to its switch_cond */
 };
 
 #define WAITERS_NEWER 3 /* that came while a thread went from the list to its wait */
@@ -159,7 +160,38 @@ static __always_inline bool is_waiter(u64 cond, u64 futex)
 	return false;
 }
 
-/* Thread -> the word on which it waits for an interpreter lock whose py_gil is known. */
+/* May interpreters have locks of their own? */
+static __always_inline bool has_own_gils(struct target *t)
+{
+	return t->several && t->py.interp_size != NO_OFFSET;
+}
+
+/* Does one have a lock of its own with this word? Those lie in it, wherever that is. */
+static __always_inline bool is_own_gil(struct target *t, u64 futex)
+{
+	u64 interpreter = has_own_gils(t) ? read_user(t->py_runtime + t->py.interp_head) : 0;
+
+	for (int i = 0; i < INTERPRETERS_MAX && interpreter; i++) {
+		if (futex - interpreter < t->py.interp_size)
+			return true;
+		interpreter = read_user(interpreter + t->py.interp_next);
+	}
+	return false;
+}
+
+/* musl's has its waiters on a list. */
+static __always_inline bool is_gil_of_musl(struct target *t, u64 futex)
+{
+	return t->py_gil && (is_waiter(t->py_gil, futex) || is_waiter(t->py_gil + GIL_SWITCH_COND, futex));
+}
+
+static __always_inline bool in_runtime(struct target *t, u64 futex)
+{
+	return futex >= t->py_runtime && futex < t->py_runtime_end;
+}
+
+/* Thread -> the word on which it waits for an interpreter lock, where that lies elsewhere than in _PyRuntime.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -167,15 +199,17 @@ struct {
 	__type(value, u64);
 } gil_waits SEC(".maps");
 
-/* Takes down a wait for an interpreter lock whose words lie elsewhere as one on _PyRuntime. */
+/* Has a wait for an interpreter lock be one on _PyRuntime. */
 static __always_inline void note_gil_wait(struct walk *w, struct target *t)
 {
 	u32 thread = w->event.event.tid;
 	u64 futex = w->event.args[0];
 
-	if (is_waiter(t->py_gil, futex) || is_waiter(t->py_gil + GIL_SWITCH_COND, futex)) {
+	if (!(t->py_gil || has_own_gils(t)) || in_runtime(t, futex))
+		return;
+	if (is_gil_of_musl(t, futex) || is_own_gil(t, futex)) {
 		bpf_map_update_elem(&gil_waits, &thread, &futex, BPF_ANY);
-		w->event.args[0] = t->py_gil;
+		w->event.args[0] = t->py_runtime;
 	} else {
 		bpf_map_delete_elem(&gil_waits, &thread);
 	}
@@ -184,12 +218,13 @@ static __always_inline void note_gil_wait(struct walk *w, struct target *t)
 /* Is it on the interpreter lock that a thread waits? */
 static __always_inline bool waits_for_gil(struct target *t, u32 thread, u64 futex)
 {
-	if (futex >= t->py_runtime && futex < t->py_runtime_end)
-		return true;
-	if (!t->py_gil)
-		return false;
-	u64 *noted = bpf_map_lookup_elem(&gil_waits, &thread);
+	u64 *noted;
 
+	if (in_runtime(t, futex))
+		return true;
+	if (!(t->py_gil || has_own_gils(t)))
+		return false;
+	noted = bpf_map_lookup_elem(&gil_waits, &thread);
 	return noted && *noted == futex;
 }
 
@@ -217,7 +252,7 @@ static __always_inline void switch_out(struct task_struct *task, u32 pid, bool p
 		w->event.args[0] = REGS_ARG0(regs);
 		w->event.args[1] = REGS_ARG1(regs);
 		w->event.mode = file_type(file_of(task, w->event.args[0], typed));
-		if (t->py_gil && w->event.syscall == NR_FUTEX)
+		if (w->event.syscall == NR_FUTEX)
 			note_gil_wait(w, t);
 	}
 	if (!w->event.state && py_is_unset(t)) {

@@ -17,6 +17,7 @@ struct py_layout {
 	u32 threads_head;
 	u32 thread_prev;
 	u32 thread_next;
+	u32 interp_size; /* of interpreters that may have a lock of their own, NO_OFFSET: none have */
 	u32 thread_id;
 	u32 thread_start; /* of a thread state the bytes from here … */
 	u32 thread_size;  /* … that hold what is read with each stack */
@@ -134,7 +135,8 @@ struct target {
 	u64 py_unset;	  /* instructions from here … */
 	u64 py_unset_end; /* … to here: the thread state points to what holds no frame yet; 0: none such are
 			     known */
-	u64 py_gil; /* the interpreter lock's condition variable, of musl; 0: its waiters wait on _PyRuntime */
+	u64 py_gil; /* the interpreter lock's condition variable, of musl; 0: its waiters wait on _PyRuntime
+		     */
 	struct py_layout py;
 	struct py_types py_types;
 	struct go_layout go;

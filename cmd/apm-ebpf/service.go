@@ -293,6 +293,7 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 	k := probe.PythonLayout{
 		InterpHead:  l.InterpHead,
 		InterpNext:  l.InterpNext,
+		InterpSize:  l.InterpSize,
 		ThreadsHead: l.ThreadsHead,
 		ThreadPrev:  l.ThreadNext - 8,
 		ThreadNext:  l.ThreadNext,

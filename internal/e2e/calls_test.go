@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -75,6 +76,10 @@ func TestSubInterpreters(t *testing.T) {
 			}
 			if slept["app alone"] < 0.029 {
 				t.Errorf("sleeps %.6f beside an idle interpreter, want 0.03:\n%s", slept["app alone"], r.tree(t))
+			}
+			hasOwn := python.Minor >= 12 && !strings.HasSuffix(python.Version, "t") // free-threaded ones have none
+			if contend := r.tree(t).find("contend"); hasOwn && (contend == nil || contend.total("[gil]") < 0.004) {
+				t.Errorf("no wait for an interpreter's own lock:\n%s", r.tree(t))
 			}
 		}
 	})

@@ -314,6 +314,7 @@ type apmPyLayout struct {
 	ThreadsHead     uint32
 	ThreadPrev      uint32
 	ThreadNext      uint32
+	InterpSize      uint32
 	ThreadId        uint32
 	ThreadStart     uint32
 	ThreadSize      uint32
@@ -481,6 +482,7 @@ type apmTarget struct {
 	PyUnsetEnd       uint64
 	PyGil            uint64
 	Py               apmPyLayout
+	_                [4]byte
 	PyTypes          apmPyTypes
 	Go               apmGoLayout
 	Lanes            uint32

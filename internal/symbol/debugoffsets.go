@@ -14,7 +14,7 @@ import (
 var debugFields = map[int]string{
 	13: `cookie version free-threaded
 		- - interpreters.head
-		- - interp.next threads.head - - - - - - - - -
+		interp.size - interp.next threads.head - - - - - - - - -
 		- - thread.next thread.interp current_frame thread_id native_thread_id - -
 		- previous executable instr_ptr localsplus owner
 		- filename name qualname linetable firstlineno - - - adaptive
@@ -24,7 +24,7 @@ var debugFields = map[int]string{
 		- str.state str.length str.ascii`,
 	14: `cookie version free-threaded
 		- - interpreters.head
-		- - interp.next threads.head - - - - - - - - - - - -
+		interp.size - interp.next threads.head - - - - - - - - - - - -
 		- - thread.next thread.interp current_frame thread_id native_thread_id - -
 		- previous executable instr_ptr localsplus owner stackpointer -
 		- filename name qualname linetable firstlineno - - - adaptive copies
@@ -36,7 +36,7 @@ var debugFields = map[int]string{
 		- - gen.frame gen.state`,
 	15: `cookie version free-threaded
 		- - interpreters.head
-		- - interp.next threads.head - - - - - - - - - - - -
+		interp.size - interp.next threads.head - - - - - - - - - - - -
 		- - thread.next thread.interp current_frame - - - thread_id native_thread_id - - - - - -
 		-
 		- previous executable instr_ptr localsplus owner stackpointer -
@@ -57,6 +57,7 @@ func (l *Layout) fields() map[string]*uint32 {
 	return map[string]*uint32{
 		"interpreters.head": &l.InterpHead,
 		"interp.next":       &l.InterpNext,
+		"interp.size":       &l.InterpSize,
 		"threads.head":      &l.ThreadsHead,
 		"thread.next":       &l.ThreadNext,
 		"thread.interp":     &l.ThreadInterp,

@@ -23,6 +23,7 @@ type Layout struct {
 
 	InterpHead  uint32 // _PyRuntime.interpreters.head; in 3.6 interp_head, a variable that each build has elsewhere
 	InterpNext  uint32 // PyInterpreterState.next
+	InterpSize  uint32 // sizeof(PyInterpreterState), 3.12 and later, where it has the words of its own interpreter lock
 	ThreadsHead uint32 // PyInterpreterState.threads.head
 
 	ThreadNext     uint32 // PyThreadState.next

@@ -37,6 +37,11 @@ static void threads(void)
 	ABSENT(InterpHead);
 #endif
 	FIELD(InterpNext, PyInterpreterState, next);
+#if PY_VERSION_HEX >= 0x030c0000
+	SHOW(InterpSize, sizeof(PyInterpreterState));
+#else
+	ABSENT(InterpSize);
+#endif
 #if PY_VERSION_HEX >= 0x030b0000
 	FIELD(ThreadsHead, PyInterpreterState, threads.head);
 #else

@@ -7,12 +7,27 @@ import time
 
 made = []
 SOURCE = """
+import sys
+import threading
 import time
 
 def inside():
     time.sleep(0.05)
 
+def spin():
+    end = time.monotonic() + 0.03
+    while time.monotonic() < end:
+        pass
+
+def contend():
+    other = threading.Thread(target=spin)
+    other.start()
+    spin()
+    other.join()
+
 inside()
+if sys.version_info >= (3, 12):  # it has an interpreter lock of its own
+    contend()
 """
 
 
