@@ -65,6 +65,9 @@ func (t *thread) rests(now uint64) {
 	if held := t.home.heldAt; held != nil && t.onFutex && t.stack.belowQueue() == held {
 		t.drops(now)
 	}
+	if t.onFutex && t.idle() {
+		t.leaves(now)
+	}
 	if t.home.held == nil && t.onFutex && t.idle() {
 		t.pooled = t.pooled || !t.stack.tellsWork()
 		t.returns(now)

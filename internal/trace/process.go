@@ -58,6 +58,8 @@ func (p *process) thread(tid uint32) *thread {
 	if t.epoch != p.epoch {
 		clear(t.heads)
 		t.heads = t.heads[:0]
+		clear(t.answering)
+		t.answering = t.answering[:0]
 		slices, answered := t.home.slices[:0], t.home.answered
 		t.home = lane{slices: slices, limit: foldAt, answered: answered}
 		t.course = course{}

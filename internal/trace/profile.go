@@ -57,7 +57,7 @@ func (p *Profile) own(b *builder, r *Request) {
 	}
 	l = r.trunk()
 	from := max(r.Start, r.PrevEnd, r.begun)
-	if !r.inTurns && r.begun == 0 {
+	if !r.inTurns && (r.begun == 0 || l.kind == threadLane) {
 		from = max(from, min(l.answered, r.End))
 	}
 	if r.called != nil || r.isStream() && l.kind == taskLane {

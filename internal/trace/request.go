@@ -46,8 +46,8 @@ type Request struct {
 
 	goroutine *goLane // that is at work for it, nil: none is known
 	byHandler bool    // it is known to run the handler
-	begun     uint64  // HTTP/2: when it began to, 0: not known
-	left      uint64  // HTTP/2: when it turned to another, 0: it has not
+	begun     uint64  // when it began to, 0: not known: of HTTP/2, or after an answer that goes on
+	left      uint64  // HTTP/2: when it turned to another, 0: it has not; or the thread that began the answer had done with it
 }
 
 // over is in place of what was told of requests that were handed out.
@@ -107,7 +107,10 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		t.finished(r)
 	}
 	if r.lane != nil {
-		r.lane.answered = r.End
+		r.lane.answered = max(r.lane.answered, r.ownEnd(r.lane))
+	}
+	if r.process != nil {
+		r.process.endsAnswer(r)
 	}
 	if r.reader != nil {
 		r.reader.heads = without(r.reader.heads, r)
@@ -178,6 +181,8 @@ func (r *Request) handled() uint64 {
 	switch {
 	case l.kind == taskLane && !r.inTurns:
 		l = r.trunk()
+	case l.kind == threadLane:
+		return r.ownEnd(l)
 	case !r.byHandler || l.of == nil:
 		return r.End
 	case r.left != 0:
@@ -185,6 +190,14 @@ func (r *Request) handled() uint64 {
 	}
 	if l.ended && len(l.slices) > 0 {
 		return min(l.told(), r.End)
+	}
+	return r.End
+}
+
+// ownEnd is when the lane that began the answer was free for the next one.
+func (r *Request) ownEnd(l *lane) uint64 {
+	if l.kind == threadLane && r.left != 0 {
+		return min(r.left, r.End)
 	}
 	return r.End
 }

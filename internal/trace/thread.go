@@ -25,6 +25,7 @@ type thread struct {
 	greenlets bool       // it runs greenlets
 	loop      *Context   // where it was seen in its event loop last, below a task or outside of any
 	heads     []*Request // that it read and that have no answer yet
+	answering []*Request // that it has begun to answer and others read, and that go on
 	serves    bool       // it has read requests' heads
 	instrs    []uint64   // where the functions of the last stack stood, while looksForLoop
 	tried     uint8      // answers that were looked at for that
@@ -56,6 +57,7 @@ type course struct {
 	jobSince  uint64       // since when; 0: not known
 	object    uint64       // greenlet that runs, as the last switch told
 	callback  *Request     // whose head it has read, and no other's since; nil: none, or a task has run since
+	left      uint64       // when it was back where it waits for work last
 	turn      *conn        // that it read or wrote on last
 	switched  uint64       // when a greenlet left last
 	onFutex   bool         // waiting: on a futex that is not the interpreter lock's

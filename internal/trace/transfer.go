@@ -164,6 +164,9 @@ func (t *Tracer) Sent(x *Transfer) {
 					r.lane = r.answerer()
 				}
 				r.Undecided = r.lane == nil
+				if th := t.processOf(c, x.PID).threads[x.TID]; th != nil {
+					th.turnsTo(r)
+				}
 			}
 		}
 	}

@@ -94,9 +94,48 @@ func (r *Request) trunks(all []branch, at int32, from uint64) []branch {
 	return all
 }
 
-// interrupted tells that the thread was at work for other connections too in the request's window.
+// interrupted tells that the thread was at work for other connections too while it was for the request.
 func (r *Request) interrupted(t *thread) bool {
+	to := r.handled()
 	return slices.ContainsFunc(r.conn.turns, func(turn turn) bool {
-		return turn.is(t) && turn.to > r.Start && turn.to < r.End
+		return turn.is(t) && turn.to > r.Start && turn.to < to
 	})
+}
+
+// turnsTo takes that the thread has begun an answer whose head another read. If it has not rested since the one before,
+// which others may still be writing, nothing tells when it went on from that to this.
+func (t *thread) turnsTo(r *Request) {
+	if r.lane != &t.home || r.reader == t || t.tasks || t.greenlets {
+		return
+	}
+	for _, before := range t.answering {
+		if before.left == 0 {
+			before.shared, r.shared = true, true
+			before.left = r.FirstWrite
+		}
+	}
+	if t.left > r.Start && t.left > t.home.answered {
+		r.begun = t.left
+	}
+	t.answering = append(t.answering, r)
+}
+
+// endsAnswer takes that a request has ended, whose answer a thread may have begun whether that is its own or not.
+func (p *process) endsAnswer(r *Request) {
+	t := p.threads[r.TID]
+	if t == nil || !slices.Contains(t.answering, r) {
+		return
+	}
+	t.answering = without(t.answering, r)
+	t.home.answered = max(t.home.answered, r.ownEnd(&t.home))
+}
+
+// leaves takes that the thread has done with what it answers: it waits for work again.
+func (t *thread) leaves(now uint64) {
+	for _, r := range t.answering {
+		if r.left == 0 {
+			r.left = now
+		}
+	}
+	t.left = now
 }

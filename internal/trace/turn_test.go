@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"strings"
 	"testing"
 
 	"apm-ebpf/internal/http1"
@@ -64,4 +65,40 @@ func TestTurns(t *testing.T) {
 			t.Errorf("/c has no owner")
 		}
 	})
+}
+
+// TestOthersGoOn has a thread begin answers that another, which reads the requests, goes on with while their clients are slow.
+func TestOthersGoOn(t *testing.T) {
+	const worker = server + 1
+	for name, rests := range map[string]bool{"it rests between": true, "it has more to do at once": false} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			p.open(2)
+			p.read(10, 1, server, "/a")
+			p.sample(12, worker, "boot loop forA")
+			p.tracer.Write(server, worker, 14*ms, p.stack("boot loop forA"))
+			p.sent(14, 1, worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+			p.sample(16, worker, "boot loop forA")
+			p.read(16, 2, server, "/b")
+			if rests {
+				p.leave(18, worker, "boot loop get@queue.py wait@threading.py", Lock)
+				p.resume(22, worker)
+			}
+			p.sample(24, worker, "boot loop forB")
+			p.write(26, 2, worker, "boot loop forB")
+			p.sent(30, 1, server, "ok")
+			a, b := p.told["/a"], p.told["/b"]
+			if a.Undecided == rests || b.Undecided == rests {
+				t.Errorf("told as\n%s%s", draw(a.Frames), draw(b.Frames))
+			}
+			for own, x := range map[string]*told{"forA": a, "forB": b} {
+				for _, f := range x.Frames {
+					if strings.HasPrefix(f.Function, "for") && f.Function != own {
+						t.Errorf("%s is told with %s", x.Target, f.Function)
+					}
+				}
+			}
+		})
+	}
 }
