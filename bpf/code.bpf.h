@@ -151,7 +151,8 @@ static __always_inline bool is_queues(struct target *t, struct code_event *e, co
 	    e->name.length == 10 && *(u32 *)e->name.data == *(const u32 *)"Queu" && qualified == want;
 
 	return ((e->name.length == 4 && plain == want) || method) &&
-	       read_user(end - 8) == EIGHT("queue.py") && (read_user(end - 9) & 0xff) == '/';
+	       read_user(end - 8) == EIGHT("queue.py") &&
+	       (e->file.length == 8 || (read_user(end - 9) & 0xff) == '/');
 }
 
 /*

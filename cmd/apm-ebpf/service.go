@@ -189,8 +189,7 @@ func (s *service) frame(f *probe.Frame) trace.Frame {
 // waitsOnQueue tells the stack of a thread, innermost function first, that waits for a queue.Queue or wakes one that does.
 // What AnyIO hands to its threads is known by its Context.
 func waitsOnQueue(leaf, caller, outer *symbol.Func) bool {
-	return strings.HasSuffix(leaf.File, "/threading.py") && strings.HasSuffix(caller.File, "/queue.py") &&
-		!strings.Contains(outer.File, "/anyio/")
+	return leaf.InFile("/threading.py") && caller.InFile("/queue.py") && !outer.InPackage("anyio")
 }
 
 // usesQueue tells it of the stack that was named last.

@@ -6,6 +6,7 @@ package symbol
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"apm-ebpf/internal/target"
@@ -20,6 +21,22 @@ type Func struct {
 	Line      int    // first line; 0 when it can't be told
 	App       bool   // is_application_code
 	Coroutine bool   // async def, or a generator made one by types.coroutine
+}
+
+// InFile tells whether the function is in a file whose path ends so: with a slash and the path below the module search
+// path. A frozen program may tell its files without what comes before.
+func (f *Func) InFile(end string) bool {
+	return strings.HasSuffix(f.File, end) || f.File == end[1:]
+}
+
+// InPackage tells whether a directory of that name is in the path of the function's file.
+func (f *Func) InPackage(name string) bool {
+	for dir, rest, ok := strings.Cut(f.File, "/"); ok; dir, rest, ok = strings.Cut(rest, "/") {
+		if dir == name {
+			return true
+		}
+	}
+	return false
 }
 
 // Unknown stands for a code object that could not be read, or an address at which there is no code that is known.

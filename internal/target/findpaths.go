@@ -29,15 +29,24 @@ func (p *Process) findPaths(env map[string]string) *Paths {
 	if p.Python.FreeThreaded {
 		f.folder += "t"
 	}
-	if dir := path.Dir(f.Python.Image); f.exists(dir + "/base_library.zip") {
-		f.out.bundle = dir
-		f.addSearch(dir)
-	}
+	f.findBundle()
 	f.findLib()
 	f.findSite()
 	f.findSearch()
 	f.findSame()
 	return f.out
+}
+
+// findBundle takes where a program has its modules that PyInstaller has made, or cx_Freeze.
+func (f *pathFinder) findBundle() {
+	dir := path.Dir(f.Python.Image)
+	for _, library := range []string{dir + "/base_library.zip", dir + "/library.zip", dir + "/lib/library.zip"} {
+		if f.exists(library) {
+			f.out.bundle = path.Dir(library)
+			f.addSearch(f.out.bundle)
+			return
+		}
+	}
 }
 
 type pathFinder struct {

@@ -16,7 +16,7 @@ type Paths struct {
 	Lib  []string // the standard library: directories and zip files
 	Site []string // directories of installed packages
 
-	bundle   string                           // where PyInstaller's program has its modules, which it names relative to that; "": it is none
+	bundle   string                           // where PyInstaller's program has its modules, or cx_Freeze's, which it may name relative to that; "": it is none
 	search   []string                         // other entries of the module search path
 	exists   func(name string) bool           // whether the target has such a file; nil: it has none
 	recorded func(dir string) map[string]bool // what was installed into a directory; nil: nothing

@@ -123,6 +123,21 @@ func TestPathsOfBundle(t *testing.T) {
 	}
 }
 
+// TestPathsOfFrozen has a program of cx_Freeze, in whose executable the interpreter is.
+func TestPathsOfFrozen(t *testing.T) {
+	fs := procfs(t.TempDir())
+	dir := fake(t, fs, 7, 1, "/opt/shop/shop", "/srv", []string{"./shop"}, nil)
+	files(t, dir, map[string]string{"/opt/shop/lib/library.zip": "", "/opt/shop/lib/flask-3.0.dist-info/RECORD": "flask/__init__.py,sha256=x,9\n"})
+	p, env := identified(t, fs, 7)
+	p.Python = &Python{Major: 3, Minor: 11, Image: "/opt/shop/shop"}
+	paths := p.findPaths(env)
+	for file, app := range map[string]bool{"shop.py": true, "threading.py": false, "asyncio/events.py": false, "flask/app.py": false} {
+		if paths.IsApp(file) != app || paths.Short(file) != file {
+			t.Errorf("%s: app %v, short %s", file, paths.IsApp(file), paths.Short(file))
+		}
+	}
+}
+
 // Where the standard library was not found, or another was, the shape of its path stands in.
 func TestPathsWithoutLib(t *testing.T) {
 	p := &Paths{Dir: "/srv", Lib: []string{"/opt/py/lib/python3.11"}, search: []string{"/srv/lib/python3.11/own"}}

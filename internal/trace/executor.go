@@ -18,9 +18,9 @@ func jobBelow(parent *Context, fn *symbol.Func) *symbol.Func {
 	switch {
 	case parent.job != nil:
 		return parent.job
-	case !ofFile(parent.fn, executorFile, "run") || strings.HasSuffix(fn.File, executorFile):
+	case !ofFile(parent.fn, executorFile, "run") || fn.InFile(executorFile):
 		return nil
-	case strings.HasSuffix(fn.File, futureFile) && !endsJob(fn):
+	case fn.InFile(futureFile) && !endsJob(fn):
 		return nil // set_running_or_notify_cancel, before the job
 	}
 	return fn
@@ -31,7 +31,7 @@ func endsJob(fn *symbol.Func) bool {
 }
 
 func ofFile(fn *symbol.Func, file, name string) bool {
-	return fn != nil && strings.HasSuffix(fn.Name, name) && strings.HasSuffix(fn.File, file)
+	return fn != nil && strings.HasSuffix(fn.Name, name) && fn.InFile(file)
 }
 
 // jobOf tells the job of an executor that a path belongs to, nil for none.

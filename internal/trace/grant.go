@@ -1,7 +1,5 @@
 package trace
 
-import "strings"
-
 // Files of the standard library in which threads start and wait.
 const (
 	threadFile = "/threading.py"
@@ -110,7 +108,7 @@ func (c *Context) tellsWork() bool {
 	return ofFile(c.function(), executorFile, "_worker") || c.belowQueue().isAnyIO()
 }
 
-func (c *Context) isAnyIO() bool { return c != nil && strings.Contains(c.fn.File, "/anyio/") }
+func (c *Context) isAnyIO() bool { return c != nil && c.fn.InPackage("anyio") }
 
 // mayServe tells that whose work a thread of a pool does cannot be told, since several requests were open after a time: it
 // may have gone on to the next without a wait.

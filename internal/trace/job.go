@@ -1,7 +1,5 @@
 package trace
 
-import "strings"
-
 // job is what a lane handed to another by a queue: for one, the _WorkItem that ThreadPoolExecutor.submit puts into its
 // queue and that the thread which takes it runs.
 type job struct {
@@ -124,7 +122,7 @@ func (t *thread) drops(now uint64) {
 
 // belowQueue is the function that uses a queue.
 func (c *Context) belowQueue() *Context {
-	for c != nil && (strings.HasSuffix(c.fn.File, queueFile) || strings.HasSuffix(c.fn.File, threadFile)) {
+	for c != nil && (c.fn.InFile(queueFile) || c.fn.InFile(threadFile)) {
 		c = c.parent
 	}
 	return c

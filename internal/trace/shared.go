@@ -1,9 +1,6 @@
 package trace
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 const (
 	asyncQueueFile     = "/asyncio/queues.py"
@@ -49,7 +46,7 @@ func (p *process) fetches(l *lane) bool {
 // of one that gives it work or has it start a thread, or outermost of such a thread.
 func (c *Context) ofPool() bool {
 	c = c.belowQueue()
-	return c != nil && slices.ContainsFunc(poolFiles, func(file string) bool { return strings.HasSuffix(c.fn.File, file) })
+	return c != nil && slices.ContainsFunc(poolFiles, func(file string) bool { return c.fn.InFile(file) })
 }
 
 // looksUpName tells the stack of a greenlet for which gevent's resolver has a thread look a name up. The thread runs no
@@ -59,7 +56,7 @@ func (c *Context) looksUpName() bool {
 		if c == nil {
 			break
 		}
-		if strings.HasSuffix(c.fn.File, geventResolverFile) {
+		if c.fn.InFile(geventResolverFile) {
 			return true
 		}
 		c = c.parent
