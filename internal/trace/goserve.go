@@ -101,6 +101,16 @@ func (r *Request) settleGo() bool {
 	}
 	g := r.lane.of
 	g.settle(r.End)
-	r.Imprecise = max(g.process.lowered, g.process.late) >= r.Start
+	r.Imprecise = max(g.process.lowered, g.process.late) >= r.Start || g.missed(r.Start, r.End) > tooLate
 	return true
+}
+
+// missed is for how long it is not known what the goroutine did, in a window.
+func (g *goLane) missed(from, to uint64) (time uint64) {
+	for i := range g.slices {
+		if s := &g.slices[i]; s.why == NotSampled {
+			time += s.within(from, to)
+		}
+	}
+	return time
 }

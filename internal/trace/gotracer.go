@@ -45,8 +45,8 @@ func (t *Tracer) GoSight(pid uint32, s *goroutine.Sight, stack *Stack, statement
 // late is what a sample may be late by, ns.
 const late = 1_000_000
 
-// tooLate is the time between two looks from which on those who were looked at are told imprecisely, ns: on a busy machine
-// the agent may have to wait for a CPU.
+// tooLate is the time between two looks, or without any and without samples, from which on those who were looked at are told
+// imprecisely, ns: on a busy machine the agent may have to wait for a CPU.
 const tooLate = 5_000_000
 
 // GoLooked takes that the goroutines which are watched were all looked at: those that GoSight did not tell since are as
