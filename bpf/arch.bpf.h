@@ -40,6 +40,7 @@ enum {
 #define GO_CURRENT(t, r) read_user(current_tls() + (t)->go.tls_g)
 #define GO_CALLER(r, sp) read_user(sp)
 #define GO_CALLER_AT 8
+#define GO_FP_IS_LENT 1 /* assembly may use the frame pointer for anything, once the caller's is saved */
 /* Go's own calling convention (src/cmd/compile/abi-internal.md). */
 #define REGS_GO_G(r) REG(r, r14)
 #define GO_G(ctx) ((ctx)->r14)
@@ -98,6 +99,7 @@ enum {
 #define GO_CURRENT(t, r) REG(r, regs[28])
 #define GO_CALLER(r, sp) REG(r, regs[30])
 #define GO_CALLER_AT 0
+#define GO_FP_IS_LENT 0
 #define REGS_GO_G(r) REG(r, regs[28])
 #define GO_G(ctx) ((ctx)->regs[28])
 #define GO_FRAME(ctx) read_user((ctx)->regs[29]) /* the caller's: its stack ends where ours begins */

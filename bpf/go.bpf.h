@@ -8,6 +8,7 @@
 #include "target.bpf.h"
 
 #define PCS_A_CALL 16
+#define GO_STRETCH 16 /* bytes of code for which a depth is kept */
 
 struct go_walk {
 	u64 fp;	    /* frame pointer to look at next */
@@ -110,6 +111,47 @@ __noinline int go_walk_some(u32 slot)
 	return 1;
 }
 
+struct go_place {
+	u64 code; /* program counter / GO_STRETCH */
+	u32 pid;
+	u32 pad;
+};
+
+/*
+ * How far the stack pointer is below the return address, where assembly was seen to use the frame pointer for
+ * something else. Written by the agent. LRU, since processes end unseen here.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct go_place);
+	__type(value, u32);
+} go_depths SEC(".maps");
+
+/* Does the frame pointer lead to a frame, whose first word is the caller's, or 0 in the outermost function?
+ */
+static __always_inline bool is_go_frame(struct go_walk *w, u64 sp)
+{
+	u64 caller;
+
+	if (w->fp < sp || w->fp >= w->high || bpf_probe_read_user(&caller, sizeof(caller), (void *)w->fp))
+		return false;
+	return !caller || (caller > w->fp && caller < w->high);
+}
+
+/* Finds the leaf's frame without the frame pointer. */
+static __always_inline void find_go_frame(struct go_walk *w, u64 sp)
+{
+	struct go_place place = {.code = w->event.pcs[0] / GO_STRETCH, .pid = w->event.event.pid};
+	u32 *depth = bpf_map_lookup_elem(&go_depths, &place);
+
+	w->fp = depth ? sp + *depth - sizeof(u64) : 0; /* below the return address lies the caller's */
+	if (!is_go_frame(w, sp)) {
+		w->fp = 0;
+		w->event.lost = 1;
+	}
+}
+
 static __always_inline struct go_walk *begin_go(u32 slot, u32 kind, u32 pid, u32 tid, struct goroutine *r)
 {
 	struct go_walk *w = bpf_map_lookup_elem(&go_scratch, &slot);
@@ -125,6 +167,7 @@ static __always_inline struct go_walk *begin_go(u32 slot, u32 kind, u32 pid, u32
 	w->event.syscall = -1;
 	w->event.state = 0;
 	w->event.mode = 0;
+	w->event.lost = 0;
 	return w;
 }
 
@@ -147,6 +190,9 @@ static __always_inline void send_go(struct go_walk *w, struct target *t, struct 
 	w->event.callers[1] = read_user(sp + GO_CALLER_AT);
 	w->low = read_user(g); /* stack.lo, stack.hi */
 	w->high = read_user(g + 8);
+	/* It is 0 where a goroutine begins. */
+	if (GO_FP_IS_LENT && !w->system && w->fp && sp >= w->low && sp < w->high && !is_go_frame(w, sp))
+		find_go_frame(w, sp);
 	w->event.depth = 1;
 	for (int i = 0; i < PCS_WALK / PCS_A_CALL; i++)
 		if (!go_walk_some(slot))

@@ -29,6 +29,7 @@ func (ss *services) addGo(s *service) error {
 		ss.blindToHandlers(s, "HTTP/2", err)
 	}
 	ss.findGoTLS(s)
+	s.golang.tellDepth = func(code uint64, depth uint32) error { return ss.probe.GoDepth(s.process.PID, code, depth) }
 	if s.golang.layout.ParentGoID == goroutine.NoOffset && s.process.Go.NoAllGs == nil {
 		if err := ss.attachStarts(s); err != nil {
 			ss.log.Warn().Int("pid", s.process.PID).Err(err).Msg("goroutines that handlers start are not told")

@@ -24,9 +24,11 @@ type goService struct {
 	on      map[uint64]int     // how many of them by connection
 	stack   trace.Stack
 	lines   bool
-	enters  uint8 // trace.Goroutine.Enters in a call that reads or writes
-	starter []trace.Frame
-	next    uint64 // when goroutines are to be looked at, CLOCK_MONOTONIC, ns
+	// tellDepth has the kernel programs know how far the stack pointer is below the return address in a stretch of code.
+	tellDepth func(code uint64, depth uint32) error
+	enters    uint8 // trace.Goroutine.Enters in a call that reads or writes
+	starter   []trace.Frame
+	next      uint64 // when goroutines are to be looked at, CLOCK_MONOTONIC, ns
 }
 
 // waiting is a request that was not seen to end.
@@ -314,9 +316,22 @@ func (s *goService) parked(seen *goroutine.Sight) *trace.Stack {
 	return s.stackOf(seen.PCs, nil, seen.Gap, seen.Truncated)
 }
 
+// findFrames has the kernel programs find the frames of the function at pc from now on, which has no use for frame pointers.
+func (s *goService) findFrames(pc uint64) {
+	for from, depth := range s.symbols.Depths(pc, probe.GoStretch) {
+		if err := s.tellDepth(from, depth); err != nil {
+			return // the map is full, or the agent is about to end: its stacks stay truncated
+		}
+	}
+}
+
 // ran names the stack that an event brought. The result is reused by the next call.
 func (s *goService) ran(e *probe.Event) *trace.Stack {
 	pcs, gap, truncated := e.PCs()
+	if e.Go().Lost != 0 {
+		s.findFrames(pcs[0])
+		truncated = true
+	}
 	return s.stackOf(pcs, &e.Go().Callers, gap, truncated)
 }
 

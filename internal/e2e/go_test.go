@@ -118,6 +118,28 @@ func TestGoDeepStack(t *testing.T) {
 	c.check(t)
 }
 
+// TestGoLentFramePointer has assembly use the frame pointer for something else: its frames are found once one was missed.
+func TestGoLentFramePointer(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[2])
+	a := attach(t, s.PID, "-F", "1000")
+	const before = 4 // on a busy machine the first may be over before any stack is taken
+	for i := range before {
+		s.get(t, "/lend")
+		a.await(t, i+1)
+	}
+	answer := s.get(t, "/lend")
+	r := a.exactly(t, before+1)[before]
+	precise(r)
+	checkSums(t, r)
+	var c comparison
+	compareTimes(t, &c, r, answer.Truth)
+	c.check(t)
+	if f := r.tree(t).find("lend"); f == nil || f.find("countDown") == nil {
+		t.Errorf("no countDown under lend:\n%s", r.tree(t))
+	}
+}
+
 // TestGoWaits looks for the leaves with which Go itself tells what a goroutine waits for.
 func TestGoWaits(t *testing.T) {
 	waits := []struct{ view, function, leaf, blocked string }{

@@ -178,6 +178,8 @@ type apmGoEvent struct {
 	State     uint32
 	Mode      uint32
 	Depth     uint32
+	Lost      uint32
+	Pad       uint32
 	Pcs       [256]uint64
 }
 
@@ -196,6 +198,13 @@ type apmGoLayout struct {
 	GrpcStream    uint32
 	GrpcId        uint32
 	GrpcStreamAt  uint32
+}
+
+type apmGoPlace struct {
+	_    structs.HostLayout
+	Code uint64
+	Pid  uint32
+	Pad  uint32
 }
 
 type apmGoWalk struct {
@@ -627,6 +636,7 @@ const (
 	apmMapConns             = "conns"
 	apmMapEvents            = "events"
 	apmMapGilWaits          = "gil_waits"
+	apmMapGoDepths          = "go_depths"
 	apmMapGoOffCpu          = "go_off_cpu"
 	apmMapGoParents         = "go_parents"
 	apmMapGoScratch         = "go_scratch"
@@ -814,6 +824,7 @@ type apmMapSpecs struct {
 	Conns         *ebpf.MapSpec `ebpf:"conns"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	GilWaits      *ebpf.MapSpec `ebpf:"gil_waits"`
+	GoDepths      *ebpf.MapSpec `ebpf:"go_depths"`
 	GoOffCpu      *ebpf.MapSpec `ebpf:"go_off_cpu"`
 	GoParents     *ebpf.MapSpec `ebpf:"go_parents"`
 	GoScratch     *ebpf.MapSpec `ebpf:"go_scratch"`
@@ -897,6 +908,7 @@ type apmMaps struct {
 	Conns         *ebpf.Map `ebpf:"conns"`
 	Events        *ebpf.Map `ebpf:"events"`
 	GilWaits      *ebpf.Map `ebpf:"gil_waits"`
+	GoDepths      *ebpf.Map `ebpf:"go_depths"`
 	GoOffCpu      *ebpf.Map `ebpf:"go_off_cpu"`
 	GoParents     *ebpf.Map `ebpf:"go_parents"`
 	GoScratch     *ebpf.Map `ebpf:"go_scratch"`
@@ -928,6 +940,7 @@ func (m *apmMaps) Close() error {
 		m.Conns,
 		m.Events,
 		m.GilWaits,
+		m.GoDepths,
 		m.GoOffCpu,
 		m.GoParents,
 		m.GoScratch,

@@ -143,6 +143,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.ClockReadings = c.DetachMap("clock_readings")
 	p.objects.GoParents = c.DetachMap("go_parents")
 	p.objects.GoServing = c.DetachMap("go_serving")
+	p.objects.GoDepths = c.DetachMap("go_depths")
 	p.objects.Slow = c.Variables["slow"]
 	p.objects.SlowWakes = c.Variables["slow_wakes"]
 	p.objects.Sample = c.DetachProgram("sample")

@@ -74,6 +74,19 @@ func (p *Probe) AddGo(pid int, layout GoLayout) error {
 	return p.add(pid, apmTarget{Runtime: uint32(apmRuntimeRUNTIME_GO), Go: layout})
 }
 
+// GoStretch is for how many bytes of code GoDepth tells.
+const GoStretch = 16
+
+// GoDepth tells how far the stack pointer of a Go process is below the return address, bytes, in a stretch of code that
+// begins at a multiple of GoStretch and uses the frame pointer for other things.
+func (p *Probe) GoDepth(pid int, code uint64, depth uint32) error {
+	place := apmGoPlace{Code: code / GoStretch, Pid: uint32(pid)}
+	if err := p.objects.GoDepths.Put(place, depth); err != nil {
+		return fmt.Errorf("tell a depth of process %d: %w", pid, err)
+	}
+	return nil
+}
+
 // add makes a process a target that samples as it is configured to.
 func (p *Probe) add(pid int, t apmTarget) error {
 	t.SampleEvery = max(p.config.SampleEvery, 1)

@@ -2,6 +2,7 @@ package symbol
 
 import (
 	"fmt"
+	"iter"
 
 	"apm-ebpf/internal/pclntab"
 	"apm-ebpf/internal/target"
@@ -23,6 +24,7 @@ type Go struct {
 	places    map[place]placed
 	functions map[goIdentity]*Func
 	written   map[goWritten]*Func
+	told      map[uint64]bool // by Depths, by entry
 }
 
 // place is a program counter; call tells that it is a return address.
@@ -69,6 +71,7 @@ func NewGo(p *target.Process) (*Go, error) {
 		places:    map[place]placed{},
 		functions: map[goIdentity]*Func{},
 		written:   map[goWritten]*Func{},
+		told:      map[uint64]bool{},
 	}, nil
 }
 
@@ -84,6 +87,42 @@ func (g *Go) Frames(pc uint64, call bool) []GoFrame { return g.look(place{pc, ca
 // SPDelta tells how far the stack pointer is below the return address at a program counter, in bytes; -1 when it can't
 // be told.
 func (g *Go) SPDelta(pc uint64) int32 { return g.look(place{pc: pc}).depth }
+
+// depthsMax bounds the code of one function whose depths are told, bytes.
+const depthsMax = 1 << 17
+
+// Depths tells SPDelta by stretches of so many bytes, which begin at multiples of that, of the function at a program counter
+// where it has made its frame. Each function is told once.
+func (g *Go) Depths(pc uint64, stretch uint64) iter.Seq2[uint64, uint32] {
+	return func(yield func(uint64, uint32) bool) {
+		f, ok := g.table.Find(pc - g.process.Bias)
+		if !ok || f.End-f.Entry > depthsMax || g.told[f.Entry] {
+			return
+		}
+		g.told[f.Entry] = true
+		end := f.End + g.process.Bias
+		for at := (f.Entry + g.process.Bias) / stretch * stretch; at < end; at += stretch {
+			if depth := g.depthIn(&f, at-g.process.Bias, stretch); depth != 0 && !yield(at, depth) {
+				return
+			}
+		}
+	}
+}
+
+// depthIn gives the depth of a function that has made its frame, in a stretch; 0 where it makes none there, or several.
+func (g *Go) depthIn(f *pclntab.Func, at, stretch uint64) (depth uint32) {
+	const framePointer = 8 // bytes: the frame has no more yet, or any more
+	for pc := max(at, f.Entry); pc < min(at+stretch, f.End); pc++ {
+		switch d := g.table.Depth(f, pc); { // negative behind its last instruction
+		case d <= framePointer || uint32(d) == depth:
+		case depth != 0:
+			return 0
+		default:
+			depth = uint32(d)
+		}
+	}
+	return depth
+}
 
 func (g *Go) look(at place) placed {
 	if known, ok := g.places[at]; ok {

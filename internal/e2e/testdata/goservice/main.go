@@ -56,6 +56,7 @@ var views = map[string]func(t truth){
 	"/grow":    func(t truth) { t.part("grow", grow) },
 	"/dive":    func(t truth) { t.part("dive", dive) },
 	"/migrate": func(t truth) { t.part("migrate", migrate) },
+	"/lend":    func(t truth) { t.part("lend", lend) },
 	"/inline":  func(t truth) { t.part("inlining", inlining) },
 }
 

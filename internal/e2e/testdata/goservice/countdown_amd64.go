@@ -1,0 +1,3 @@
+package main
+
+func countDown(from uint64)

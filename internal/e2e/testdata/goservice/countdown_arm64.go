@@ -1,0 +1,7 @@
+package main
+
+//go:noinline
+func countDown(from uint64) {
+	for ; from > 0; from-- {
+	}
+}
