@@ -15,6 +15,7 @@ struct go_walk {
 	u64 system; /* the thread is on a system stack: the goroutine stands where it left for it */
 	u64 low;    /* the goroutine's stack, for frames elsewhere that were called from there */
 	u64 high;
+	u64 moves; /* that is being copied to another place */
 	struct go_event event;
 };
 
@@ -83,6 +84,25 @@ static __always_inline struct goroutine find_goroutine(struct target *t, struct 
 	return r;
 }
 
+#define G_COPYSTACK 8 /* runtime.g.atomicstatus (runtime/runtime2.go) */
+
+/*
+ * May the caller's frame lie below one? Stacks grow down. vDSO calls run on the system stack, above a frame
+ * of the goroutine's. Where a stack is copied to another place, the frames there lead to what is left at the
+ * old one, until each was made to lead to the new one, from the leaf on (runtime.copystack).
+ */
+static __always_inline bool may_be_below(struct go_walk *w, u64 caller)
+{
+	bool inside = caller >= w->low && caller < w->high;
+
+	if (w->fp >= w->high && inside)
+		return true;
+	if (!w->moves)
+		return false;
+	w->moves = 0;
+	return true;
+}
+
 /* Copies the next PCS_A_CALL return addresses. Returns nonzero while there are more. */
 __noinline int go_walk_some(u32 slot)
 {
@@ -103,8 +123,7 @@ __noinline int go_walk_some(u32 slot)
 		if (at >= FRAMES_MAX)
 			return 0;
 		w->event.pcs[at] = frame[1];
-		/* Stacks grow down; vDSO calls run on the system stack, above a frame of the goroutine's. */
-		if (frame[0] <= w->fp && !(w->fp >= w->high && frame[0] >= w->low && frame[0] < w->high))
+		if (frame[0] <= w->fp && !may_be_below(w, frame[0]))
 			return 0;
 		w->fp = frame[0];
 	}
@@ -176,7 +195,9 @@ static __always_inline void send_go(struct go_walk *w, struct target *t, struct 
 {
 	u64 g = w->event.g, sp;
 
+	w->moves = 0;
 	if (w->system) {
+		w->moves = (u32)read_user(g + t->go.g_status) == G_COPYSTACK;
 		w->event.pcs[0] = read_user(g + t->go.g_sched_pc);
 		w->fp = read_user(g + t->go.g_sched_bp);
 		sp = read_user(g + t->go.g_sched_sp);

@@ -91,6 +91,7 @@ struct go_layout {
 	u32 g_sched_sp;
 	u32 g_sched_pc;
 	u32 g_sched_bp;
+	u32 g_status;
 	u32 g_goid;
 	u32 g_tracking_seq;
 	u32 m_curg;
@@ -101,6 +102,7 @@ struct go_layout {
 	u32 grpc_stream;    /* in what a stream is to the server: the Stream */
 	u32 grpc_id;	    /* in Stream: id */
 	u32 grpc_stream_at; /* there is a pointer to the Stream */
+	u32 pad;
 };
 
 /* Which kinds of lanes a target was seen to have besides threads. */

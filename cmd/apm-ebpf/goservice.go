@@ -80,6 +80,7 @@ func (s *goService) kernelLayout(p *target.Go, grpc *target.GoGRPC) probe.GoLayo
 		G_schedSp:     s.layout.SchedSP,
 		G_schedPc:     s.layout.SchedPC,
 		G_schedBp:     s.layout.SchedBP,
+		G_status:      s.layout.Status,
 		G_goid:        s.layout.GoID,
 		G_trackingSeq: s.layout.TrackingSeq,
 		M_curg:        s.layout.MCurG,

@@ -190,6 +190,7 @@ type apmGoLayout struct {
 	G_schedSp     uint32
 	G_schedPc     uint32
 	G_schedBp     uint32
+	G_status      uint32
 	G_goid        uint32
 	G_trackingSeq uint32
 	M_curg        uint32
@@ -198,6 +199,7 @@ type apmGoLayout struct {
 	GrpcStream    uint32
 	GrpcId        uint32
 	GrpcStreamAt  uint32
+	Pad           uint32
 }
 
 type apmGoPlace struct {
@@ -213,6 +215,7 @@ type apmGoWalk struct {
 	System uint64
 	Low    uint64
 	High   uint64
+	Moves  uint64
 	Event  apmGoEvent
 }
 
