@@ -140,6 +140,33 @@ func TestGoLentFramePointer(t *testing.T) {
 	}
 }
 
+// TestGoGrowingStack has each request's goroutine spend most of its time on being given larger stacks. Whatever it does, it
+// does so below the server.
+func TestGoGrowingStack(t *testing.T) {
+	prepared(t)
+	const requests = 200
+	s := goService(t, goBuilds[1])
+	a := attach(t, s.PID, "-F", "2000")
+	for range requests {
+		s.get(t, "/climb")
+	}
+	climbed := 0
+	for _, r := range a.exactly(t, requests) {
+		tree := r.tree(t)
+		if tree.find("climb") != nil {
+			climbed++
+		}
+		tree.walk(func(f *Frame, above []*Frame) {
+			if f.name() == "deep" && !slices.ContainsFunc(above, func(f *Frame) bool { return f.Function == "net/http.(*conn).serve" }) {
+				t.Fatalf("without the server:\n%s", tree)
+			}
+		})
+	}
+	if climbed < requests/10 {
+		t.Errorf("%d of %d requests were seen at work", climbed, requests)
+	}
+}
+
 // TestGoWaits looks for the leaves with which Go itself tells what a goroutine waits for.
 func TestGoWaits(t *testing.T) {
 	waits := []struct{ view, function, leaf, blocked string }{

@@ -54,6 +54,7 @@ var views = map[string]func(t truth){
 	"/fan":     func(t truth) { t.part("fan", fan) },
 	"/several": several,
 	"/grow":    func(t truth) { t.part("grow", grow) },
+	"/climb":   func(t truth) { t.part("climb", climb) },
 	"/dive":    func(t truth) { t.part("dive", dive) },
 	"/migrate": func(t truth) { t.part("migrate", migrate) },
 	"/lend":    func(t truth) { t.part("lend", lend) },

@@ -150,6 +150,11 @@ func grow() {
 	}
 }
 
+// climb has it move with all of its frames seen.
+//
+//go:noinline
+func climb() { deep(1500) }
+
 //go:noinline
 func deep(n int) int {
 	var one [64]byte
