@@ -212,3 +212,18 @@ func (r *Request) answerer() *lane {
 	}
 	return r.made
 }
+
+// misses tells that the lane which seems to answer is none that comes of the task which the callback has made. An answer
+// that comes without a stack, as 101 does, may be written by the event loop when a step of another task has just ended.
+func (r *Request) misses(x *Transfer) bool {
+	th := r.conn.process.threads[x.TID]
+	if th == nil || th.wrote == x.Time || r.lane.kind != taskLane || r.made == nil || r.severalMade {
+		return false
+	}
+	for l := r.lane; l != nil; l = l.parent {
+		if l == r.made {
+			return false
+		}
+	}
+	return true
+}

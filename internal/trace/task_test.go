@@ -440,3 +440,25 @@ func TestLoopAnswers(t *testing.T) {
 		t.Error("a task that a timer has made is taken for that of a request")
 	}
 }
+
+// TestLoopUpgrades has an event loop write what comes without a stack when a step of another request's task has ended.
+func TestLoopUpgrades(t *testing.T) {
+	p := newPlay(t)
+	for conn, name := range []string{"a", "b"} {
+		p.open(uint64(conn))
+		p.read(10, uint64(conn), server, "/"+name)
+		p.task(11, server, "loop Protocol.data_received", name)
+	}
+	p.step(12, server, "*a", false)
+	p.step(14, server, "*b", true)
+	p.sample(15, server, "loop *b work")
+	p.sent(16, 0, server, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+	p.write(20, 1, server, "loop *b")
+	for path, x := range p.told {
+		for _, f := range x.Frames {
+			if f.Function == "work" && path != "/b" || f.Function == "a" && path != "/a" {
+				t.Errorf("%s is told with %s", path, f.Function)
+			}
+		}
+	}
+}

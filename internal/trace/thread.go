@@ -57,6 +57,7 @@ type course struct {
 	jobSince  uint64       // since when; 0: not known
 	object    uint64       // greenlet that runs, as the last switch told
 	callback  *Request     // whose head it has read, and no other's since; nil: none, or a task has run since
+	wrote     uint64       // when it last began an answer with a stack
 	left      uint64       // when it was back where it waits for work last
 	turn      *conn        // that it read or wrote on last
 	switched  uint64       // when a greenlet left last

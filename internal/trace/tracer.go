@@ -127,6 +127,7 @@ func (t *Tracer) Write(pid, tid uint32, now uint64, s *Stack) {
 		}
 		th.beginsAnswer(s)
 		th.cut(now, s)
+		th.wrote = now
 	}
 }
 

@@ -160,7 +160,7 @@ func (t *Tracer) Sent(x *Transfer) {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
 			if r.Sampled {
-				if r.lane = t.processOf(c, x.PID).answers(r, x); r.lane == nil {
+				if r.lane = t.processOf(c, x.PID).answers(r, x); r.lane == nil || r.misses(x) {
 					r.lane = r.answerer()
 				}
 				r.Undecided = r.lane == nil
