@@ -8,8 +8,8 @@
 #include "request.bpf.h"
 
 /*
- * Fields of net/http's bundled HTTP/2 and of golang.org/x/net/http2, the same since Go 1.20 (server.go), and of
- * net/http/internal/http2, which they have become with Go 1.27. Data word of serverConn.conn, a net.Conn:
+ * Fields of net/http's bundled HTTP/2 and of golang.org/x/net/http2, the same since Go 1.20 (server.go), and
+ * of net/http/internal/http2, which they have become with Go 1.27. Data word of serverConn.conn, a net.Conn:
  */
 #define SERVER_CONN_DATA 24
 #define INTERNAL_CONN_DATA 32
