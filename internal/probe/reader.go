@@ -85,11 +85,21 @@ func (r *reader) fill(arrived func(*Event)) (full bool, err error) {
 	return true, nil
 }
 
-// insert keeps the batch in order of time; events are nearly sorted as they come.
+// insert keeps the batch in order of time; events are nearly sorted as they come. A name that came before an event stays
+// before it: the stack may have been begun earlier than the one for which the name was told, and count on it.
 func (r *reader) insert(e Event) {
 	r.batch = append(r.batch, e)
-	for i := len(r.batch) - 1; i > 0 && r.batch[i-1].Time > e.Time; i-- {
-		r.batch[i], r.batch[i-1] = r.batch[i-1], r.batch[i]
+	at := len(r.batch) - 1
+	for ; at > 0 && r.batch[at-1].Time > e.Time; at-- {
+		r.batch[at], r.batch[at-1] = r.batch[at-1], r.batch[at]
+	}
+	for i := at + 1; i < len(r.batch); i++ {
+		if name := r.batch[i]; name.Kind == KindCode {
+			name.Time = e.Time
+			copy(r.batch[at+1:i+1], r.batch[at:i])
+			r.batch[at] = name
+			at++
+		}
 	}
 }
 
