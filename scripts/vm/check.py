@@ -48,8 +48,9 @@ def compare(record, truth):
     unknown = sum(frame['time'] for frame in frames if frame['function'] == '[unknown]')
     if unknown > SLACK:
         yield '%s: %.3f s are [unknown]' % (path, unknown)
-    # Looking at goroutines takes more of an emulated CPU than the agent may take: it looks less often, and says so.
-    lost = [why for why in record['request'].get('incomplete', []) if why != 'precision']
+    # Looking at goroutines takes more of an emulated CPU than the agent may take: it looks less often, and says so. On one
+    # without instructions for TLS, Go's assembly uses the frame pointer for itself, and is not known until it was seen once.
+    lost = [why for why in record['request'].get('incomplete', []) if why not in ('precision', 'stack_truncated')]
     if lost:
         yield '%s: incomplete: %s' % (path, lost)
 
