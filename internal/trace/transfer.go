@@ -148,8 +148,9 @@ func (t *Tracer) Sent(x *Transfer) {
 		return
 	}
 	c.lost = x.Lost
+	p := t.processOf(c, x.PID)
 	if c.sampled && len(c.requests) > 0 {
-		t.processOf(c, x.PID).cut(c, x, !x.Framed && c.requests[0].FirstWrite != 0)
+		p.cut(c, x, !x.Framed && c.requests[0].FirstWrite != 0)
 	}
 	c.wrote = x.Time
 	if x.Missed {
@@ -160,11 +161,11 @@ func (t *Tracer) Sent(x *Transfer) {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
 			if r.Sampled {
-				if r.lane = t.processOf(c, x.PID).answers(r, x); r.lane == nil || r.misses(x) {
+				if r.lane = p.answers(r, x); r.lane == nil || r.misses(x) {
 					r.lane = r.answerer()
 				}
 				r.Undecided = r.lane == nil
-				if th := t.processOf(c, x.PID).threads[x.TID]; th != nil {
+				if th := p.threads[x.TID]; th != nil {
 					th.turnsTo(r)
 				}
 			}
