@@ -10,6 +10,8 @@
 #include "lanes.bpf.h"
 #include "connection.bpf.h"
 #include "io.bpf.h"
+#include "frames.bpf.h"
+#include "transfer.bpf.h"
 #include "tls.bpf.h"
 #include "request.bpf.h"
 #include "epoll.bpf.h"

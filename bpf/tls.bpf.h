@@ -7,7 +7,7 @@
 #ifndef APM_TLS_H
 #define APM_TLS_H
 
-#include "io.bpf.h"
+#include "transfer.bpf.h"
 
 #define TLS_DOUBTFUL 1	 /* instead of a connection */
 #define TLS_DATA 23	 /* application data */
