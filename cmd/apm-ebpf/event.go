@@ -88,7 +88,12 @@ func (a *agent) stack(e *probe.Event) {
 	case probe.KindSample:
 		a.tracer.Sample(e.PID, e.TID, e.Time, s.stackOf(e))
 	case probe.KindSwitchOut:
-		a.tracer.SwitchOut(e.PID, e.TID, e.Time, s.stackOf(e), s.wait(event))
+		wait := s.wait(event)
+		if wait.ForEver() {
+			a.tracer.ThreadEnded(e.PID, e.TID, e.Time)
+			return
+		}
+		a.tracer.SwitchOut(e.PID, e.TID, e.Time, s.stackOf(e), wait.Reason())
 		a.services.sawStack(s)
 	case probe.KindWrite:
 		a.tracer.Write(e.PID, e.TID, e.Time, s.stackOf(e))

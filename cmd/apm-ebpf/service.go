@@ -255,7 +255,7 @@ func (s *service) scope(e *probe.ScopeEvent) *trace.Scope {
 }
 
 // wait tells what a thread waits for when it leaves its CPU.
-func (s *service) wait(e *probe.StackEvent) trace.Reason {
+func (s *service) wait(e *probe.StackEvent) trace.Wait {
 	py := s.process.Python
 	return trace.Wait{
 		State:   e.State,
@@ -263,7 +263,7 @@ func (s *service) wait(e *probe.StackEvent) trace.Reason {
 		Args:    e.Args,
 		Mode:    e.Mode,
 		GIL:     e.Args[0] >= py.Runtime && e.Args[0] < py.RuntimeEnd,
-	}.Reason()
+	}
 }
 
 func pythonTypes(py *target.Python, t target.PythonTypes) probe.PythonTypes {

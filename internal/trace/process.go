@@ -2,6 +2,7 @@ package trace
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"apm-ebpf/internal/symbol"
@@ -23,8 +24,11 @@ type process struct {
 	seesJobs   bool                     // threads' stacks tell which they run
 	granted    uint64                   // when a thread was given work last
 	scoped     bool                     // what its application is called with was seen to tell for which request
+	gone       []*thread                // that have ended, the first of them first
 	open       []*conn                  // in no order
 	goroutines
+	goneLimit, threadsLimit int // at which it is worth looking for what can be forgotten
+
 	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old
 	since   uint64 // when that was
 	crowded uint64 // when several connections had open requests last
@@ -49,7 +53,7 @@ func (p *process) thread(tid uint32) *thread {
 	t := p.recent
 	if t == nil || t.tid != tid {
 		t = p.threads[tid]
-		if t == nil {
+		if t == nil || t.end != 0 {
 			t = &thread{process: p, tid: tid, home: lane{limit: foldAt}}
 			p.threads[tid] = t
 		}
@@ -68,10 +72,64 @@ func (p *process) thread(tid uint32) *thread {
 	return t
 }
 
-// forget takes that a thread is no more.
+// forget takes that a number is no thread's any more.
 func (p *process) forget(tid uint32) {
 	delete(p.threads, tid)
 	p.recent = nil
+}
+
+// threadsMin is how many threads a process may have, or have had, before it is worth forgetting some.
+const threadsMin = 256
+
+// goneMax is how many threads that have ended are kept for the requests that are open.
+const goneMax = 8192
+
+// buries takes that a thread has ended. What it did is kept for the requests that were open then.
+func (p *process) buries(t *thread) {
+	p.gone, p.recent = append(p.gone, t), nil
+	if len(p.gone) < p.goneLimit {
+		return
+	}
+	oldest := p.oldest()
+	n := ended(p.gone, func(t *thread) bool { return t.end <= oldest })
+	p.forgetGone(max(n, len(p.gone)-goneMax))
+	p.goneLimit = max(threadsMin, 2*len(p.gone))
+}
+
+// forgetGone forgets the first threads of those that have ended.
+func (p *process) forgetGone(n int) {
+	for _, t := range p.gone[:n] {
+		if p.threads[t.tid] == t {
+			p.forget(t.tid)
+		}
+	}
+	p.gone = slices.Delete(p.gone, 0, n)
+}
+
+// sweepThreads forgets the threads that have ended and, of many, those of which nothing was seen lately: where they ended
+// while no request was open, nobody told.
+func (p *process) sweepThreads() {
+	p.forgetGone(len(p.gone))
+	if len(p.threads) < p.threadsLimit {
+		return
+	}
+	maps.DeleteFunc(p.threads, func(_ uint32, t *thread) bool { return t.epoch != p.epoch })
+	p.recent = nil
+	p.threadsLimit = max(threadsMin, 2*len(p.threads))
+}
+
+// oldest is when the oldest open request began.
+func (p *process) oldest() uint64 {
+	oldest := uint64(math.MaxUint64)
+	for _, c := range p.open {
+		if c.begun != 0 {
+			oldest = min(oldest, c.begun)
+		}
+		for _, r := range c.requests {
+			oldest = min(oldest, r.Start)
+		}
+	}
+	return oldest
 }
 
 func (p *process) task(key uint64) *lane {
@@ -88,6 +146,7 @@ func (p *process) watched() bool { return p != nil && len(p.open) > 0 }
 
 func (p *process) opened(c *conn) {
 	if len(p.open) == 0 {
+		p.sweepThreads()
 		p.epoch++
 		p.since = c.begun
 		clear(p.tasks)

@@ -35,6 +35,7 @@ type thread struct {
 	idleAt    *Context   // pool thread: where it waits for work
 	fetches   bool       // it was seen to take its work from a queue
 	pooled    bool       // it was seen to wait for work that others give it
+	end       uint64     // when it ended, 0: it goes on
 }
 
 // course is what has become of a thread since the first of the open requests was read.
@@ -169,6 +170,12 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	t.runs(s.Item)
 	t.onFutex = why == Lock
 	t.jobSeen(now)
+}
+
+// ends takes that the thread is no more.
+func (t *thread) ends(now uint64) {
+	t.cut(now, nil)
+	t.lane, t.state, t.end = nil, unseen, now
 }
 
 func (t *thread) wake(now uint64) {

@@ -74,3 +74,50 @@ main 10
 		})
 	}
 }
+
+// TestThreadEnded has a thread end that a request has started, and its number become another's.
+func TestThreadEnded(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.tracer.Thread(server, server, 11*ms, p.stack("main start"), pool)
+	p.leave(12, pool, "run work", Sleep)
+	p.resume(14, pool)
+	p.tracer.ThreadEnded(server, pool, 16*ms)
+	p.write(20, 1, server, "main")
+	p.wants("/", `
+main 10
+  start 0
+    [thread] 4
+      run 4
+        work 2
+          [sleep] 2`)
+}
+
+// TestThreadsEnd has a thread for each of many requests, while one or none goes on all the while.
+func TestThreadsEnd(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		p := newPlay(t)
+		p.open(1)
+		p.open(2)
+		at, threads := uint64(10), uint32(10_000)
+		if open {
+			p.read(at, 1, server, "/long")
+		}
+		for i := range threads {
+			p.read(at+1, 2, server+1+i, "/")
+			p.write(at+2, 2, server+1+i, "run")
+			if i%2 == 0 {
+				p.tracer.ThreadEnded(server, server+1+i, (at+3)*ms)
+			}
+			at += 3
+		}
+		want := threads/2 + goneMax // those that end without a word may be anywhere while a request is open
+		if !open {
+			want = 2 * threadsMin
+		}
+		if n := len(p.tracer.processes[server].threads); n > int(want) {
+			t.Errorf("%d threads are known, of which none is left (a request is open: %v)", n, open)
+		}
+	}
+}

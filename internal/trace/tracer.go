@@ -92,6 +92,16 @@ func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 	}
 }
 
+// ThreadEnded takes that a thread has left its CPU for good.
+func (t *Tracer) ThreadEnded(pid, tid uint32, now uint64) {
+	if p, th := t.watch(pid, tid); th != nil {
+		th.ends(now)
+		p.buries(th)
+	} else if p := t.processes[pid]; p != nil {
+		p.forget(tid)
+	}
+}
+
 // SwitchIn takes a thread's return to a CPU.
 func (t *Tracer) SwitchIn(pid, tid uint32, now uint64) {
 	p, th := t.watch(pid, tid)

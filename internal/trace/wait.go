@@ -11,6 +11,12 @@ type Wait struct {
 	GIL     bool      // Args[0] lies among the words of the interpreter lock
 }
 
+// taskDead is TASK_DEAD of the kernel's include/linux/sched.h.
+const taskDead = 0x80
+
+// ForEver tells that the thread has ended.
+func (w Wait) ForEver() bool { return w.State&taskDead != 0 }
+
 // Reason tells what the thread waits for.
 func (w Wait) Reason() Reason {
 	if w.State == 0 {
