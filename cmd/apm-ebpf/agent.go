@@ -28,6 +28,7 @@ const (
 	unixOpen      = 200 * time.Millisecond // between looks at Unix sockets while a request is open on one
 	unixIdle      = 5 * time.Second
 	catchUpEvery  = time.Second // between looks at processes whose end may have been missed
+	sweepEvery    = time.Minute // between looks at what nothing else bounds
 	stopTimeout   = time.Second // for the last records to be written
 )
 
@@ -57,6 +58,7 @@ type agent struct {
 	tidied     time.Time // when what is due now and then was last done
 	unixLook   time.Time // when Unix sockets were last looked at
 	caughtUp   time.Time // when processes were last looked at
+	swept      time.Time // when what nothing else bounds was last looked at
 	lostOf     uint64    // events of processes that had been lost then
 	full       chan struct{}
 	goroutines goroutines
@@ -268,7 +270,7 @@ func (a *agent) tidy(now time.Time) error {
 	return a.switchSampling()
 }
 
-// catchUp finds out what became of processes where the events that told it were lost.
+// catchUp finds out what became of processes where the events that told it were lost, and drops what nothing else does.
 func (a *agent) catchUp(now time.Time) error {
 	if now.Sub(a.caughtUp) < catchUpEvery {
 		return nil
@@ -277,6 +279,12 @@ func (a *agent) catchUp(now time.Time) error {
 	for _, pid := range a.services.untold() {
 		a.exited(uint32(pid), probe.Now())
 		if err := a.probe.Drop(pid); err != nil {
+			return err
+		}
+	}
+	if now.Sub(a.swept) >= sweepEvery {
+		a.swept = now
+		if err := a.probe.SweepListeners(); err != nil {
 			return err
 		}
 	}

@@ -6,16 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 )
-
-// memoryLimit has the collector work harder rather than the agent grow.
-const memoryLimit = 40 << 20
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "doctor" {
@@ -30,7 +26,7 @@ func main() {
 		fmt.Print(o.answer)
 		return
 	}
-	debug.SetMemoryLimit(memoryLimit)
+	limitMemory()
 	log := newLogger(o.logLevel)
 	ctx, reopen := signals(o.logFile)
 	if err := run(ctx, o, log, reopen); err != nil {

@@ -53,6 +53,43 @@ func TestFallbacks(t *testing.T) {
 	}
 }
 
+// TestSweepListeners takes back ports on which nobody listens, once there are many.
+func TestSweepListeners(t *testing.T) {
+	p := open(t, lacks{})
+	server := listen(t)
+	if err := p.AddPython(os.Getpid(), Python{}); err != nil {
+		t.Fatal(err)
+	}
+	listens := func(l apmListener) bool {
+		var is uint8
+		return p.objects.Listeners.Lookup(l, &is) == nil
+	}
+	namespace, err := NetNamespace(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := apmListener{Net: namespace, Port: uint32(server.Addr().(*net.TCPAddr).Port)}
+	old, foreign := apmListener{Net: namespace, Port: 1}, apmListener{Net: 1, Port: now.Port}
+	for _, l := range []apmListener{old, foreign} {
+		p.objects.Listeners.Put(l, uint8(1))
+	}
+	sweep := func() {
+		t.Helper()
+		if err := p.SweepListeners(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sweep(); !listens(now) || !listens(old) || !listens(foreign) {
+		t.Error("few ports: some were taken back")
+	}
+	for i := range p.objects.Listeners.MaxEntries() / 2 {
+		p.objects.Listeners.Put(apmListener{Net: 2, Port: i}, uint8(1))
+	}
+	if sweep(); !listens(now) || listens(old) || listens(foreign) {
+		t.Errorf("after the sweep: that which listens %v, others %v, %v", listens(now), listens(old), listens(foreign))
+	}
+}
+
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

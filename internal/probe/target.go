@@ -107,27 +107,85 @@ func (p *Probe) put(pid int, t apmTarget, flags ebpf.MapUpdateFlags) error {
 	return nil
 }
 
-// addListeners tells the kernel programs on which TCP ports the network namespace of a process
-// listens. Ports opened later they see themselves. None is ever taken back: another socket may share
-// it (SO_REUSEPORT), and who connects from it to elsewhere later on reads no requests there.
+// addListeners tells the kernel programs on which TCP ports the network namespace of a process listens. Ports opened later
+// they see themselves.
 func (p *Probe) addListeners(pid int) error {
-	net, err := NetNamespace(pid)
+	listeners, err := listenersOf(pid)
 	if err != nil {
 		return err
+	}
+	for _, l := range listeners {
+		if err := p.objects.Listeners.Put(l, uint8(1)); err != nil {
+			return fmt.Errorf("add listening port %d: %w", l.Port, err)
+		}
+	}
+	return nil
+}
+
+// SweepListeners takes back the ports where nobody listens any more, once there are many: until then it does no harm that
+// who connects from one to elsewhere is asked for requests. What is opened meanwhile is added again.
+func (p *Probe) SweepListeners() error {
+	var known []apmListener
+	var l apmListener
+	var is uint8
+	for all := p.objects.Listeners.Iterate(); all.Next(&l, &is); {
+		known = append(known, l)
+	}
+	if len(known) < int(p.objects.Listeners.MaxEntries())/2 {
+		return nil
+	}
+	there := p.listening()
+	for _, l := range known {
+		if there[l] {
+			continue
+		}
+		if err := p.objects.Listeners.Delete(l); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("take back listening port %d: %w", l.Port, err)
+		}
+	}
+	for l := range p.listening() {
+		if err := p.objects.Listeners.Put(l, uint8(1)); err != nil {
+			return fmt.Errorf("add listening port %d: %w", l.Port, err)
+		}
+	}
+	return nil
+}
+
+// listening gives the ports that the network namespaces of all targets listen on now.
+func (p *Probe) listening() map[apmListener]bool {
+	there, read := map[apmListener]bool{}, map[uint32]bool{}
+	var pid uint32
+	var t apmTarget
+	for all := p.objects.Targets.Iterate(); all.Next(&pid, &t); {
+		net, err := NetNamespace(int(pid))
+		if err != nil || read[net] {
+			continue // it has ended, or shares what another has
+		}
+		listeners, err := listenersOf(int(pid))
+		read[net] = err == nil
+		for _, l := range listeners {
+			there[l] = true
+		}
+	}
+	return there
+}
+
+// listenersOf gives the TCP ports on which the network namespace of a process listens.
+func listenersOf(pid int) (listeners []apmListener, err error) {
+	net, err := NetNamespace(pid)
+	if err != nil {
+		return nil, err
 	}
 	for _, table := range []string{"tcp", "tcp6"} {
 		ports, err := listeningPorts(fmt.Sprintf("/proc/%d/net/%s", pid, table))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, port := range ports {
-			key := apmListener{Net: net, Port: uint32(port)}
-			if err := p.objects.Listeners.Put(key, uint8(1)); err != nil {
-				return fmt.Errorf("add listening port %d: %w", port, err)
-			}
+			listeners = append(listeners, apmListener{Net: net, Port: uint32(port)})
 		}
 	}
-	return nil
+	return listeners, nil
 }
 
 // NetNamespace gives the number of the network namespace of a process.
@@ -140,8 +198,9 @@ func NetNamespace(pid int) (uint32, error) {
 	return uint32(st.Ino), nil
 }
 
-// listeningPorts reads a table of sockets (net/ipv4/tcp_ipv4.c, tcp4_seq_show). A missing table, as
-// tcp6 on a machine without IPv6, has none.
+// listeningPorts reads a table of sockets (net/ipv4/tcp_ipv4.c, tcp4_seq_show). It begins with those that listen, among
+// which one may be closing; the connections behind them may be many. A missing table, as tcp6 on a machine without IPv6,
+// has none.
 func listeningPorts(path string) (ports []uint16, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -151,12 +210,16 @@ func listeningPorts(path string) (ports []uint16, err error) {
 		return nil, fmt.Errorf("read listening ports: %w", err)
 	}
 	defer f.Close()
-	const listen = "0A"
+	const listen, closing = "0A", "07"
 	lines := bufio.NewScanner(f)
+	lines.Scan() // the head
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 || fields[3] != listen {
+		if len(fields) < 4 || fields[3] == closing {
 			continue
+		}
+		if fields[3] != listen {
+			break
 		}
 		_, hex, _ := strings.Cut(fields[1], ":")
 		if port, err := strconv.ParseUint(hex, 16, 16); err == nil {

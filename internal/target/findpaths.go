@@ -137,7 +137,7 @@ func (f *pathFinder) venvs() []string {
 func (f *pathFinder) venvHome(prefix string) string {
 	for line := range strings.Lines(f.text(prefix + "/pyvenv.cfg")) {
 		if name, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(name) == "home" {
-			return strings.TrimSpace(value)
+			return strings.Clone(strings.TrimSpace(value))
 		}
 	}
 	return ""
@@ -247,7 +247,9 @@ func (f *pathFinder) recorded(dir string) map[string]bool {
 			if tops == nil {
 				tops = map[string]bool{}
 			}
-			tops[top] = true
+			if !tops[top] {
+				tops[strings.Clone(top)] = true // the whole text would be kept else
+			}
 		}
 	}
 	return tops
