@@ -86,6 +86,10 @@ const goneMax = 8192
 
 // buries takes that a thread has ended. What it did is kept for the requests that were open then.
 func (p *process) buries(t *thread) {
+	if t.onlyServed() {
+		p.forget(t.tid)
+		return
+	}
 	p.gone, p.recent = append(p.gone, t), nil
 	if len(p.gone) < p.goneLimit {
 		return

@@ -178,6 +178,15 @@ func (t *thread) ends(now uint64) {
 	t.lane, t.state, t.end = nil, unseen, now
 }
 
+// onlyServed tells that all the thread was there for are requests of its own, which are over.
+func (t *thread) onlyServed() bool {
+	if !t.serves || len(t.heads) > 0 || len(t.answering) > 0 || t.process.serves(t.tid) {
+		return false
+	}
+	grants := t.home.grants
+	return len(grants) == 0 || grants[len(grants)-1].from < t.home.answered
+}
+
 func (t *thread) wake(now uint64) {
 	if t.state == waiting && t.woken == 0 {
 		t.woken = now
