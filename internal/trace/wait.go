@@ -112,4 +112,6 @@ var syscallReasons = map[int]func(Wait) Reason{
 	unix.SYS_RENAMEAT2:       is(Disk),
 	unix.SYS_WAIT4:           is(Child),
 	unix.SYS_WAITID:          is(Child),
+	unix.SYS_CLONE:           is(Child), // until the child of a vfork has its program
+	unix.SYS_CLONE3:          is(Child),
 }

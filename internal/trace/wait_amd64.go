@@ -12,4 +12,5 @@ var olderSyscalls = map[int]func(Wait) Reason{
 	unix.SYS_NEWFSTATAT: is(Disk),
 	unix.SYS_UNLINK:     is(Disk),
 	unix.SYS_RENAME:     is(Disk),
+	unix.SYS_VFORK:      is(Child),
 }
