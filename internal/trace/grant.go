@@ -8,7 +8,7 @@ const (
 
 // given takes work for a thread that waits for some.
 func (t *thread) given(g grant) {
-	if t.fetches || t.busy() || g.giver.worksFor(&t.home) {
+	if t.fetches || t.busy() || !t.givenBy(g.stack) || g.giver.worksFor(&t.home) {
 		return
 	}
 	t.returns(g.from)
@@ -24,6 +24,20 @@ func (t *thread) given(g grant) {
 func (t *thread) gets(g grant) {
 	t.home.grants = bounded(append(t.home.grants, g))
 	t.process.granted = max(t.process.granted, g.from)
+}
+
+// givenBy tells whether what a thread waits for may come from a stack that wakes it. From elsewhere it was only let go on:
+// interpreters without a lock stop all threads now and then, those too that have got their work already.
+func (t *thread) givenBy(by *Context) bool {
+	switch {
+	case t.state != waiting:
+		return true
+	case ofFile(t.stack.function(), executorFile, "_worker"):
+		return by.submits()
+	case ofFile(t.stack.function(), threadFile, "wait"):
+		return ofFile(by.function(), threadFile, "notify")
+	}
+	return true
 }
 
 // busy tells a thread that does not wait for work: what wakes one in the midst of an executor's job, while it answers

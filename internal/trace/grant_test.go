@@ -67,6 +67,12 @@ func TestWorkForThreads(t *testing.T) {
 			p.resume(13, pool)
 			p.sample(14, pool, runs+"another")
 		}, ""},
+		{"where all threads were stopped after it took another", func(p *play) {
+			p.leave(11, pool, worker, Lock)
+			p.handoff(12, server, "main view import", pool)
+			p.resume(12, pool)
+			p.sample(14, pool, runs+"another")
+		}, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
