@@ -1,5 +1,29 @@
 package trace
 
+import "apm-ebpf/internal/symbol"
+
+// ownsThread tells a function that is outermost on a thread's own stack.
+func ownsThread(fn *symbol.Func) bool {
+	return fn.Name == "<module>" || fn.Name == "_run_module_as_main" || ofFile(fn, threadFile, "_bootstrap")
+}
+
+// runsLoop takes a stack with a task below the thread's outermost function. Where that is of the thread's own stack, its
+// greenlets are others: those in which tasks run what waits without await, as SQLAlchemy does.
+func (t *thread) runsLoop(s *Stack) {
+	if s.Root != t.root && ownsThread(s.Frames[0].Func) {
+		t.root = s.Root
+	}
+}
+
+// isOwn tells the thread's own stack, which runs its event loop, from that of a greenlet.
+func (t *thread) isOwn(s *Stack) bool {
+	if t.root == 0 || s.Root != t.root || len(s.Frames) == 0 || !ownsThread(s.Frames[0].Func) {
+		return false
+	}
+	l := t.process.objects[t.object]
+	return l == nil || l.born == 0
+}
+
 // greenletOf gives the lane of a greenlet's stack: of the object that came to the thread, where that was told. One that
 // is known by its outermost frame alone is taken for that object, one of another object had the address before.
 func (t *thread) greenletOf(root uint64, stack *Context) *lane {
@@ -26,7 +50,7 @@ func (t *thread) runsGreenlets(s *Stack) {
 	}
 	t.greenlets = true
 	home := &t.home
-	if t.lane != home || s.Root == 0 {
+	if t.lane != home || s.Root == 0 || t.isOwn(s) {
 		return
 	}
 	l := t.greenletOf(s.Root, t.process.contexts.path(s.Frames))
@@ -53,7 +77,9 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 		}
 		t.runTo(now, stack)
 		t.lane.stack = stack
-		t.lane.suspend(now, now)
+		if t.lane != &t.home {
+			t.lane.suspend(now, now)
+		}
 		if t.process.greenPools && stack.awaitsResult() {
 			t.lane.unsure = now // which of them works for it nothing tells
 		}

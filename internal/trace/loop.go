@@ -53,15 +53,15 @@ func (t *thread) endLoop() {
 }
 
 // add adds a slice to the lane that runs. Below a task's stack lies the thread's own, of who runs the loop; a task of which
-// nothing tells who made it, as before asyncio was found, is a part of that.
+// nothing tells who made it, as before asyncio was found, is a part of that. So it is with a greenlet that a task runs.
 func (t *thread) add(s slice) {
 	l := t.lane
 	l.add(s)
-	if l.kind != taskLane {
+	if l.kind != taskLane && (l.kind != greenletLane || t.root == 0) {
 		return
 	}
 	below := t.driver()
-	if l.parent == nil && l.stepped == 0 {
+	if l.kind == taskLane && l.parent == nil && l.stepped == 0 {
 		below = t.process.contexts.join(below, s.stack)
 	} else {
 		s.stacks = 0

@@ -89,6 +89,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 			if i > 0 {
 				l.below = p.contexts.path(s.Frames[:i])
 				t.loop = l.below
+				t.runsLoop(s)
 			}
 			continue
 		}
@@ -100,7 +101,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 	}
 	if l == nil {
 		l = &t.home
-		if t.greenlets && (s.Root != 0 || p.objects[t.object] != nil) { // in C code before or after all functions
+		if t.greenlets && (s.Root != 0 || p.objects[t.object] != nil) && !t.isOwn(s) { // in C code before or after all functions
 			l = t.greenletOf(s.Root, p.contexts.path(s.Frames))
 		}
 	}

@@ -23,6 +23,7 @@ type thread struct {
 
 	tasks     bool       // it runs an event loop
 	greenlets bool       // it runs greenlets
+	root      uint64     // outermost frame of its own stack, where that runs the event loop; 0: none does, or it is not known
 	loop      *Context   // where it was seen in its event loop last, below a task or outside of any
 	heads     []*Request // that it read and that have no answer yet
 	answering []*Request // that it has begun to answer and others read, and that go on
