@@ -37,6 +37,7 @@ type Request struct {
 	inTurns     bool    // and served it in turn with those
 	process     *process
 	lane        *lane // that makes the first write of the answer
+	read        *lane // greenlet that read the head, nil: not known
 	armed       *lane // that asked to be told when it can be written
 	made        *lane // task that the callback has made which got its head …
 	called      *lane // in which its application was called; nil: not known
@@ -82,6 +83,9 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool
 	case x.Goroutine.ID == 0:
 		r.reader = c.process.thread(x.TID)
 		r.reader.reads(r, alone)
+		if l := r.reader.lane; l != nil && l.kind == greenletLane {
+			r.read = l
+		}
 	case !r.isStream():
 		r.serve(x.Goroutine, x.Time)
 	}
@@ -119,7 +123,7 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		}
 	}
 	r.unserve()
-	r.process, r.lane, r.armed, r.made, r.called, r.conn, r.reader = nil, nil, nil, nil, nil, nil, nil
+	r.process, r.lane, r.read, r.armed, r.made, r.called, r.conn, r.reader = nil, nil, nil, nil, nil, nil, nil, nil
 	r.Request = &over
 	t.requests.Put(h)
 	if !r.shown && len(t.over) < sparesMax {
@@ -143,7 +147,7 @@ func (t *Tracer) settle(r *Request, now uint64) {
 	}
 	th := r.process.thread(r.TID)
 	if r.lane == nil && !r.Undecided {
-		r.lane = th.answers(r)
+		r.lane = r.unanswered(th)
 	}
 	if r.called != nil && (r.lane == nil || r.lane.kind == threadLane && r.lane != r.called) {
 		r.settleCalled(now)
@@ -211,6 +215,22 @@ func (r *Request) answerer() *lane {
 		return r.armed
 	}
 	return r.made
+}
+
+// unanswered gives the lane of a request that ends without an answer, whose head the thread has read; nil where that can't
+// be told. What runs there as it ends may be another's.
+func (r *Request) unanswered(th *thread) *lane {
+	switch {
+	case th.tasks && r.answerer() != nil:
+		return r.answerer()
+	case !th.tasks && r.read != nil:
+		return r.read
+	case th.tasks, th.greenlets:
+		if r.process.wasCrowded(r.Start) {
+			return nil
+		}
+	}
+	return th.answers(r)
 }
 
 // misses tells that the lane which seems to answer is none that comes of the task which the callback has made. An answer
