@@ -80,9 +80,9 @@ var servers = []server{
 		paths: "/await /gather /tothread",
 	},
 	{
-		name: "daphne", pip: "daphne",
+		name: "daphne", pip: "daphne greenlet",
 		args:  "BIN/daphne -p PORT asgi:app",
-		paths: "/await /gather /tothread",
+		paths: "/switch /await /gather /tothread",
 	},
 	{
 		name: "aiohttp", pip: "aiohttp", often: true,
@@ -146,9 +146,9 @@ var servers = []server{
 	},
 
 	{
-		name: "FastAPI", pip: "fastapi uvicorn h11", often: true,
+		name: "FastAPI", pip: "fastapi uvicorn h11 greenlet", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning fast:app",
-		paths: "/async/await /async/gather /def/work /def/pool /stream/await /stream-def/work /background/gather /async/tothread /async/executor /def/from /def/own? /def/own /def/simple",
+		paths: "/async/await /async/gather /def/work /def/pool /stream/await /stream-def/work /background/gather /async/tothread /async/executor /async/switch /def/from /def/own? /def/own /def/simple",
 	},
 	{
 		name: "FastAPI uvloop", pip: "fastapi uvicorn uvloop httptools",

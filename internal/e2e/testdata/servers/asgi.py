@@ -1,6 +1,11 @@
 """An application without a framework."""
 import work
 
+try:
+    import greenlet  # before the agent looks for it
+except ImportError:
+    pass
+
 
 async def app(scope, receive, send):
     if scope['type'] == 'lifespan':

@@ -4,6 +4,11 @@ import fastapi.responses
 import starlette.background
 import work
 
+try:
+    import greenlet  # before the agent looks for it
+except ImportError:
+    pass
+
 app = fastapi.FastAPI()
 mounted = fastapi.FastAPI()
 middleware = fastapi.FastAPI()

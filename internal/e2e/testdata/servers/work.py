@@ -238,6 +238,19 @@ def from_K(truth):
         compute_K(truth)
         anyio.from_thread.run(nested_K, truth)
 
+async def switch_K(truth):
+    """As SQLAlchemy does: a function in a greenlet has the task await for it."""
+    import greenlet
+    own = greenlet.getcurrent()
+    def query():
+        work_K(truth)
+        own.switch(nested_K(truth))
+    with timed(truth, 'switch_K'):
+        helper = greenlet.greenlet(query)
+        awaited = helper.switch()
+        while not helper.dead:
+            awaited = helper.switch(await awaited)
+
 async def executor_K(truth):
     with timed(truth, 'executor_K'):
         await asyncio.get_running_loop().run_in_executor(None, work_K, truth)
