@@ -148,7 +148,7 @@ var servers = []server{
 	{
 		name: "FastAPI", pip: "fastapi uvicorn h11 greenlet", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning fast:app",
-		paths: "/async/await /async/gather /def/work /def/pool /stream/await /stream-def/work /background/gather /async/tothread /async/executor /async/switch /def/from /def/own? /def/own /def/simple",
+		paths: "/async/await /async/gather /def/work /def/pool /stream/await /stream-def/work /background/gather /async/tothread /async/executor /def/own? /def/own /def/simple /async/switch /def/from",
 	},
 	{
 		name: "FastAPI uvloop", pip: "fastapi uvicorn uvloop httptools",
