@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"apm-ebpf/internal/goroutine"
@@ -32,6 +33,7 @@ type goroutines struct {
 	next    uint64          // when to look next
 	wake    time.Duration   // CPU time that it takes to wait for that, smoothed
 	sights  []sight
+	gone    int      // how many of them have been told
 	pcs     []uint64 // of all sights
 }
 
@@ -62,7 +64,7 @@ func (a *agent) readGoroutines() error {
 		watching, g.last = true, now
 		if now >= s.golang.next {
 			lowered := s.golang.look(now, g.wake, func(seen *goroutine.Sight) { g.keep(uint32(pid), seen) })
-			g.sights = append(g.sights, sight{Sight: goroutine.Sight{Time: probe.Now()}, pid: uint32(pid), lowered: lowered})
+			g.add(sight{Sight: goroutine.Sight{Time: probe.Now()}, pid: uint32(pid), lowered: lowered})
 		}
 		g.next = min(g.next, s.golang.next)
 	}
@@ -109,19 +111,23 @@ func (g *goroutines) finish(now uint64) {
 
 func (g *goroutines) keep(pid uint32, seen *goroutine.Sight) {
 	g.waits = g.waits || seen.State == goroutine.Waiting || seen.State == goroutine.Syscall
-	from := len(g.pcs)
-	g.pcs = append(g.pcs, seen.PCs...)
-	g.sights = append(g.sights, sight{Sight: *seen, pid: pid, from: from, to: len(g.pcs)})
+	g.add(sight{Sight: *seen, pid: pid})
+}
+
+// add has a sight wait, with its program counters, which the next one will overwrite.
+func (g *goroutines) add(s sight) {
+	s.from = len(g.pcs)
+	g.pcs = append(g.pcs, s.PCs...)
+	s.to, s.PCs = len(g.pcs), nil
+	g.sights = append(g.sights, s)
 }
 
 // tellSights tells the tracer what was seen up to a time.
 func (a *agent) tellSights(until uint64) {
 	g := &a.goroutines
-	told := 0
-	for told < len(g.sights) && g.sights[told].Time <= until {
-		seen := &g.sights[told]
+	for ; g.gone < len(g.sights) && g.sights[g.gone].Time <= until; g.gone++ {
+		seen := &g.sights[g.gone]
 		seen.PCs = g.pcs[seen.from:seen.to]
-		told++
 		s := a.services.goService(seen.pid)
 		switch {
 		case s == nil:
@@ -131,8 +137,24 @@ func (a *agent) tellSights(until uint64) {
 			a.tracer.GoSight(seen.pid, &seen.Sight, s.parked(&seen.Sight), s.started(&seen.Sight))
 		}
 	}
-	g.sights = g.sights[told:]
-	if len(g.sights) == 0 {
-		g.sights, g.pcs = g.sights[:0], g.pcs[:0]
+	g.drop()
+}
+
+// drop drops the sights that have been told, once they are half of all: while slow requests follow each other some always
+// wait.
+func (g *goroutines) drop() {
+	if 2*g.gone < len(g.sights) {
+		return
 	}
+	end := 0
+	if g.gone > 0 {
+		end = g.sights[g.gone-1].to
+	}
+	g.pcs = slices.Delete(g.pcs, 0, end)
+	g.sights = slices.Delete(g.sights, 0, g.gone)
+	for i := range g.sights {
+		g.sights[i].from -= end
+		g.sights[i].to -= end
+	}
+	g.gone = 0
 }
