@@ -72,6 +72,9 @@ func (a *agent) describe(r *trace.Request) {
 	s := a.services.of(r.PID)
 	if s != nil {
 		record.ProcName, record.Runtime = s.name, s.runtime
+		if r.Undecided {
+			a.services.sawUndecided(s)
+		}
 	}
 	truncated := false
 	if r.Sampled {

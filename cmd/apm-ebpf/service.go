@@ -33,6 +33,7 @@ type service struct {
 	slots     map[uint32][2]uint64    // the last two code objects of each slot of theirs
 
 	asyncio, greenlet, queue, epoll bool      // no more to look for
+	uvloop                          bool      // the same, once an answer's owner could not be told
 	deque                           bool      // the same, once a thread was seen to use a queue.Queue
 	dequeUses                       uint64    // of its deques, when they were counted last; 0 where they are not probed
 	dequeCount                      time.Time // when that was

@@ -392,6 +392,27 @@ func (ss *services) attachEpoll(s *service) bool {
 	return true
 }
 
+// sawUndecided takes that nothing told who had an answer. uvloop up to 0.22 writes answers between the steps of tasks:
+// where that is so the kernel programs see who has them. Servers with a task for each request are told without, so that
+// they need not pay a trap for every write.
+func (ss *services) sawUndecided(s *service) {
+	if s.golang != nil || s.uvloop || ss.known[s.process.PID] != s {
+		return
+	}
+	s.uvloop = true
+	if loaded, err := target.LaneModules(s.process.PID); err != nil || !loaded.UVLoop {
+		return
+	}
+	u, err := s.process.UVLoop()
+	if err == nil && u != nil {
+		err = ss.probe.AttachStream(s.process.PID, u.Path, u.Writes)
+		u.Close()
+	}
+	if err != nil {
+		ss.warn(s, err, "answers that uvloop writes for others have no owner")
+	}
+}
+
 // lanesEvery is how often a service at work is looked at for modules that it imported meanwhile.
 const lanesEvery = 2 * time.Second
 

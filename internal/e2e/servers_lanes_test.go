@@ -90,6 +90,11 @@ var servers = []server{
 		paths: "/await /gather /group /tothread /executor",
 	},
 	{
+		name: "aiohttp uvloop", pip: "aiohttp", older: "uvloop==0.22.1", often: true, // which writes between steps
+		args:  "aio.py PORT uvloop",
+		paths: "/await? /await /gather /executor",
+	},
+	{
 		name: "aiohttp eager", pip: "aiohttp", often: true,
 		args:  "aio.py PORT eager",
 		paths: "/await /brief /gather /group /created /many /leave /tothread", minor: 12,

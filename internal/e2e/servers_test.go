@@ -16,6 +16,7 @@ import (
 type server struct {
 	name   string
 	pip    string // what it needs, for pip
+	older  string // release of a package that it is to have instead of the newest, for pip
 	args   string // after the interpreter, or BIN/PROGRAM of its environment; PORT is the port to listen on
 	paths  string // requests: a kind of work.py each, below a prefix; with ~ the branches may be missing, with ? untold
 	minor  int    // oldest Python 3 on which it runs
@@ -65,7 +66,7 @@ func venv(t *testing.T, interpreter string) string {
 // install skips the test where packages cannot be had.
 func install(t *testing.T, python, packages string) {
 	t.Helper()
-	mark := filepath.Join(filepath.Dir(python), "installed "+packages)
+	mark := filepath.Join(filepath.Dir(python), "installed "+strings.ReplaceAll(packages, "/", "-"))
 	if _, err := os.Stat(mark); err == nil || packages == "" {
 		return
 	}
@@ -79,6 +80,14 @@ func install(t *testing.T, python, packages string) {
 	if err := os.WriteFile(mark, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// older gives a directory with an older release of a package, to be looked in first.
+func older(t *testing.T, python, release string) string {
+	t.Helper()
+	dir := filepath.Join(filepath.Dir(filepath.Dir(python)), "older", release)
+	install(t, python, "--no-deps --target "+dir+" "+release)
+	return dir
 }
 
 // start runs the server and waits until it answers.
@@ -116,7 +125,11 @@ func (v *server) run(t *testing.T, python string, words *strings.Replacer) *Serv
 	}
 	command := exec.Command(path, args...)
 	command.Dir = filepath.Join(testdata(t), "servers")
-	command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+command.Dir, "DJANGO_SETTINGS_MODULE=")
+	search := command.Dir
+	if v.older != "" {
+		search = older(t, python, v.older) + ":" + search
+	}
+	command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+search, "DJANGO_SETTINGS_MODULE=")
 	s := &Service{Process: startProcess(t, command), tls: v.tls}
 	s.PID = s.Process.Process.Pid
 	return s

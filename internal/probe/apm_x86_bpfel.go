@@ -697,6 +697,7 @@ const (
 	apmProgSslWriteDone     = "ssl_write_done"
 	apmProgSslWriteEx       = "ssl_write_ex"
 	apmProgSslWriteEx2      = "ssl_write_ex2"
+	apmProgStreamWrite      = "stream_write"
 	apmProgSysExit          = "sys_exit"
 	apmProgTaskInit         = "task_init"
 	apmProgTaskStep         = "task_step"
@@ -810,6 +811,7 @@ type apmProgramSpecs struct {
 	SslWriteDone     *ebpf.ProgramSpec `ebpf:"ssl_write_done"`
 	SslWriteEx       *ebpf.ProgramSpec `ebpf:"ssl_write_ex"`
 	SslWriteEx2      *ebpf.ProgramSpec `ebpf:"ssl_write_ex2"`
+	StreamWrite      *ebpf.ProgramSpec `ebpf:"stream_write"`
 	SysExit          *ebpf.ProgramSpec `ebpf:"sys_exit"`
 	TaskInit         *ebpf.ProgramSpec `ebpf:"task_init"`
 	TaskStep         *ebpf.ProgramSpec `ebpf:"task_step"`
@@ -1042,6 +1044,7 @@ type apmPrograms struct {
 	SslWriteDone     *ebpf.Program `ebpf:"ssl_write_done"`
 	SslWriteEx       *ebpf.Program `ebpf:"ssl_write_ex"`
 	SslWriteEx2      *ebpf.Program `ebpf:"ssl_write_ex2"`
+	StreamWrite      *ebpf.Program `ebpf:"stream_write"`
 	SysExit          *ebpf.Program `ebpf:"sys_exit"`
 	TaskInit         *ebpf.Program `ebpf:"task_init"`
 	TaskStep         *ebpf.Program `ebpf:"task_step"`
@@ -1087,6 +1090,7 @@ func (p *apmPrograms) Close() error {
 		p.SslWriteDone,
 		p.SslWriteEx,
 		p.SslWriteEx2,
+		p.StreamWrite,
 		p.SysExit,
 		p.TaskInit,
 		p.TaskStep,

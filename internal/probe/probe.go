@@ -153,6 +153,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.TaskStep = c.DetachProgram("task_step")
 	p.objects.TaskWakeup = c.DetachProgram("task_wakeup")
 	p.objects.EpollModify = c.DetachProgram("epoll_modify")
+	p.objects.StreamWrite = c.DetachProgram("stream_write")
 	p.objects.QueuePut = c.DetachProgram("queue_put")
 	p.objects.QueueGot = c.DetachProgram("queue_got")
 	p.objects.DequeAppend = c.DetachProgram("deque_append")

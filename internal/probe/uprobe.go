@@ -77,6 +77,16 @@ func (p *Probe) AttachEpoll(pid int, file string, modify uint64) error {
 	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.EpollModify, offset: modify}})
 }
 
+// AttachStream has the kernel programs see who has an answer that uvloop writes, given the file of a process's
+// uvloop.loop module and the offsets in it of the methods that take what to write.
+func (p *Probe) AttachStream(pid int, file string, writes []uint64) error {
+	probes := make([]uprobe, len(writes))
+	for i, offset := range writes {
+		probes[i] = uprobe{program: p.objects.StreamWrite, offset: offset}
+	}
+	return p.attachUprobes(pid, file, probes)
+}
+
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
 // interpreter and the offset in it of their destructor.
 func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {

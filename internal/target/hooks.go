@@ -56,10 +56,10 @@ const (
 )
 
 // extension names the shared objects of a module: name.cpython-311-x86_64-linux-gnu.so, name.abi3.so, name.so.
-var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + oldGreenlet + `|` + queueModule + `|` + selectModule + `|` + dequeModule + `)(\..+)?\.so$`)
+var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + oldGreenlet + `|` + queueModule + `|` + selectModule + `|` + dequeModule + `|` + uvloopModule + `)(\..+)?\.so$`)
 
 // Modules are those of a Python process in which lanes begin and switch.
-type Modules struct{ Asyncio, Greenlet, Queue, Select bool }
+type Modules struct{ Asyncio, Greenlet, Queue, Select, UVLoop bool }
 
 // LaneModules tells from the mappings alone which of the modules' shared objects are loaded. What is built
 // into the interpreter is not seen here: it is there from the start. Errors: those of Mappings.
@@ -69,6 +69,7 @@ func LaneModules(pid int) (loaded Modules, err error) {
 	_, loaded.Greenlet = greenletIn(maps)
 	_, loaded.Queue = module(maps, queueModule)
 	_, loaded.Select = module(maps, selectModule)
+	_, loaded.UVLoop = module(maps, uvloopModule)
 	return loaded, err
 }
 
@@ -76,11 +77,16 @@ func LaneModules(pid int) (loaded Modules, err error) {
 func module(maps []Mapping, name string) (Mapping, bool) {
 	for _, m := range maps {
 		found := extension.FindStringSubmatch(path.Base(m.Path))
-		if found != nil && found[1] == name && strings.Contains(m.Perm, "x") {
+		if found != nil && found[1] == name && strings.Contains(m.Perm, "x") && inPackage(m.Path, name) {
 			return m, true
 		}
 	}
 	return Mapping{}, false
+}
+
+// inPackage tells a module's shared object from one of that name in another package.
+func inPackage(file, name string) bool {
+	return name != uvloopModule || path.Base(path.Dir(file)) == uvloopPackage
 }
 
 // moduleOrImage gives the mapping of the interpreter where the module has no shared object: it may be built in.

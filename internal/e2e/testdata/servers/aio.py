@@ -18,6 +18,9 @@ if __name__ == '__main__':
     loop = asyncio.new_event_loop()
     if hasattr(asyncio, 'eager_task_factory') and 'eager' in sys.argv:
         loop.set_task_factory(asyncio.eager_task_factory)
+    if 'uvloop' in sys.argv:
+        import uvloop
+        loop = uvloop.new_event_loop()
     context = None
     if len(sys.argv) > 3:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
