@@ -29,6 +29,7 @@ func (ss *services) addGo(s *service) error {
 		ss.blindToHandlers(s, "HTTP/2", err)
 	}
 	ss.findGoTLS(s)
+	s.golang.reader.Follow = func(goid uint64) { ss.probe.FollowGoroutine(s.process.PID, goid) }
 	s.golang.tellDepth = func(code uint64, depth uint32) error { return ss.probe.GoDepth(s.process.PID, code, depth) }
 	if s.golang.layout.ParentGoID == goroutine.NoOffset && s.process.Go.NoAllGs == nil {
 		if err := ss.attachStarts(s); err != nil {

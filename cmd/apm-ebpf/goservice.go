@@ -62,7 +62,7 @@ func newGoService(p *target.Process, lines bool) (*goService, error) {
 		s.enters = 1
 	}
 	s.reader = goroutine.NewReader(p.PID, layout, p.Go.AllGs)
-	s.reader.SPDelta, s.reader.Skip = symbols.SPDelta, s.isBackground
+	s.reader.SPDelta, s.reader.Skip, s.reader.Interrupted = symbols.SPDelta, s.isBackground, symbols.Interrupted
 	return s, nil
 }
 

@@ -61,6 +61,7 @@ type all struct {
 type known struct {
 	g, id uint64 // the goroutine's number, 0: none yet
 	dead  bool
+	died  uint64 // number of the last one that was found dead and was never read alive
 	begun uint64 // all.begun when it began or died, 0: before the first walk
 	seen  uint64 // when it was read; before that it was not in the slice, 0: not known when
 	read  bool
@@ -69,7 +70,7 @@ type known struct {
 // started is a goroutine that was not there at an earlier walk.
 type started struct {
 	g, id, parent, goPC, startPC uint64
-	before, at                   uint64 // when it was not there yet, and when it was
+	before, at                   uint64 // when it was not there yet, and when it was, or had been
 }
 
 func newAll(mem target.Memory, l *Layout, slice uint64) all {
@@ -179,17 +180,22 @@ func (a *all) see(l *Layout, i int, b []byte) {
 	state, ok := stateOf(binary.LittleEndian.Uint32(b))
 	dead := ok && state == Dead
 	begins := !dead && id != k.id && id != 0 // else it may be being made
+	passed := dead && id != k.id && id != k.died && id != 0 && before != 0
 	a.stale = a.stale || begins && !a.isRecent(i)
-	if dead && !k.dead || begins && before != 0 {
+	if dead && !k.dead || begins && before != 0 || passed {
 		a.begun++
 		k.begun = a.begun
 		a.recent = append(a.recent, i)
 	}
 	k.dead, k.seen, k.read = dead, a.now, true
-	if !begins {
+	switch {
+	case begins:
+		k.id = id
+	case passed:
+		k.died = id
+	default:
 		return
 	}
-	k.id = id
 	s := started{g: k.g, id: id, goPC: word(l.GoPC), startPC: word(l.StartPC), before: before, at: a.now}
 	if l.ParentGoID != NoOffset {
 		s.parent = word(l.ParentGoID)
@@ -229,6 +235,9 @@ func (r *Reader) findStarted() error {
 					account: account{id: s.id}, g: s.g, root: parent.root, parent: s.parent,
 					goPC: s.goPC, startPC: s.startPC, seen: s.before,
 				})
+				if r.Follow != nil {
+					r.Follow(s.id)
+				}
 			}
 			found = true
 			return true

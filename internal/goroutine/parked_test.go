@@ -18,12 +18,13 @@ import (
 // parked is testdata/parked as it runs.
 type parked struct {
 	*targettest.Child
-	t       testing.TB
-	layout  *Layout
-	allgs   uint64
-	symbols []elf.Symbol // functions, by address
-	ids     map[string]uint64
-	spDelta func(uint64) int32
+	t           testing.TB
+	layout      *Layout
+	allgs       uint64
+	symbols     []elf.Symbol // functions, by address
+	ids         map[string]uint64
+	spDelta     func(uint64) int32
+	interrupted func(preempt, pc uint64) (uint64, bool)
 }
 
 func startParked(t testing.TB, exe string, minor int, args ...string) *parked {
@@ -48,7 +49,7 @@ func startParked(t testing.TB, exe string, minor int, args ...string) *parked {
 		t.Fatal(err)
 	}
 	t.Cleanup(symbols.Close)
-	p.spDelta = symbols.SPDelta
+	p.spDelta, p.interrupted = symbols.SPDelta, symbols.Interrupted
 	return p
 }
 

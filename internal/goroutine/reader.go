@@ -26,6 +26,11 @@ type Reader struct {
 	// SPDelta tells how far below its return address the stack pointer is at a program counter, negative where that is
 	// not known. Stacks in system calls need it on amd64 before Go 1.23. It may be nil.
 	SPDelta func(pc uint64) int32
+	// Interrupted tells that a program counter is in runtime.asyncPreempt, which a signal has had run at another, and, if no
+	// frame had been made there, how far above asyncPreempt's frame pointer the return address lies, else 0. It may be nil.
+	Interrupted func(preempt, pc uint64) (above uint64, ok bool)
+	// Follow takes a goroutine that was started by one that is watched. It may be nil.
+	Follow func(goid uint64)
 
 	layout  *Layout
 	size    int // bytes of runtime.g that tell an account
@@ -181,6 +186,7 @@ func (r *Reader) look(some []*watched, yield func(*Sight)) error {
 	now := monotonic()
 	r.news = r.news[:0]
 	r.stacks.reset()
+	r.stacks.interrupted = r.Interrupted
 	for i, w := range some {
 		a, ok := r.layout.account(r.first.of(i, r.size), w.id)
 		if !ok {

@@ -3,6 +3,7 @@ package goroutine
 import (
 	"maps"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ func TestReader(t *testing.T) {
 		t.Run(toolchain.Version, func(t *testing.T) {
 			exe := toolchain.BuildGo(t, "testdata/parked", targettest.Build{})
 			for name, test := range map[string]func(*testing.T, *parked){
-				"stacks": testStacks, "changes": testChanges, "left": testLeft, "started": testStarted,
+				"stacks": testStacks, "changes": testChanges, "left": testLeft, "started": testStarted, "interrupted": testInterrupted,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, startParked(t, exe, toolchain.Minor)) })
 			}
@@ -233,6 +234,27 @@ func (p *parked) started(s Sight, names map[uint64]string) {
 	if s.After == 0 || s.Left != NotKnown {
 		p.t.Errorf("%s came after %d, left %d times", names[s.GoID], s.After, s.Left)
 	}
+}
+
+// testInterrupted looks at a goroutine without a frame of its own that a signal has leave off for another. Its caller is on
+// the stack nevertheless.
+func testInterrupted(t *testing.T, p *parked) {
+	for range runtime.NumCPU() {
+		p.number(p.do("spin")[0])
+	}
+	r := p.reader("spins")
+	r.Interrupted = p.interrupted
+	lookUntil(t, r, func(told map[uint64]Sight) bool {
+		s := told[p.ids["spins"]]
+		if s.State != Runnable || len(s.PCs) < 3 {
+			return false
+		}
+		want := []string{"main.spins", "main.start.func1"}
+		if got := p.functions(s.PCs); !slices.Equal(got, want) {
+			t.Fatalf("interrupted in %q, want %q", got, want)
+		}
+		return true
+	})
 }
 
 // TestGone has goroutines and the process go away.

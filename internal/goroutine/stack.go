@@ -18,11 +18,12 @@ const (
 
 // stacks are those that are read in one look. They keep their memory from one to the next.
 type stacks struct {
-	memory target.PartReader
-	chains []chain
-	parts  []target.Part
-	buf    []byte
-	pcs    []uint64
+	memory      target.PartReader
+	interrupted func(preempt, pc uint64) (above uint64, ok bool) // Reader.Interrupted
+	chains      []chain
+	parts       []target.Part
+	buf         []byte
+	pcs         []uint64
 }
 
 // chain are the frame pointers of a stack. On amd64 and arm64 alike one points to the caller's, which the return address
@@ -32,6 +33,7 @@ type chain struct {
 	pc, bp    uint64
 	from, to  int // its program counters in stacks.pcs
 	missing   int // between those of the leaf and of the root
+	ready     bool
 	truncated bool
 }
 
@@ -43,7 +45,7 @@ func (s *stacks) want(a *account, bp uint64) int {
 	if framePointerBelow {
 		low -= 8
 	}
-	s.chains = append(s.chains, chain{low: low, high: min(a.high, addressMax), pc: a.pc, bp: bp})
+	s.chains = append(s.chains, chain{low: low, high: min(a.high, addressMax), pc: a.pc, bp: bp, ready: a.state == Runnable})
 	return len(s.chains) - 1
 }
 
@@ -103,9 +105,32 @@ func (s *stacks) walk(c *chain, at uint64, stack []byte) (more bool) {
 			break
 		}
 		s.keep(c, pc)
+		if c.ready && len(s.pcs)-c.from == interruptedAt && s.interrupted != nil {
+			s.interrupt(c)
+		}
 		c.low, c.bp = c.bp+16, caller // callers lie above
 	}
 	return false
+}
+
+// interruptedAt is how many program counters there are up to that at which a signal has interrupted a goroutine: those of
+// runtime.asyncPreempt2 and asyncPreempt come before.
+const interruptedAt = 3
+
+// interrupt takes that the program counter which was kept last may be one at which the goroutine was interrupted, while the
+// chain is at the frame of asyncPreempt. It is no return address then, and where its function had no frame the chain lacks
+// the caller.
+func (s *stacks) interrupt(c *chain) {
+	preempt, pc := s.pcs[len(s.pcs)-2], &s.pcs[len(s.pcs)-1]
+	above, ok := s.interrupted(preempt, *pc)
+	if !ok {
+		return
+	}
+	*pc++ // as if it were
+	var word [8]byte
+	if at := c.bp + above; above != 0 && at < c.high && s.memory.Memory.Read(word[:], at) == nil {
+		s.keep(c, binary.LittleEndian.Uint64(word[:]))
+	}
 }
 
 // keep adds a return address: those next to the root as a ring, as it is not known where the root is.

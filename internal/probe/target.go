@@ -87,6 +87,13 @@ func (p *Probe) GoDepth(pid int, code uint64, depth uint32) error {
 	return nil
 }
 
+// FollowGoroutine has the kernel programs tell when a goroutine leaves its CPU with its thread, as they do of those that serve
+// requests, if there is memory for one more.
+func (p *Probe) FollowGoroutine(pid int, goroutine uint64) {
+	key := apmGoroutineKey{Goroutine: goroutine, Pid: uint32(pid)}
+	p.objects.GoServing.Update(key, uint64(0), ebpf.UpdateNoExist) // it may serve a request, too
+}
+
 // add makes a process a target that samples as it is configured to.
 func (p *Probe) add(pid int, t apmTarget) error {
 	t.SampleEvery = max(p.config.SampleEvery, 1)

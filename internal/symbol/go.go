@@ -3,6 +3,7 @@ package symbol
 import (
 	"fmt"
 	"iter"
+	"runtime"
 
 	"apm-ebpf/internal/pclntab"
 	"apm-ebpf/internal/target"
@@ -87,6 +88,22 @@ func (g *Go) Frames(pc uint64, call bool) []GoFrame { return g.look(place{pc, ca
 // SPDelta tells how far the stack pointer is below the return address at a program counter, in bytes; -1 when it can't
 // be told.
 func (g *Go) SPDelta(pc uint64) int32 { return g.look(place{pc: pc}).depth }
+
+// Interrupted tells that a program counter is in runtime.asyncPreempt, which a signal has had run at another, and, if the
+// function there had made no frame, how far above asyncPreempt's frame pointer its return address lies, else 0.
+func (g *Go) Interrupted(preempt, pc uint64) (above uint64, ok bool) {
+	frames := g.Frames(preempt, true)
+	if len(frames) == 0 || frames[0].Func.Name != "runtime.asyncPreempt" {
+		return 0, false
+	}
+	switch {
+	case g.SPDelta(pc) != 0:
+		return 0, true
+	case runtime.GOARCH == "arm64": // saved where the stack pointer was (Go src/runtime/signal_arm64.go, pushCall)
+		return 8 + uint64(max(g.SPDelta(preempt), 0)), true
+	}
+	return 16, true // behind asyncPreempt's frame pointer and where it returns to
+}
 
 // depthsMax bounds the code of one function whose depths are told, bytes.
 const depthsMax = 1 << 17

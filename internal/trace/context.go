@@ -1,6 +1,10 @@
 package trace
 
-import "apm-ebpf/internal/symbol"
+import (
+	"strings"
+
+	"apm-ebpf/internal/symbol"
+)
 
 // Context is a call path: a function, the functions below it and, where lines are told, the line at
 // which each of them stands. Equal paths of one Contexts are one Context, so a stack is a pointer.
@@ -77,6 +81,14 @@ func (c *Context) outermost() *Context {
 		return nil
 	}
 	for c.parent != nil {
+		c = c.parent
+	}
+	return c
+}
+
+// belowRuntime is the part of a path of Go up to the runtime's functions at its end.
+func (c *Context) belowRuntime() *Context {
+	for c != nil && strings.HasPrefix(c.fn.ShortFile, "runtime/") {
 		c = c.parent
 	}
 	return c

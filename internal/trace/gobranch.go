@@ -1,6 +1,8 @@
 package trace
 
 import (
+	"slices"
+
 	"apm-ebpf/internal/goroutine"
 	"apm-ebpf/internal/symbol"
 )
@@ -19,15 +21,64 @@ func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 		return
 	}
 	child = p.goroutine(s.GoID)
+	if child.state != unseen && child.first() < root.served {
+		return // an earlier request had it started
+	}
 	child.parent, child.absent = &parent.lane, min(max(s.After, root.served), s.Time)
 	child.born = child.absent + (s.Time-child.absent)/2
-	child.since = child.born
+	child.doubt = (s.Time - child.absent) / 4
+	if child.state == unseen {
+		child.since = child.born
+	} else {
+		child.doubt = (child.first() - min(child.absent, child.first())) / 4
+		child.beganUnseen(p.period)
+	}
 	for i := len(statement) - 1; i >= 0; i-- {
 		child.statement = append(child.statement, statement[i].Func)
 	}
 	parent.lane.starts(&child.lane)
 	root.family++
 	p.found = append(p.found, child)
+}
+
+// beganUnseen takes that samples have told of the goroutine before it was known who had started it. It ran for half of their
+// period, ns, before the first; what was before that is not known.
+func (g *goLane) beganUnseen(period uint64) {
+	if len(g.untold) > 0 {
+		g.shows(nil)
+	}
+	first := g.first()
+	ran := max(first-min(period/2, first), min(g.absent, first))
+	switch {
+	case len(g.slices) == 0:
+		g.since = ran
+	case g.slices[0].why == OnCPU:
+		g.slices[0].from = ran
+		g.slices[0].time += first - ran
+	default:
+		ran = first
+	}
+	g.born = min(g.born, ran)
+	g.early = true
+	g.goesBefore(g.born, ran)
+}
+
+// goesBefore puts before all that is known of it what is not.
+func (g *goLane) goesBefore(from, to uint64) {
+	if to > from {
+		g.slices = slices.Insert(g.slices, 0, slice{from: from, to: to, time: to - from, why: NotSampled})
+	}
+}
+
+// first is when the goroutine was first seen.
+func (g *goLane) first() uint64 {
+	switch {
+	case len(g.slices) > 0:
+		return g.slices[0].from
+	case len(g.untold) > 0:
+		return g.untold[0].from
+	}
+	return g.since
 }
 
 // starter gives the lane of a goroutine that has started another. The same look may have told its end before, or tell of
@@ -101,7 +152,9 @@ func (g *goLane) beginsBefore(at uint64) {
 	if at >= g.born {
 		return
 	}
-	if len(g.slices) > 0 && g.slices[0].from == g.born {
+	if g.early {
+		g.goesBefore(at, g.born)
+	} else if len(g.slices) > 0 && g.slices[0].from == g.born {
 		g.slices[0].from = at
 		g.slices[0].time += g.born - at
 	}

@@ -22,6 +22,8 @@ type goLane struct {
 	state  threadState
 	stack  *Context // last one seen
 	why    Reason   // waiting: for what
+	park   *Context // where it was parked last, nil: nowhere
+	around *Context // what that has in common with the samples since it was parked there first
 	since  uint64   // up to where slices were told
 	seen   uint64   // when it was last seen in this state
 	told   bool     // running: the stack is that of a sample since then
@@ -42,6 +44,9 @@ type goLane struct {
 	serves    *Request       // the last of them, nil: it has ended
 	served    uint64         // when it began to serve that
 	family    int            // goroutines that were started for them
+	early     bool           // it was seen before it was known who had started it
+	late      uint64         // after which look it waited without another for too long, the last time that happened
+	doubt     uint64         // by how much its time is expected to be wrong, as it was seen late when it began and ended, ns
 }
 
 // edge is the most that a goroutine is taken to have run before or after a sample when next it is seen parked: half a
@@ -52,6 +57,7 @@ const edge = 500_000
 func (g *goLane) forgetAll() {
 	g.lane.slices, g.lane.kids = g.lane.slices[:0], nil
 	g.state, g.stack, g.since, g.seen, g.told, g.fresh = unseen, nil, 0, 0, false, 0
+	g.park, g.around, g.early, g.late, g.doubt = nil, nil, false, 0, 0
 	g.untold = g.untold[:0]
 	g.looks, g.exact, g.woken, g.turned = false, false, 0, 0
 }
@@ -88,11 +94,25 @@ func (g *goLane) shows(stack *Context) {
 		return
 	}
 	shared := common(g.stack, stack)
+	if stack != nil && stack == g.stack && stack == g.park {
+		shared = g.around
+	}
 	for _, s := range g.untold {
 		s.stack = shared
+		if shared == nil && g.parent != nil && s.why == OnCPU { // it ran, but not the go statement that it hangs under
+			s.why = NotSampled
+		}
 		g.lane.add(s)
 	}
 	g.untold = g.untold[:0]
+}
+
+// parks takes where the goroutine is parked. If it was there before, it has returned from the runtime since, and from
+// more than that where samples have shown it.
+func (g *goLane) parks(stack *Context) {
+	if stack != g.park {
+		g.park, g.around = stack, stack.belowRuntime()
+	}
 }
 
 // runs tells what it did up to a point, at which it runs or has just left off. Where it went without samples for so long
@@ -148,6 +168,18 @@ func (g *goLane) held(now uint64) uint64 {
 	return min(max(g.seen, g.process.looked), now)
 }
 
+// unheld is for how long it is not known that a wait has lasted, ns. Where that is too long it is kept in mind.
+func (g *goLane) unheld(now uint64) uint64 {
+	if !g.looks || g.exact {
+		return 0
+	}
+	held := g.held(now)
+	if now-held > tooLate {
+		g.late = held
+	}
+	return now - held
+}
+
 // begins takes that the goroutine is seen for the first time, or again after it was forgotten.
 func (g *goLane) begins(now uint64) {
 	if g.state == unseen && g.since == 0 {
@@ -169,6 +201,9 @@ func (g *goLane) sample(now uint64, stack *Context) {
 		g.ranOn(stack)
 	}
 	g.shows(stack)
+	if g.park != nil {
+		g.around = common(g.around, stack)
+	}
 	g.state, g.stack, g.seen, g.told, g.fresh = running, stack, now, true, 0
 	g.trim()
 }
@@ -178,6 +213,7 @@ func (g *goLane) cut(now uint64, as Goroutine) {
 	g.begins(now)
 	switch {
 	case g.state == waiting: // and has hardly run since, or there would be a sample
+		g.unheld(now)
 		g.wait(now)
 		g.told, g.exact = false, false
 	case g.fresh == 0:
@@ -202,6 +238,7 @@ func (g *goLane) leave(now uint64, stack *Context, why Reason) {
 	g.exact, g.woken, g.atWork = true, 0, false
 	if why != RunQueue {
 		g.left += g.process.enters
+		g.parks(stack)
 	}
 	g.trim()
 }
@@ -239,6 +276,7 @@ func (g *goLane) settle(now uint64) {
 	case g.state == running:
 		g.runs(now, nil)
 	case g.state == waiting:
+		g.doubt += g.unheld(now) / 4 // it may be over already
 		woken := g.woken
 		g.wait(now)
 		g.woken = woken

@@ -286,6 +286,26 @@ serve 10
     b 3
       c 3
   a 7`},
+		{"parked at one place again and again, and not sampled in between", func(p *play) {
+			sleep := p.fn("sleep")
+			sleep.ShortFile = "runtime/time.go"
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 11, handler, "serve a b sleep", "sleep", 1)
+			p.seen(11, 13, handler, goroutine.Running, 0)
+			p.parked(13, 15, handler, "serve a b sleep", "sleep", 1)
+			p.goSample(16, handler, "serve a c")
+			p.parked(15, 16, handler, "serve a b sleep", "sleep", 1)
+			p.seen(16, 18, handler, goroutine.Running, 0)
+			p.parked(18, 19, handler, "serve a b sleep", "sleep", 1)
+			p.looked(20)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 10
+    c 0.5
+    b 8
+      sleep 6
+        [sleep] 6`},
 		{"nothing seen", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.goWrite(20, 1, handler)
@@ -423,6 +443,40 @@ func TestGoroutineOutlivesItsRequest(t *testing.T) {
 	}
 }
 
+// TestStartedAndGone has a handler start goroutines that have returned when it is first looked at.
+func TestStartedAndGone(t *testing.T) {
+	p := newPlay(t)
+	p.tracer.SamplePeriod = 4 * ms
+	p.open(1)
+	p.open(2)
+	p.goRead(1, 2, 99, "/other")
+	p.goSample(9, 22, "earlier")
+	p.goRead(10, 1, handler, "/")
+	p.goSample(14, 20, "child")
+	p.goSample(15, 21, "stranger")
+	p.parked(0, 18, handler, "serve view", "sync.WaitGroup.Wait", 1)
+	for child := uint64(20); child <= 23; child++ {
+		if child == 21 {
+			continue
+		}
+		p.sight(goroutine.Sight{
+			After: 0, Time: 18, GoID: child, Root: handler, Parent: handler, State: goroutine.Dead, Left: goroutine.NotKnown,
+		}, "", Frame{Func: p.fn("view")})
+	}
+	p.looked(18)
+	p.goWrite(20, 1, handler)
+	p.wants("/", `
+serve 10
+  view 10
+    [goroutine] 6
+      child 4
+      [not sampled] 2
+    [sync.WaitGroup.Wait] 10`)
+	if !p.told["/"].Imprecise {
+		t.Error("it does not say that it is imprecise")
+	}
+}
+
 // TestLateLooks tells of which requests the times are imprecise.
 func TestLateLooks(t *testing.T) {
 	tests := []struct {
@@ -433,13 +487,17 @@ func TestLateLooks(t *testing.T) {
 		{"in time", []uint64{11, 13, 16, 19}, false},
 		{"the first after none was needed", []uint64{2, 11, 15, 19}, false},
 		{"too late", []uint64{11, 12, 18, 19}, true},
+		{"too long before the end", []uint64{11, 13, 14}, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			p := newPlay(t)
 			p.open(1)
 			p.goRead(10, 1, handler, "/")
-			for _, at := range test.looks {
+			for i, at := range test.looks {
+				if i == 1 {
+					p.parked(0, at, handler, "serve", "sleep", 1)
+				}
 				p.looked(at)
 			}
 			p.goWrite(20, 1, handler)

@@ -10,6 +10,7 @@ type goroutines struct {
 	died  []*goLane // the same, and no longer in byID
 
 	enters  uint8  // Goroutine.Enters of those that read and write
+	period  uint64 // of the samples, 0: not known
 	lapse   uint64 // for how long a goroutine that runs may go without a sample, 0: not known
 	looked  uint64 // when they were looked at last
 	lowered uint64 // when that was last done too rarely

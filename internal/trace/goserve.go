@@ -101,16 +101,45 @@ func (r *Request) settleGo() bool {
 	}
 	g := r.lane.of
 	g.settle(r.End)
-	r.Imprecise = max(g.process.lowered, g.process.late) >= r.Start || g.missed(r.Start, r.End) > tooLate
+	own, beside := g.missed(r.Start, r.End), g.missedBeside(r.Start, r.End)
+	r.Imprecise = max(g.process.lowered, g.process.late, g.late) >= r.Start || own.tooMuch() || beside.tooMuch()
 	return true
 }
 
-// missed is for how long it is not known what the goroutine did, in a window.
-func (g *goLane) missed(from, to uint64) (time uint64) {
+// missed is for how long it is not known what goroutines did, and of how much, ns.
+type missed struct{ time, of uint64 }
+
+// tooMuch tells that times are less precise than records promise without a word.
+func (m missed) tooMuch() bool { return m.time > max(missedMax, m.of*missedShare/100) }
+
+// missedMax is what may be missed in any case, ns, and missedShare in percent.
+const (
+	missedMax   = 2_000_000
+	missedShare = 3
+)
+
+// missedBeside is what is missed of those that the goroutine has started, in a window.
+func (g *goLane) missedBeside(from, to uint64) (m missed) {
+	for _, kid := range g.kids {
+		if kid.of == nil || kid.claimed || kid.born >= to {
+			continue
+		}
+		own, beside := kid.of.missed(from, to), kid.of.missedBeside(from, to)
+		m.time += own.time + beside.time + kid.of.doubt
+		m.of += own.of + beside.of
+	}
+	return m
+}
+
+// missed is what is missed of the goroutine itself, in a window.
+func (g *goLane) missed(from, to uint64) (m missed) {
 	for i := range g.slices {
-		if s := &g.slices[i]; s.why == NotSampled {
-			time += s.within(from, to)
+		s := &g.slices[i]
+		time := s.within(from, to)
+		m.of += time
+		if s.why == NotSampled {
+			m.time += time
 		}
 	}
-	return time
+	return m
 }

@@ -18,6 +18,7 @@ func (g *goLane) see(s *goroutine.Sight, stack *Context) {
 	case goroutine.Running:
 		g.seesRunning(s.Time, middle, s.Seq)
 	case goroutine.Dead:
+		g.doubt += (s.Time - after) / 4
 		g.dies(middle)
 	default:
 		g.seesParked(s, after, middle, stack)
@@ -63,6 +64,9 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	g.shows(stack)
 	g.state, g.stack, g.why, g.seen, g.told, g.exact, g.fresh = waiting, stack, parkedFor(s), s.Time, false, false, 0
 	g.left = s.Seq
+	if s.State == goroutine.Waiting {
+		g.parks(stack)
+	}
 	g.trim()
 }
 
@@ -83,6 +87,9 @@ func (g *goLane) dies(at uint64) {
 	case waiting:
 		g.wait(at)
 	case running:
+		if g.told && g.process.period != 0 { // or there had been another sample
+			at = min(at, max(g.seen, g.process.looked)+g.process.period/2)
+		}
 		g.run(at, nil)
 	}
 	g.shows(nil)

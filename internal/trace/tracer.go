@@ -53,7 +53,7 @@ func (t *Tracer) process(pid uint32) *process {
 	if p == nil {
 		p = newProcess()
 		if t.SamplePeriod != 0 {
-			p.lapse = 2*t.SamplePeriod + late
+			p.period, p.lapse = t.SamplePeriod, t.SamplePeriod+late
 		}
 		t.processes[pid] = p
 	}

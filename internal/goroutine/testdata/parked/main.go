@@ -5,6 +5,7 @@
 //
 //	dump    every goroutine's stack, as Go prints it
 //	step    has the goroutine "steps" go on to its next wait
+//	spin    starts one more that "spins"
 //	fan     starts goroutines as a handler does
 //	end     has those return
 //
@@ -193,6 +194,8 @@ func serve() {
 			dump()
 		case "step":
 			next <- 1
+		case "spin":
+			start("spins", spins)
 		case "fan":
 			fan(end)
 		case "end":
