@@ -91,7 +91,7 @@ func (p *Probe) GoDepth(pid int, code uint64, depth uint32) error {
 // requests, if there is memory for one more.
 func (p *Probe) FollowGoroutine(pid int, goroutine uint64) {
 	key := apmGoroutineKey{Goroutine: goroutine, Pid: uint32(pid)}
-	p.objects.GoServing.Update(key, uint64(0), ebpf.UpdateNoExist) // it may serve a request, too
+	_ = p.objects.GoServing.Update(key, uint64(0), ebpf.UpdateNoExist) // it may serve a request, too
 }
 
 // add makes a process a target that samples as it is configured to.

@@ -84,7 +84,7 @@ func (p *Process) describeGo(g *Go, im *image) (err error) {
 		return p.goError(g, err)
 	}
 	if len(table.Names(serving...)) == 0 {
-		return &Unsupported{PID: p.PID, What: fmt.Sprintf("a Go program without an HTTP server in it (%s)", p.Exe),
+		return &Unsupported{PID: p.PID, What: fmt.Sprintf("a Go program without an HTTP server that is known (%s)", p.Exe),
 			Why: "it has none of net/http's, fasthttp's, golang.org/x/net/http2's and gRPC's"}
 	}
 	g.Bias = im.biasAt(g.mapping.Start)

@@ -253,7 +253,7 @@ func TestInspectGoUnsupported(t *testing.T) {
 		"old":     {version, "go1.19", `is a go1\.19\S* program .*: only CPython 3\.6 to 3\.\d+ and HTTP servers of Go 1\.20 to 1\.\d+ can be`},
 		"unknown": {version, "nobody", "is a Go program whose build tells no version"},
 		"new":     {version, "go1.99", ""},
-		"other":   {"net/http.(*", "net/h__p.(*", "is a Go program without an HTTP server in it"},
+		"other":   {"net/http.(*", "net/h__p.(*", "is a Go program without an HTTP server that is known"},
 	} {
 		path := filepath.Join(t.TempDir(), name)
 		changed := bytes.ReplaceAll(exe, []byte(test.from), []byte(test.to))
