@@ -11,6 +11,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define TCP_ESTABLISHED 1
+#define TCP_CLOSE 7
 #define TCP_CLOSE_WAIT 8
 
 /* Where frames of HTTP/2 begin in what passes in one direction. */
@@ -125,7 +126,21 @@ static __always_inline u16 family_of(struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_family);
 }
 
-/* Can requests arrive here: accepted by a listener of a target, and open for answers. */
+static __always_inline u8 tcp_state(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_state);
+}
+
+/* The local port. A connection that was reset has no skc_num any more. */
+static __always_inline u16 port_of(struct sock *sk)
+{
+	return __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+}
+
+/*
+ * Can requests arrive here: accepted by a listener of a target, and not closed by it. What came before the
+ * peer reset a connection is read as any other.
+ */
 static __always_inline bool is_server_side(struct sock *sk)
 {
 	u16 family = family_of(sk);
@@ -134,13 +149,13 @@ static __always_inline bool is_server_side(struct sock *sk)
 		return BPF_CORE_READ((struct unix_sock *)sk, addr) != NULL;
 	if (family != AF_INET && family != AF_INET6)
 		return false;
-	u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	u8 state = tcp_state(sk);
 
-	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT)
+	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT && state != TCP_CLOSE)
 		return false;
 	struct listener key = {
 	    .net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
-	    .port = BPF_CORE_READ(sk, __sk_common.skc_num),
+	    .port = port_of(sk),
 	};
 	return bpf_map_lookup_elem(&listeners, &key) != NULL;
 }

@@ -199,7 +199,7 @@ struct conn_event {
 enum io_flag {
 	IO_BEGINS = 1 << 0,    /* EVENT_RECV: first read of what may be a request */
 	IO_SAMPLED = 1 << 1,   /* stacks are taken for it */
-	IO_PEER = 1 << 2,      /* EVENT_CLOSE: by the peer or the network */
+	IO_PEER = 1 << 2,      /* EVENT_OPEN, EVENT_CLOSE: by the peer or the network */
 	IO_WRITE_END = 1 << 3, /* EVENT_CLOSE: only our direction: shutdown(SHUT_WR) or close */
 	IO_MISSED = 1 << 4,    /* an event of this connection was lost before */
 	IO_FRAMED = 1 << 5,    /* HTTP/2 */

@@ -8,7 +8,6 @@
 
 #include "tls.bpf.h"
 
-#define TCP_CLOSE 7
 #define TCP_LISTEN 10
 #define MSG_PEEK 2
 #define EAGAIN 11

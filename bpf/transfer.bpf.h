@@ -130,8 +130,11 @@ static __always_inline void send_open(struct sock *sk, u64 connection)
 
 	stamp(&event.event, EVENT_OPEN, id >> 32, id);
 	event.family = family_of(sk);
-	event.local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	event.remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (event.family != AF_UNIX) {
+		event.local_port = port_of(sk);
+		event.remote_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+		event.flags = tcp_state(sk) == TCP_CLOSE ? IO_PEER : 0;
+	}
 	if (event.family == AF_INET) {
 		*(u32 *)event.local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
 		*(u32 *)event.remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);

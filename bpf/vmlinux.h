@@ -128,6 +128,11 @@ struct sock {
 	struct socket *sk_socket;
 };
 
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+};
+
 struct unix_address;
 
 struct unix_sock {

@@ -37,6 +37,9 @@ func (a *agent) handle(e *probe.Event) {
 		c := e.Conn()
 		local, remote := address(c.Family, c.Local, c.LocalPort), address(c.Family, c.Remote, c.RemotePort)
 		a.tracer.Open(trace.Connection{ID: c.Connection, PID: e.PID, Local: local, Remote: remote, Inode: c.Inode}, e.Time)
+		if uint32(c.Flags)&probe.ByPeer != 0 {
+			a.tracer.HungUp(c.Connection)
+		}
 	case probe.KindRecv:
 		a.tracer.Received(a.transferOf(e))
 	case probe.KindSend:

@@ -170,6 +170,8 @@ func TestIPv6(t *testing.T) {
 
 // TestHangUp has the client leave before and in the midst of an answer.
 func TestHangUp(t *testing.T) {
+	t.Run("before its request is read", hangUpUnread)
+
 	for _, view := range []string{"/hold", "/hold-late"} {
 		onEachWorker(t, func(t *testing.T, w worker) {
 			s := gunicorn(t, anyPython(t), "app", w.flags...)
@@ -199,5 +201,29 @@ func TestHangUp(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// hangUpUnread has a client send a request and reset the connection while the only worker is at another's. The worker reads
+// it and does its work all the same.
+func hangUpUnread(t *testing.T) {
+	s := gunicorn(t, anyPython(t), "app")
+	a := attach(t, s.PID)
+	gate := newGate(t)
+	first := dial(t, s.Address)
+	head, _ := first.head("GET", "/hold"+gate.query(), "")
+	first.send(t, head)
+	open := gate.arrival()
+	left := dial(t, s.Address)
+	head, id := left.head("GET", "/left", "")
+	left.send(t, head)
+	left.Conn.(*net.TCPConn).SetLinger(0)
+	left.Close()
+	open()
+	s.get(t, "/")
+	records := a.exactly(t, 3)
+	checkSums(t, records...)
+	if r := byID(t, records)[id]; r == nil || !r.incomplete("client_closed") || r.Services != s.Address {
+		t.Errorf("the request of the client that left is told as %s", r)
 	}
 }
