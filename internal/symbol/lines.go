@@ -6,7 +6,7 @@ import "sort"
 const maxLineTable = 1 << 20
 
 // LineOf gives the line that a frame of the function's code object is at; 0 when it can't be told, as when the code object
-// is gone, or the instruction has none.
+// is gone.
 // instr is what Layout.FrameInstr says, as the frame holds it; CPython's own frame.f_lineno is the same line
 // (PyFrame_GetLineNumber in Objects/frameobject.c).
 func (p *Python) LineOf(fn *Func, addr, instr uint64) int {
@@ -25,9 +25,21 @@ func (p *Python) LineOf(fn *Func, addr, instr uint64) int {
 	if !c.linesRead {
 		lines = p.readLines(c)
 	}
+	return lineNear(lines, offset, c.fn.Line)
+}
+
+// lineNear gives the line of the instruction at an offset. One that the compiler has added, and that has none, is of the line
+// before it: it is at a loop's jump back that threads wait for the interpreter lock.
+func lineNear(lines []span, offset int64, first int) int {
 	i := sort.Search(len(lines), func(i int) bool { return int64(lines[i].start) > offset })
-	if i == 0 {
+	if i == 0 || i == len(lines) && lines[i-1].line == 0 {
 		return 0
+	}
+	for i > 0 && lines[i-1].line == 0 {
+		i--
+	}
+	if i == 0 {
+		return first
 	}
 	return int(lines[i-1].line)
 }

@@ -129,3 +129,13 @@ func FuzzLineTable(f *testing.F) {
 		}
 	})
 }
+
+// TestLineNear asks for the lines of instructions some of which have none of their own.
+func TestLineNear(t *testing.T) {
+	lines := []span{{0, 0}, {4, 11}, {10, 0}, {14, 12}, {20, 0}}
+	for offset, want := range map[int64]int{0: 10, 2: 10, 4: 11, 8: 11, 10: 11, 12: 11, 14: 12, 18: 12, 20: 0, 100: 0} {
+		if got := lineNear(lines, offset, 10); got != want {
+			t.Errorf("at %d: line %d, want %d", offset, got, want)
+		}
+	}
+}
