@@ -48,7 +48,7 @@ func (a *agent) handle(e *probe.Event) {
 		a.connectionClosed(e)
 	case probe.KindCode:
 		if s := a.services.of(e.PID); s != nil {
-			s.told(e.Code())
+			s.told(e.Code(), e.Time)
 		}
 	case probe.KindScope:
 		if s := a.services.of(e.PID); s != nil {
@@ -147,8 +147,11 @@ func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 	io := e.IO()
 	head, tail := e.Data()
 	by := trace.Goroutine{ID: io.Goroutine, Address: io.G, Left: uint8(io.Ran)}
+	lost := io.Lost
 	if s := a.services.goService(e.PID); s != nil {
 		by.Enters = s.enters
+	} else if s := a.services.seen(e.PID); s != nil {
+		lost += s.namesLost
 	}
 	a.transfer = trace.Transfer{
 		Connection: io.Connection,
@@ -159,7 +162,7 @@ func (a *agent) transferOf(e *probe.Event) *trace.Transfer {
 		PID:        e.PID,
 		TID:        e.TID,
 		Time:       e.Time,
-		Lost:       io.Lost,
+		Lost:       lost,
 		Missed:     io.Flags&probe.Missed != 0,
 		Goroutine:  by,
 		Chunk:      http1.Chunk{Head: head, Tail: tail, Len: int(io.Length)},

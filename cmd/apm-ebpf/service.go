@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,10 @@ type service struct {
 
 	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
 	slots     map[uint32][2]uint64    // the last two code objects of each slot of theirs
+	blindTo   uint64                  // up to when their ends are not seen (CLOCK_MONOTONIC, ns): each was told with every stack …
+	toldAt    map[uint64]uint64       // … of that time
+	namesLost uint64                  // that ones were not
+	at        uint64                  // time of the event whose frames are being named
 
 	asyncio, greenlet, queue, epoll bool      // no more to look for
 	uvloop                          bool      // the same, once an answer's owner could not be told
@@ -62,6 +67,7 @@ func newService(pid int, o *options) (*service, error) {
 		s.golang, err = newGoService(process, o.lines)
 	} else {
 		s.functions, s.slots, s.openSSL = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}, map[uint64]bool{}
+		s.toldAt, s.blindTo = map[uint64]uint64{}, math.MaxUint64
 		env.Same = process.Paths.Same
 		s.symbols, err = symbol.NewPython(process)
 	}
@@ -90,12 +96,14 @@ func (s *service) child() *service {
 	c := *s
 	c.stack = trace.Stack{}
 	c.functions, c.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
+	c.toldAt, c.blindTo, c.namesLost = map[uint64]uint64{}, math.MaxUint64, 0
 	return &c
 }
 
 // stackOf names the frames of an event. The result is reused by the next call.
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()
+	s.at = e.Time
 	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item, Foreign: event.Status == probe.StackNoThread}
 	switch {
 	case e.Kind != probe.KindSwitchOut:
@@ -171,10 +179,7 @@ func (s *service) addFrames(frames []probe.Frame) {
 }
 
 func (s *service) frame(f *probe.Frame) trace.Frame {
-	frame := trace.Frame{Func: s.functions[f.Code], Instr: probe.Instr(f)}
-	if frame.Func == nil { // what told of it was lost
-		frame.Func = symbol.Unknown
-	}
+	frame := trace.Frame{Func: s.function(f.Code), Instr: probe.Instr(f)}
 	if frame.Func.Coroutine && probe.Owner(f) == ownedByGenerator {
 		frame.Task = f.Address
 		if layout := s.symbols.Layout(); !layout.FrameIsObject {
@@ -185,6 +190,19 @@ func (s *service) frame(f *probe.Frame) trace.Frame {
 		frame.Line = int32(s.symbols.LineOf(frame.Func, probe.Address(f.Code), probe.Instr(f)))
 	}
 	return frame
+}
+
+// function gives the function of a code object in a frame. Where what told of it was lost none is known, and where ends are
+// not seen, what was told of it before may have been another.
+func (s *service) function(code uint64) *symbol.Func {
+	if s.at < s.blindTo && s.toldAt[code] != s.at {
+		s.namesLost++
+		return symbol.Unknown
+	}
+	if fn := s.functions[code]; fn != nil {
+		return fn
+	}
+	return symbol.Unknown
 }
 
 // waitsOnQueue tells the stack of a thread, innermost function first, that waits for a queue.Queue or wakes one that does.
@@ -203,6 +221,7 @@ func (s *service) usesQueue() bool {
 // step names what is told of the beginning of a task's step.
 func (s *service) step(e *probe.Event) trace.Step {
 	event := e.Stack()
+	s.at = e.Time
 	chain, _, _ := e.Frames()
 	frames := s.stack.Frames[:0]
 	for i := range chain {
@@ -225,12 +244,16 @@ const ownedByGenerator = 1
 
 // told takes what a code object says of itself. Another that shares its slot will be told again before it is seen next,
 // so what a slot had before last can go; the last may be in the very stack that this one is told ahead of.
-func (s *service) told(c *probe.CodeEvent) {
+func (s *service) told(c *probe.CodeEvent, at uint64) {
 	if had := s.slots[c.Slot]; had[0] != c.Code {
 		if had[1] != c.Code {
 			delete(s.functions, had[1])
+			delete(s.toldAt, had[1])
 		}
 		s.slots[c.Slot] = [2]uint64{c.Code, had[0]}
+	}
+	if at < s.blindTo {
+		s.toldAt[c.Code] = at
 	}
 	s.functions[c.Code] = s.symbols.Name(&symbol.Told{
 		Addr:      probe.Address(c.Code),

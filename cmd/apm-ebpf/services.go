@@ -127,6 +127,9 @@ func (ss *services) add(pid int) error {
 		s.close()
 		return err
 	}
+	if before := ss.born[pid]; before != nil {
+		s.namesLost = before.namesLost
+	}
 	ss.known[pid], ss.recent = s, nil
 	delete(ss.born, pid)
 	ss.findLanes(s, time.Now())
@@ -158,6 +161,9 @@ func (ss *services) addPython(s *service) error {
 	}
 	if err := ss.probe.AddPython(pid, known); err != nil {
 		return err
+	}
+	if known.SeesCodeEnd {
+		s.blindTo = probe.Now()
 	}
 	ss.findTLS(s)
 	return nil
@@ -438,6 +444,14 @@ func (ss *services) find(pid uint32) *service {
 		ss.recent = ss.known[int(pid)]
 	}
 	return ss.recent
+}
+
+// seen gives the service of a process, be it one that stands for it until it is looked at.
+func (ss *services) seen(pid uint32) *service {
+	if s := ss.find(pid); s != nil {
+		return s
+	}
+	return ss.born[int(pid)]
 }
 
 // goService gives what a process has if it is a known one of Go, else nil.

@@ -100,7 +100,7 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		return
 	}
 	c.requests = without(c.requests, r)
-	r.Lost = c.lost - r.lostAt
+	r.Lost = c.lost - min(r.lostAt, c.lost) // it begins anew where the agent comes to know the process
 	if r.Sampled {
 		t.settle(r, now)
 	}
