@@ -58,6 +58,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: name a file with the BTF of this very kernel by --btf", err)
 	case errors.Is(err, unix.EMFILE):
 		return fmt.Errorf("%w: allow the agent more of them: ulimit -n 1024", err)
+	case errors.Is(err, unix.ENOMEM):
+		return fmt.Errorf("%w: the agent needs 160 MB, half of it in the kernel: give its container, or control group, a higher limit", err)
 	case errors.As(err, &refused) && len(refused.Log) > 0:
 		return fmt.Errorf("%w: this kernel's verifier refuses the program, which is a mistake of the agent's: please report it with the kernel's version", err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
