@@ -123,6 +123,21 @@ func TestGapsInHeads(t *testing.T) {
 	}
 }
 
+// TestLostBody counts requests that may be in a gap behind a body, which those of a client that waits for answers are not.
+func TestLostBody(t *testing.T) {
+	const post = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3000\r\n"
+	ok := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	var c Conn
+	play(&c, readChunk(gap(post, 90_000, "xx")), wrote(ok), read(get), wrote(ok))
+	if c.LostReads != 0 {
+		t.Errorf("%d are lost of a client that waits", c.LostReads)
+	}
+	play(&c, readChunk(gap(post, 90_000, "xx")), wrote(ok), wrote(ok))
+	if c.LostReads != 1 {
+		t.Errorf("%d are lost of one that does not, want 1", c.LostReads)
+	}
+}
+
 func TestLongHeads(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	text := strings.Repeat("M", 99) + " /" + long + " HTTP/1.1\r\nHost: " + long + "\r\nA" + long + ": b\r\n" +

@@ -108,7 +108,9 @@ func (c *Conn) Wrote(ts uint64, ch Chunk) (began, ended []*Request) {
 		return nil, nil
 	}
 	if c.open.len() == 0 {
-		c.in.answered()
+		if c.in.answered() {
+			c.LostReads++
+		}
 		return nil, nil
 	}
 	c.beginWrite(ch.Head)

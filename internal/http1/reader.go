@@ -27,6 +27,10 @@ type reader struct {
 	// waits tells that the client may be waiting for 100 Continue before it sends the body. Once the final answer
 	// came instead, the body may be left out (RFC 9110, 10.1.1).
 	waits, optional bool
+
+	// strays tells that the end of a body was in a gap. What follows is a request that is missed only if the client did not
+	// wait for the answer, which is seen when there is another answer.
+	strays bool
 }
 
 type readState uint8
@@ -46,13 +50,13 @@ const (
 func (r *reader) reset() {
 	r.beginHead(0)
 	r.state, r.greeted, r.req, r.body = readBetween, false, nil, body{}
-	r.waits, r.optional = false, false
+	r.waits, r.optional, r.strays = false, false, false
 }
 
 // beginRead prepares for a read that begins with p.
 func (r *reader) beginRead(p []byte) {
 	if r.state == readSkip && r.req == nil || (r.state == readSkip || r.optional) && beginsRequest(p) {
-		r.state, r.req = readBetween, nil
+		r.state, r.req, r.strays = readBetween, nil, false
 	}
 	r.optional = false
 	if !r.greeted && len(p) > 0 {
@@ -105,7 +109,8 @@ func (r *reader) skip(n int64) (lost bool) {
 		used, pr := r.body.skip(n)
 		r.moved(used, pr)
 		if pr == bodyLost || used == n {
-			return pr == bodyLost
+			r.strays = pr == bodyLost
+			return false
 		}
 	}
 	r.state, r.req = readSkip, nil
@@ -203,12 +208,14 @@ func (r *reader) miss() {
 	r.state, r.req, r.optional = readSkip, nil, false
 }
 
-// answered takes note of an answer while no request is open. If a head was being read whose middle is missing, its
-// end is missing too.
-func (r *reader) answered() {
+// answered takes note of an answer while no request is open, and tells whether its request was missed behind a body. If a
+// head was being read whose middle is missing, its end is missing too.
+func (r *reader) answered() (lost bool) {
 	if r.state == readFields && r.gapped {
 		r.state = readSkip
 	}
+	lost, r.strays = r.strays, false
+	return lost
 }
 
 // readBytes takes bytes that the server read.
