@@ -166,7 +166,20 @@ func (ss *services) addPython(s *service) error {
 		s.blindTo = probe.Now()
 	}
 	ss.findTLS(s)
+	ss.findGo(s)
 	return nil
+}
+
+// findGo tells of Go in a service that is none of Go's.
+func (ss *services) findGo(s *service) {
+	libraries, err := s.process.GoLibraries()
+	if err != nil {
+		ss.warn(s, err, "whether libraries of Go are in the service cannot be told")
+	}
+	for _, library := range libraries {
+		ss.log.Warn().Int("pid", s.process.PID).Str("library", library).
+			Msg("what this library, which is built with Go, does is not told; requests that it serves say owner")
+	}
 }
 
 // seeCodeEnd has the kernel programs see when the code objects of a service end. Without, they tell each whenever it is

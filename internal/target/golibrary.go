@@ -1,0 +1,52 @@
+package target
+
+import (
+	"bytes"
+	"debug/elf"
+	"path"
+	"strings"
+)
+
+// GoLibraries gives the paths of the libraries in a process that are built with Go's -buildmode=c-shared: a runtime of Go's
+// that lives beside another's. Errors: those of Mappings; what cannot be read is left out.
+func (p *Process) GoLibraries() (paths []string, err error) {
+	maps, err := p.Mappings()
+	if err != nil {
+		return nil, err
+	}
+	seen := map[uint64]bool{}
+	for _, m := range maps {
+		if seen[m.Inode] || !strings.Contains(m.Perm, "x") || !strings.Contains(path.Base(m.Path), ".so") {
+			continue
+		}
+		seen[m.Inode] = true
+		if f, im, err := p.probeFile(m); err == nil {
+			if im.hasGoNote() {
+				paths = append(paths, m.Path)
+			}
+			f.Close()
+		}
+	}
+	return paths, nil
+}
+
+// goNote is how the note with the build's number begins, behind its size: its type, 4, and its owner (Go
+// src/cmd/link/internal/ld/elf.go, .note.go.buildid).
+const goNote = "\x04\x00\x00\x00Go\x00\x00"
+
+// maxNotes bounds the notes of a segment that are read, in bytes.
+const maxNotes = 4096
+
+// hasGoNote tells an image that Go's linker has made, without a look at what it contains.
+func (im *image) hasGoNote() bool {
+	for _, segment := range im.progs {
+		if elf.ProgType(segment.Type) != elf.PT_NOTE {
+			continue
+		}
+		notes := make([]byte, min(segment.Filesz, maxNotes))
+		if n, _ := im.file.ReadAt(notes, int64(segment.Off)); bytes.Contains(notes[:n], []byte(goNote)) {
+			return true
+		}
+	}
+	return false
+}
