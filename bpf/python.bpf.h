@@ -17,7 +17,8 @@
 #define FIND_CALLS 128
 #define INTERPRETERS_MAX 64	    /* that are looked at for one stack */
 #define INTERPRETERS_EVERY 10000000 /* ns between looks whether there are several */
-#define STATELESS_FOR 10000000	    /* ns that a thread is believed to have no state */
+#define STATELESS_FOR 10000000	    /* ns that a thread is believed to have no state … */
+#define YOUNG_FOR 1000000000	    /* … once it is so old */
 
 enum read_size {			/* bytes that can be read at once … */
 		 FRAME_SIZE_MAX = 128,	/* … of a frame */
@@ -48,6 +49,7 @@ struct walk {
 	u64 frame;	 /* to look at next, 0: done */
 	u64 thread;	 /* PyThreadState */
 	u64 until;	 /* those behind this one are known not to be the thread's */
+	u64 bare;	 /* a PyThreadState that may be the thread's, but has no frames */
 	u64 tls;	 /* the thread's TLS base, to find it by */
 	u64 interpreter; /* to look at next */
 	u64 found;	 /* in any interpreter: a PyThreadState */
@@ -96,9 +98,17 @@ struct {
 	__type(value, struct known_states);
 } py_threads SEC(".maps");
 
+/* The topmost frame of a thread state, 0: none. */
+static __always_inline u64 py_top(struct target *t, u64 frame)
+{
+	return frame && t->py.cframe != NO_OFFSET ? read_user(frame + t->py.cframe) : frame;
+}
+
 /*
  * Looks at the next THREADS_A_CALL thread states from walk.thread on. Returns nonzero while there is more to
- * look at. A scalar argument, because 5.10 knows no other for global functions.
+ * look at. Up to 3.11 the state of a thread that has yet to begin has the identifier of who starts it
+ * (Python/pystate.c, new_threadstate), so one without frames is only noted. A scalar argument, because 5.10
+ * knows no other for global functions.
  */
 __noinline int py_find_some(u32 slot)
 {
@@ -113,8 +123,13 @@ __noinline int py_find_some(u32 slot)
 	for (int i = 0; i < THREADS_A_CALL; i++) {
 		u64 thread = w->thread;
 
-		if (!thread || is_thread(w->tls, read_user(thread + t->py.thread_id)))
+		if (!thread)
 			return 0;
+		if (is_thread(w->tls, read_user(thread + t->py.thread_id))) {
+			if (py_top(t, read_user(thread + t->py.thread_frame)))
+				return 0;
+			w->bare = thread;
+		}
 		w->thread = thread == w->until ? 0 : read_user(thread + t->py.thread_next);
 	}
 	return 1;
@@ -136,9 +151,7 @@ static __always_inline bool py_read_thread(struct walk *w, struct target *t)
 	    bpf_probe_read_user(w->state, size, (void *)(w->thread + t->py.thread_start)) ||
 	    !is_thread(w->tls, STATE(w, t, thread_id)))
 		return false;
-	w->frame = STATE(w, t, thread_frame);
-	if (w->frame && t->py.cframe != NO_OFFSET)
-		w->frame = read_user(w->frame + t->py.cframe);
+	w->frame = py_top(t, STATE(w, t, thread_frame));
 	return true;
 }
 
@@ -160,6 +173,19 @@ static __always_inline bool py_recall(struct walk *w, struct target *t, struct k
 }
 
 /*
+ * Is a thread still believed to have no state? One of Python's that has just begun has one that does not say
+ * so yet, so none is that is young.
+ */
+static __always_inline bool py_is_stateless(struct walk *w, struct known_state *known)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	u64 now = w->event.event.time;
+
+	return known->interpreter == w->interpreter && !known->state && now - known->seen < STATELESS_FOR &&
+	       now - BPF_CORE_READ(task, start_time) > YOUNG_FOR;
+}
+
+/*
  * Sets walk.thread to the state of the thread in walk.interpreter and reads it; 0: there is none. For that
  * all states may have to be looked at. A thread that never runs Python would have it done for each of its
  * stacks, so it is kept in mind that it has none: only states that were added since, in front, are looked at
@@ -168,15 +194,17 @@ static __always_inline bool py_recall(struct walk *w, struct target *t, struct k
 static __always_inline void py_find_thread(struct walk *w, struct target *t, u32 slot,
 					   struct known_state *known)
 {
-	u64 newest = read_user(w->interpreter + t->py.threads_head), now = w->event.event.time;
-	bool stateless =
-	    known->interpreter == w->interpreter && !known->state && now - known->seen < STATELESS_FOR;
+	u64 newest = read_user(w->interpreter + t->py.threads_head);
+	bool stateless = py_is_stateless(w, known);
 
 	w->until = stateless ? known->newest : 0;
 	w->thread = newest;
+	w->bare = 0;
 	for (int i = 0; i < FIND_CALLS; i++)
 		if (!py_find_some(slot))
 			break;
+	if (!w->thread)
+		w->thread = w->bare;
 	if (w->thread && !py_read_thread(w, t))
 		w->thread = 0;
 	known->interpreter = w->interpreter;
@@ -184,7 +212,7 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 	known->next = STATE(w, t, thread_next);
 	known->newest = newest;
 	if (!stateless)
-		known->seen = now;
+		known->seen = w->event.event.time;
 }
 
 /*

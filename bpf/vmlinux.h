@@ -178,6 +178,7 @@ struct task_struct {
 	pid_t tgid;
 	unsigned int __state;
 	unsigned int flags;
+	u64 start_time; /* CLOCK_MONOTONIC, ns */
 	struct files_struct *files;
 	struct signal_struct *signal;
 	struct thread_struct thread;

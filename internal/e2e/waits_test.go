@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"math"
 	"strings"
 	"testing"
 )
@@ -80,6 +81,24 @@ func TestChildProcess(t *testing.T) {
 	if waited := r.Request.Blocked["child"]; waited < 0.028 || waited > answer.Truth["run_child"] {
 		t.Errorf("waits %.6f of %.6f for the child:\n%s", waited, answer.Truth["run_child"], r.tree(t))
 	}
+}
+
+// TestThreadsThatBegin has a request start threads that get a CPU late: until then the interpreter takes them for the one
+// that starts them.
+func TestThreadsThatBegin(t *testing.T) {
+	onEachPython(t, func(t *testing.T, python Python) {
+		s := gunicorn(t, python, "work")
+		a := attach(t, s.PID)
+		answer := s.get(t, "/begin")
+		r := a.exactly(t, 1)[0]
+		checkSums(t, r)
+		seconds := withBranches(r.tree(t))
+		for _, name := range []string{"start_late", "nap"} {
+			if got, want := seconds[name], answer.Truth[name]; math.Abs(got-want) > max(0.003, 0.05*want) {
+				t.Errorf("%s takes %.6f, in truth %.6f:\n%s", name, got, want, r.tree(t))
+			}
+		}
+	})
 }
 
 // TestInterpreterLock has two threads of one process compute at once.

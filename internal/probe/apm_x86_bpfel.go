@@ -591,6 +591,7 @@ type apmWalk struct {
 	Frame       uint64
 	Thread      uint64
 	Until       uint64
+	Bare        uint64
 	Tls         uint64
 	Interpreter uint64
 	Found       uint64

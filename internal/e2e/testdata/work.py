@@ -1,5 +1,6 @@
 """Views whose functions tell how long they took, in the header X-Truth."""
 import asyncio
+import contextlib
 import json
 import os
 import select
@@ -252,6 +253,54 @@ def contended():
     contend()
 
 
+@contextlib.contextmanager
+def one_busy_cpu():
+    """This thread, and those that it starts, have one CPU, which others want too, one of them all the time."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    hogs = [subprocess.Popen(['perl', '-e', 'select(undef, undef, undef, %s) while 1' % pause])
+            for pause in ('0', '0')]
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+        os.sched_setaffinity(0, before)
+
+
+def nap(seconds):
+    start = truth.now()
+    time.sleep(0.01)
+    seconds['nap'] += truth.now() - start
+
+
+def start_late(thread, seconds):
+    start = truth.now()
+    thread.start()
+    seconds['start_late'] += truth.now() - start
+
+
+def starter(older, seconds):
+    older.join()
+    thread = threading.Thread(target=nap, args=(seconds,))
+    start_late(thread, seconds)
+    thread.join()
+
+
+def begin():
+    """Has threads start others, which get a CPU late, when those that are older than they have ended."""
+    seconds = {'nap': 0, 'start_late': 0}
+    with one_busy_cpu():
+        for _ in range(25):
+            older = threading.Thread(target=time.sleep, args=(0.001,))
+            thread = threading.Thread(target=starter, args=(older, seconds))
+            older.start()
+            thread.start()
+            thread.join()
+    truth.truth.seconds = seconds
+
+
 both = threading.Barrier(2)
 
 
@@ -276,7 +325,7 @@ def named(k):
 
 
 ONLY = [named(k) for k in range(32)]
-VIEWS = {f.__name__: f for f in (doze, receive, acquire, read_pipe, wait_child, run_child, poll, epoll, accept, fill, sync,
+VIEWS = {f.__name__: f for f in (begin, doze, receive, acquire, read_pipe, wait_child, run_child, poll, epoll, accept, fill, sync,
                                  compute, outer, recurse, consume, rescue, comprehend, page, drive, lend, sink, contended, *ONLY)}
 
 
