@@ -3,7 +3,7 @@ FUZZTIME ?= 10s
 .PHONY: test-servers help build generate test test-vm demo bench lint fuzz clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 build: ## the agent, as build/apm-ebpf; installs Go where there is none
 	@scripts/build
