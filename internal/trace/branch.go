@@ -55,29 +55,59 @@ func (r *Request) starter(l *lane) *lane {
 
 // branchesOf gives the lanes that a lane started or gave work to within its window, but those that are in
 // the tree already: whoever wakes a lane of the request does not start it.
-func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found []branch) {
-	hang := func(stack *Context, next branch) {
-		next.from, next.to, next.end, next.cut = max(next.from, br.from), min(next.to, br.end), br.end, br.cut
-		if next.to > next.from && (next.work != 0 || next.item != 0 || !seen[next.lane]) {
-			seen[next.lane] = true
-			next.at = b.callee(b.node(br.at, stack), next.lane.kind.branch())
-			found = append(found, next)
-		}
+func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) []branch {
+	f := branchFinder{builder: b, process: p, of: br, begun: max(br.from, br.taken), seen: seen}
+	f.started()
+	f.jobs()
+	f.handed()
+	if len(br.lane.works) == 0 { // work that is told by its Context is told exactly
+		f.granted()
 	}
-	begun := max(br.from, br.taken)
+	return f.found
+}
+
+// branchFinder looks for what hangs below a branch.
+type branchFinder struct {
+	builder *builder
+	process *process
+	of      *branch
+	begun   uint64         // when it began to work for the request
+	seen    map[*lane]bool // that are in the tree
+	found   []branch
+}
+
+// hang puts a branch into the tree, under the stack with which it was started.
+func (f *branchFinder) hang(stack *Context, next branch) {
+	next.from, next.to, next.end, next.cut = max(next.from, f.of.from), min(next.to, f.of.end), f.of.end, f.of.cut
+	if next.to > next.from && (next.work != 0 || next.item != 0 || !f.seen[next.lane]) {
+		f.seen[next.lane] = true
+		next.at = f.builder.callee(f.builder.node(f.of.at, stack), next.lane.kind.branch())
+		f.found = append(f.found, next)
+	}
+}
+
+// started finds the lanes that it started.
+func (f *branchFinder) started() {
+	br := f.of
 	for _, l := range br.lane.kids {
-		if l.born >= begun && l.born <= br.to && (br.item == 0 || l.item == br.item) && (br.work == 0 || l.work == 0 || l.work == br.work) {
-			if p.shares(l, b.answers) {
-				if !l.started.looksUpName() {
-					br.lane.unsure = l.born
-				}
-				continue
-			}
-			hang(l.started, branch{lane: l, from: l.born, to: br.end})
+		if l.born < f.begun || l.born > br.to || br.item != 0 && l.item != br.item || br.work != 0 && l.work != 0 && l.work != br.work {
+			continue
 		}
+		if f.process.shares(l, f.builder.answers) {
+			if !l.started.looksUpName() {
+				br.lane.unsure = l.born
+			}
+			continue
+		}
+		f.hang(l.started, branch{lane: l, from: l.born, to: br.end})
 	}
+}
+
+// jobs finds the threads that did what it put into queues.
+func (f *branchFinder) jobs() {
+	br := f.of
 	for _, j := range br.lane.jobs {
-		if j.from < begun || j.from > br.to || !br.has(j.work, j.outer) {
+		if j.from < f.begun || j.from > br.to || !br.has(j.work, j.outer) {
 			continue
 		}
 		if j.alike != nil && j.alike.worked {
@@ -88,24 +118,31 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 			if j.to != 0 {
 				to = j.to
 			}
-			hang(j.stack, branch{lane: j.by, from: j.from, to: to, item: j.item, taken: j.taken})
+			f.hang(j.stack, branch{lane: j.by, from: j.from, to: to, item: j.item, taken: j.taken})
 		}
 	}
+}
+
+// handed finds the threads that ran in a Context which it made for them.
+func (f *branchFinder) handed() {
+	br := f.of
 	for _, w := range br.lane.works {
-		for _, t := range p.threads {
+		for _, t := range f.process.threads {
 			if t != br.lane.on && t.home.worked(w.context, max(w.from, br.from), min(w.to, br.to)) {
-				hang(w.stack, branch{lane: &t.home, from: w.from, to: min(w.to, br.to), work: w.context})
+				f.hang(w.stack, branch{lane: &t.home, from: w.from, to: min(w.to, br.to), work: w.context})
 			}
 		}
 	}
-	if len(br.lane.works) > 0 {
-		return found // work that is told by its Context is told exactly
-	}
+}
+
+// granted finds the threads that it started or woke for work.
+func (f *branchFinder) granted() {
+	p, br := f.process, f.of
 	for _, t := range p.threads {
 		for _, g := range t.home.grants {
 			own := t.home.answered > g.from // it worked for a request of its own
 			told := p.seesJobs && g.stack.submits()
-			if g.giver != br.lane || g.doubtful || own || told || !br.has(g.work, g.item) || g.from < begun || g.from > br.to {
+			if g.giver != br.lane || g.doubtful || own || told || !br.has(g.work, g.item) || g.from < f.begun || g.from > br.to {
 				continue
 			}
 			if t.mayServe(g.from) || g.stack.ofPool() && p.wasCrowded(g.from) {
@@ -118,10 +155,9 @@ func (b *builder) branchesOf(p *process, br *branch, seen map[*lane]bool) (found
 			if to == 0 {
 				to = br.end
 			}
-			hang(g.stack, branch{lane: &t.home, from: g.from, to: to})
+			f.hang(g.stack, branch{lane: &t.home, from: g.from, to: to})
 		}
 	}
-	return found
 }
 
 // worked tells whether the thread began to run in a Context, for no executor. What it was doing before ran in one that
