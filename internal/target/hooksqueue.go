@@ -31,7 +31,7 @@ func (p *Process) Queue() (*Queue, error) {
 	if f == nil || err != nil {
 		return nil, err
 	}
-	if more, nowait, _ := p.findMethods(queueModule, simpleQueue, method{"get_nowait", true, true}); more != nil {
+	if more, nowait, _ := p.findMethods(queueModule, simpleQueue, method{name: "get_nowait", returns: true, cheaply: true}); more != nil {
 		more.Close()
 		at = append(at, nowait...)
 	}

@@ -13,9 +13,10 @@ const (
 	uvStreamType  = "uvloop.loop.UVStream"
 )
 
-// UVLoop finds the methods in a process that has loaded uvloop. The caller must close it.
+// UVLoop finds the methods in a process that has loaded uvloop. The caller must close it. It gives nil where there are
+// none, as from 0.23 on, which writes at once.
 func (p *Process) UVLoop() (*UVLoop, error) {
-	f, at, err := p.findMethods(uvloopModule, uvStreamType, entryOf("write"), entryOf("writelines"))
+	f, at, err := p.findMethods(uvloopModule, uvStreamType, method{name: "write", spare: true}, method{name: "writelines", spare: true})
 	if f == nil || err != nil {
 		return nil, err
 	}
