@@ -27,6 +27,8 @@ type connState struct {
 
 	begun   uint64 // the read that the kernel programs took for the beginning of a request, which names it there
 	sampled bool   // stacks are taken for it
+	reader  uint64 // goroutine that reads what began there
+	reads   uint64 // since when it does: another may have read before, while it was at work for the request before
 	wrote   uint64 // last write
 	lost    uint64 // stack events of the process that were lost, so far
 	hungUp  bool   // the peer reset the connection

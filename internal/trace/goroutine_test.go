@@ -477,6 +477,35 @@ serve 10
 	}
 }
 
+// TestReadAhead has another goroutine read the first byte of a request while the one that serves the connection is still at
+// work for the request before, as net/http does.
+func TestReadAhead(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.goRead(10, 1, handler, "/a")
+	p.goSample(12, handler, "serve a")
+	p.goWrite(14, 1, handler)
+	head := "GET /b HTTP/1.1\r\nHost: h\r\n\r\n"
+	for _, part := range []struct {
+		at, goid uint64
+		text     string
+	}{{15, 90, head[:1]}, {18, handler, head[1:]}} {
+		if part.goid == handler {
+			p.goSample(17, handler, "serve a")
+		}
+		p.tracer.Received(&Transfer{
+			Connection: 1, Begun: 15 * ms, Begins: part.at == 15, Sampled: true, PID: server, TID: server, Time: part.at * ms,
+			Goroutine: Goroutine{ID: part.goid}, Chunk: http1.Chunk{Head: []byte(part.text), Len: len(part.text)},
+		})
+	}
+	p.goSample(19, handler, "serve b")
+	p.goWrite(20, 1, handler)
+	p.wants("/b", `
+serve 5
+  [runqueue] 3
+  b 2`)
+}
+
 // TestLateLooks tells of which requests the times are imprecise.
 func TestLateLooks(t *testing.T) {
 	tests := []struct {

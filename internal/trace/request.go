@@ -47,6 +47,7 @@ type Request struct {
 
 	goroutine *goLane // that is at work for it, nil: none is known
 	byHandler bool    // it is known to run the handler
+	free      uint64  // when its goroutine began to read it, 0: not one of HTTP/1 in Go
 	begun     uint64  // when it began to, 0: not known: of HTTP/2, or after an answer that goes on
 	left      uint64  // HTTP/2: when it turned to another, 0: it has not; or the thread that began the answer had done with it
 }
@@ -87,6 +88,7 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool
 			r.read = l
 		}
 	case !r.isStream():
+		r.free = c.reads
 		r.serve(x.Goroutine, x.Time)
 	}
 	h.Owner = r

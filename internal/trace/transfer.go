@@ -112,6 +112,9 @@ func (t *Tracer) Received(x *Transfer) {
 			c.process.opened(c)
 		}
 	}
+	if x.Begins || x.Goroutine.ID != c.reader {
+		c.reader, c.reads = x.Goroutine.ID, x.Time
+	}
 	if th := c.process.threads[x.TID]; th != nil && th.callback != nil && th.callback.conn != c {
 		th.callback = nil
 	}
