@@ -11,8 +11,13 @@ type Wait struct {
 	GIL     bool      // Args[0] lies among the words of the interpreter lock
 }
 
-// taskDead is TASK_DEAD of the kernel's include/linux/sched.h.
-const taskDead = 0x80
+// Task states of the kernel's include/linux/sched.h.
+const (
+	taskUninterruptible = 0x02
+	taskStopped         = 0x04 // by a signal
+	taskTraced          = 0x08 // by a debugger
+	taskDead            = 0x80
+)
 
 // ForEver tells that the thread has ended.
 func (w Wait) ForEver() bool { return w.State&taskDead != 0 }
@@ -22,6 +27,9 @@ func (w Wait) Reason() Reason {
 	if w.State == 0 {
 		return RunQueue
 	}
+	if w.State&(taskStopped|taskTraced) != 0 {
+		return Blocked // whatever it waited for before
+	}
 	why := syscallReasons[w.Syscall]
 	if why == nil {
 		why = olderSyscalls[w.Syscall]
@@ -29,7 +37,7 @@ func (w Wait) Reason() Reason {
 	if why != nil {
 		return why(w)
 	}
-	if w.Syscall < 0 {
+	if w.Syscall < 0 && w.State&taskUninterruptible != 0 {
 		return Disk // a page fault
 	}
 	return Blocked
