@@ -218,7 +218,11 @@ func checkGoBranches(t *testing.T, s *Service) {
 	a := attach(t, s.PID)
 	s.get(t, "/fan")
 	s.get(t, "/outlive")
-	records := a.exactly(t, 2)
+	const timed = 3
+	for range timed {
+		s.get(t, "/timed")
+	}
+	records := a.exactly(t, 2+timed)
 	checkSums(t, records...)
 	tree := records[0].tree(t)
 	if fan := tree.find("fan"); fan == nil || fan.count("[goroutine]") != 1 {
@@ -227,6 +231,13 @@ func checkGoBranches(t *testing.T, s *Service) {
 	branch := tree.find("[goroutine]")
 	if branch.Time < 20*0.015 || branch.find("branch") == nil || branch.total("[sleep]") < 20*0.015 {
 		t.Errorf("20 goroutines that sleep 30 ms each:\n%s", branch)
+	}
+	told := slices.ContainsFunc(records[2:], func(r *Record) bool { // on a busy machine one may begin unseen
+		handler := r.tree(t).find("[goroutine]")
+		return handler != nil && handler.total("[sleep]") > 0.02 && handler.total("[pipe]") > 0.02
+	})
+	if !told {
+		t.Errorf("no handler of a TimeoutHandler is told with its system call:\n%s", records[2].tree(t))
 	}
 }
 

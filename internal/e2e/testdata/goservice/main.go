@@ -85,6 +85,10 @@ func main() {
 	http.HandleFunc("/stream", stream)
 	http.HandleFunc("/sized", sized)
 	http.HandleFunc("/abandoned", outliveClient)
+	http.Handle("/timed", http.TimeoutHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		doze()
+		readPipe()
+	}), time.Minute, ""))
 	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	http.HandleFunc("/relay/", relay)
 	http.HandleFunc("/hijack", hijack)
