@@ -28,7 +28,7 @@ const (
 	unixOpen      = 200 * time.Millisecond // between looks at Unix sockets while a request is open on one
 	unixIdle      = 5 * time.Second
 	catchUpEvery  = time.Second // between looks at processes whose end may have been missed
-	sweepEvery    = time.Minute // between looks at what nothing else bounds
+	sweepEvery    = time.Minute // between looks at what nothing else bounds, and at CPUs
 	stopTimeout   = time.Second // for the last records to be written
 )
 
@@ -59,6 +59,7 @@ type agent struct {
 	unixLook   time.Time // when Unix sockets were last looked at
 	caughtUp   time.Time // when processes were last looked at
 	swept      time.Time // when what nothing else bounds was last looked at
+	newCPUs    int       // CPUs that have come online, which a warning has told
 	lostOf     uint64    // events of processes that had been lost then
 	full       chan struct{}
 	goroutines goroutines
@@ -284,6 +285,7 @@ func (a *agent) catchUp(now time.Time) error {
 	}
 	if now.Sub(a.swept) >= sweepEvery {
 		a.swept = now
+		a.lookAtCPUs()
 		if err := a.probe.SweepListeners(); err != nil {
 			return err
 		}
@@ -303,6 +305,16 @@ func (a *agent) catchUp(now time.Time) error {
 			a.services.later(pid, now)
 		}
 	})
+}
+
+// lookAtCPUs warns, once for each, of CPUs on which nothing is sampled.
+func (a *agent) lookAtCPUs() {
+	cpus, err := a.probe.UnsampledCPUs()
+	if err != nil || len(cpus) <= a.newCPUs {
+		return
+	}
+	a.newCPUs = len(cpus)
+	a.log.Warn().Ints("cpus", cpus).Msg("CPUs came online after the agent had started: what runs there is told by its waits alone. Start the agent again")
 }
 
 // pollWait tells how long a poll with sampling off may wait for a request.

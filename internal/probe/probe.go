@@ -207,6 +207,15 @@ func (p *Probe) Close() error {
 // Frequency is the rate of on-CPU stacks, Hz.
 func (p *Probe) Frequency() int { return int(time.Second / p.timer.period) }
 
+// UnsampledCPUs gives the CPUs that have no clock: they came online after the others were given theirs.
+func (p *Probe) UnsampledCPUs() ([]int, error) {
+	online, err := parseCPUs(onlineCPUs)
+	if err != nil {
+		return nil, err
+	}
+	return p.timer.unclocked(online), nil
+}
+
 // SetSampling switches the on-CPU clocks: while no sampled request is open they only cost. The kernel
 // programs wake Poll for the next request while they are off.
 func (p *Probe) SetSampling(on bool) error {

@@ -28,6 +28,19 @@ func TestParseCPUs(t *testing.T) {
 	}
 }
 
+func TestUnclocked(t *testing.T) {
+	clocks := timer{cpus: []int{0, 1, 2}}
+	for _, step := range []struct{ online, want []int }{
+		{[]int{0, 1, 2}, nil},
+		{[]int{0, 2, 3}, []int{3}},
+		{[]int{0, 1, 2}, []int{1}}, // back again
+	} {
+		if got := clocks.unclocked(slices.Clone(step.online)); !slices.Equal(got, step.want) {
+			t.Errorf("online %d: without a clock %d, want %d", step.online, got, step.want)
+		}
+	}
+}
+
 func TestListeningPorts(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -24,6 +24,7 @@ const onlineCPUs = "/sys/devices/system/cpu/online"
 type timer struct {
 	period  time.Duration
 	tick    time.Duration // of the kernel, 0: unknown
+	cpus    []int         // that were online all the time since; the kernel lets go of a clock when its CPU goes offline
 	fds     []int
 	links   []link.Link
 	on      bool
@@ -36,7 +37,7 @@ func newTimer(program *ebpf.Program, frequency int, tick time.Duration, noLink b
 	if err != nil {
 		return nil, err
 	}
-	t := &timer{period: time.Second / time.Duration(frequency), tick: tick, noLink: noLink}
+	t := &timer{cpus: cpus, period: time.Second / time.Duration(frequency), tick: tick, noLink: noLink}
 	for _, cpu := range cpus {
 		if err := t.open(program, -1, cpu); err != nil {
 			t.close()
@@ -44,6 +45,12 @@ func newTimer(program *ebpf.Program, frequency int, tick time.Duration, noLink b
 		}
 	}
 	return t, nil
+}
+
+// unclocked gives the CPUs that have come online since.
+func (t *timer) unclocked(online []int) []int {
+	t.cpus = slices.DeleteFunc(t.cpus, func(cpu int) bool { return !slices.Contains(online, cpu) })
+	return slices.DeleteFunc(online, func(cpu int) bool { return slices.Contains(t.cpus, cpu) })
 }
 
 func (t *timer) open(program *ebpf.Program, thread, cpu int) error {
