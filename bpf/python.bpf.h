@@ -376,19 +376,37 @@ static __always_inline void py_frame_owner(struct target *t, struct frame *f)
 
 #define LOCALS_MAX 32 /* of a frame that are looked at */
 
+/* The items of a tuple are behind their number. */
+static __always_inline u32 tuple_size(struct target *t, u64 tuple)
+{
+	return tuple ? read_user(tuple + t->py.tuple_items - sizeof(u64)) : 0;
+}
+
+/* How many locals, cells and free variables the frames of a code object have. */
+static __always_inline u32 py_locals(struct target *t, u64 code)
+{
+	u32 locals = 0;
+
+	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
+	if (t->py.code_cells == NO_OFFSET)
+		return locals;
+	return locals + tuple_size(t, read_user(code + t->py.code_cells)) +
+	       tuple_size(t, read_user(code + t->py.code_free));
+}
+
 /* Finds a local of a type in a frame. Returns its address, 0: none. */
 __noinline u64 py_find_local(u32 slot, u64 frame, u64 code, u64 wanted)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
 	struct target *t;
-	u32 locals = 0;
 
 	if (!w)
 		return 0;
 	t = find_target(w->event.event.pid);
 	if (!t)
 		return 0;
-	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
+	u32 locals = py_locals(t, code);
+
 	for (u32 i = 0; i < LOCALS_MAX; i++) {
 		if (i >= locals)
 			break;
@@ -410,14 +428,14 @@ __noinline int py_find_future(u32 slot, u64 frame, u64 code)
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
 	struct target *t;
 	bool behind = false;
-	u32 locals = 0;
 
 	if (!w)
 		return 0;
 	t = find_target(w->event.event.pid);
 	if (!t)
 		return 0;
-	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
+	u32 locals = py_locals(t, code);
+
 	for (u32 i = 0; i < LOCALS_MAX; i++) {
 		if (i >= locals)
 			break;

@@ -38,7 +38,9 @@ struct py_layout {
 	u32 str_kind;	 /* first bit of state.kind, which compact and ascii follow */
 	u32 str_ascii;	 /* text of a compact ASCII string */
 	u32 str_compact; /* text of any other */
-	u32 code_locals; /* code objects: number of locals, cells and free variables */
+	u32 code_locals; /* code objects: number of locals, cells and free variables; of locals alone … */
+	u32 code_cells;	 /* … where the names of cells are told in a tuple, … */
+	u32 code_free;	 /* … and those of free variables; NO_OFFSET from 3.11 on */
 	u32 code_instrs; /* code objects of frame objects: bytes object of instructions */
 	u32 thread_context;
 	u32 frame_locals;

@@ -340,6 +340,8 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		StrCompact:    l.StrCompact,
 
 		CodeLocals:      l.CodeNLocals,
+		CodeCells:       l.CodeCells,
+		CodeFree:        l.CodeFree,
 		CodeInstrs:      l.CodeInstrs,
 		ThreadContext:   l.ThreadContext,
 		FrameLocals:     l.FrameLocals,

@@ -176,6 +176,11 @@ var servers = []server{
 		paths: "/work /async/await /async/gather",
 	},
 	{
+		name: "Django ASGI mixed, older Python", pip: "django uvicorn h11", often: true, minor: 8, newest: 10,
+		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --lifespan off --log-level warning djmixed:asgi",
+		paths: "/work /async/await /async/gather",
+	},
+	{
 		name: "Flask async", pip: "flask[async] gunicorn",
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gthread --threads 32 wsgi:async_views",
 		paths: "/await /gather /work",

@@ -20,25 +20,31 @@ type server struct {
 	args   string // after the interpreter, or BIN/PROGRAM of its environment; PORT is the port to listen on
 	paths  string // requests: a kind of work.py each, below a prefix; with ~ the branches may be missing, with ? untold
 	minor  int    // oldest Python 3 on which it runs
+	newest int    // newest one on which it is to, 0: any
 	closes bool   // it closes connections without saying so
 	often  bool   // it is tried by every run of the tests
 	tls    bool   // CERT and KEY are files to serve HTTPS with
 }
 
-// interpreter gives the python3 on the PATH if it is new enough, else one of pyenv's.
+// interpreter gives the python3 on the PATH if it is of the right age, else one of pyenv's.
 func (v *server) interpreter(t *testing.T) string {
 	t.Helper()
 	root := os.Getenv("PYENV_ROOT")
 	if home, err := os.UserHomeDir(); root == "" && err == nil {
 		root = filepath.Join(home, ".pyenv")
 	}
-	found, _ := filepath.Glob(filepath.Join(root, "versions", "3.1[2-9]*", "bin", "python3"))
+	found, _ := filepath.Glob(filepath.Join(root, "versions", "3.*", "bin", "python3"))
+	newest := v.newest
+	if newest == 0 {
+		newest = 99
+	}
+	fits := fmt.Sprintf("import sys; sys.exit(not %d <= sys.version_info[1] <= %d)", v.minor, newest)
 	for _, path := range append([]string{"python3"}, found...) {
-		if exec.Command(path, "-c", fmt.Sprintf("import sys; sys.exit(sys.version_info < (3, %d))", v.minor)).Run() == nil {
+		if exec.Command(path, "-c", fits).Run() == nil {
 			return path
 		}
 	}
-	t.Skipf("no Python 3.%d here", v.minor)
+	t.Skipf("no Python from 3.%d to 3.%d here", v.minor, newest)
 	return ""
 }
 

@@ -348,6 +348,8 @@ type apmPyLayout struct {
 	StrAscii        uint32
 	StrCompact      uint32
 	CodeLocals      uint32
+	CodeCells       uint32
+	CodeFree        uint32
 	CodeInstrs      uint32
 	ThreadContext   uint32
 	FrameLocals     uint32

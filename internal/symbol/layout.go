@@ -56,7 +56,9 @@ type Layout struct {
 	CodeName      uint32
 	CodeQualname  uint32 // 3.11 and later
 	CodeInstrs    uint32 // co_code_adaptive, embedded; co_code, a bytes object, where FrameIsObject
-	CodeNLocals   uint32 // int co_nlocalsplus, co_nlocals
+	CodeNLocals   uint32 // int co_nlocalsplus; 3.10 and older: co_nlocals, behind which lie the cells …
+	CodeCells     uint32 // … of co_cellvars, a tuple, and those …
+	CodeFree      uint32 // … of co_freevars
 	CodeLineTable uint32 // co_linetable, co_lnotab: a bytes object
 	CodeCopies    uint32 // co_tlbc, the instructions again for each thread that specialises them; free-threaded, 3.14 and later
 

@@ -133,10 +133,14 @@ static void codes(void)
 	FIELD(CodeQualname, PyCodeObject, co_qualname);
 	FIELD(CodeInstrs, PyCodeObject, co_code_adaptive);
 	FIELD(CodeNLocals, PyCodeObject, co_nlocalsplus);
+	ABSENT(CodeCells);
+	ABSENT(CodeFree);
 #else
 	ABSENT(CodeQualname);
 	FIELD(CodeInstrs, PyCodeObject, co_code);
 	FIELD(CodeNLocals, PyCodeObject, co_nlocals);
+	FIELD(CodeCells, PyCodeObject, co_cellvars);
+	FIELD(CodeFree, PyCodeObject, co_freevars);
 #endif
 #if PY_VERSION_HEX >= 0x030e0000 && defined(Py_GIL_DISABLED)
 	FIELD(CodeCopies, PyCodeObject, co_tlbc);
