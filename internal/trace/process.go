@@ -72,6 +72,14 @@ func (p *process) thread(tid uint32) *thread {
 	return t
 }
 
+// latest gives the thread's state, be it one that has ended.
+func (p *process) latest(tid uint32) *thread {
+	if t := p.threads[tid]; t != nil && t.end != 0 && t.epoch == p.epoch {
+		return t
+	}
+	return p.thread(tid)
+}
+
 // forget takes that a number is no thread's any more.
 func (p *process) forget(tid uint32) {
 	delete(p.threads, tid)

@@ -147,7 +147,7 @@ func (t *Tracer) settle(r *Request, now uint64) {
 	if r.settleGo() {
 		return
 	}
-	th := r.process.thread(r.TID)
+	th := r.process.latest(r.TID)
 	if r.lane == nil && !r.Undecided {
 		r.lane = r.unanswered(th)
 	}

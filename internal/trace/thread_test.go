@@ -94,6 +94,20 @@ main 10
           [sleep] 2`)
 }
 
+// TestThreadKilled has a thread end with its process in the midst of a request.
+func TestThreadKilled(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.leave(12, server, "run view", Sleep)
+	p.tracer.ThreadEnded(server, server, 16*ms)
+	p.tracer.Exit(server, 16*ms)
+	p.wants("/", `
+run 6
+  view 4
+    [sleep] 4`)
+}
+
 // TestThreadsEnd has a thread for each of many requests, while one or none goes on all the while.
 func TestThreadsEnd(t *testing.T) {
 	for _, open := range []bool{false, true} {
