@@ -10,6 +10,7 @@
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
+#define SOCK_STREAM 1
 #define TCP_ESTABLISHED 1
 #define TCP_CLOSE 7
 #define TCP_CLOSE_WAIT 8
@@ -147,7 +148,7 @@ static __always_inline bool is_server_side(struct sock *sk)
 
 	if (family == AF_UNIX) /* an accepted socket shares its listener's address; a client's has none */
 		return BPF_CORE_READ((struct unix_sock *)sk, addr) != NULL;
-	if (family != AF_INET && family != AF_INET6)
+	if ((family != AF_INET && family != AF_INET6) || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM)
 		return false;
 	u8 state = tcp_state(sk);
 

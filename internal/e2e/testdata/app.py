@@ -122,6 +122,16 @@ REQUEST = b'GET /not/a/request HTTP/1.1\r\nHost: nobody\r\n\r\n'
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'
 
 
+def datagrams(address):
+    """As QUIC has them, on the port that requests come to by TCP."""
+    with socket.socket(type=socket.SOCK_DGRAM) as server, socket.socket(type=socket.SOCK_DGRAM) as client:
+        server.bind(address)
+        client.sendto(REQUEST, address)
+        _, back = server.recvfrom(1000)
+        server.sendto(ANSWER, back)
+        client.recv(1000)
+
+
 def noise(environ, start_response, argument, query):
     """Reads and writes what looks like HTTP wherever it is none."""
     with tempfile.TemporaryFile() as f:
@@ -141,6 +151,7 @@ def noise(environ, start_response, argument, query):
         one.recv(1000)
     a.close()
     b.close()
+    datagrams(('127.0.0.1', int(environ['SERVER_PORT'])))
     database(query['database'])
     with sqlite3.connect(':memory:') as connection:
         connection.execute('create table heads (head)')
