@@ -48,7 +48,7 @@ func (a *agent) handle(e *probe.Event) {
 		a.connectionClosed(e)
 	case probe.KindCode:
 		if s := a.services.of(e.PID); s != nil {
-			s.told(e.Code(), e.Time)
+			s.told(e.Code())
 		}
 	case probe.KindScope:
 		if s := a.services.of(e.PID); s != nil {

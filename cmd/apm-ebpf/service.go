@@ -193,9 +193,9 @@ func (s *service) frame(f *probe.Frame) trace.Frame {
 }
 
 // function gives the function of a code object in a frame. Where what told of it was lost none is known, and where ends are
-// not seen, what was told of it before may have been another.
+// not seen, what was told of it before may have been another; what was told with a later stack may come before this one.
 func (s *service) function(code uint64) *symbol.Func {
-	if s.at < s.blindTo && s.toldAt[code] != s.at {
+	if s.at < s.blindTo && s.toldAt[code] < s.at {
 		s.namesLost++
 		return symbol.Unknown
 	}
@@ -244,7 +244,7 @@ const ownedByGenerator = 1
 
 // told takes what a code object says of itself. Another that shares its slot will be told again before it is seen next,
 // so what a slot had before last can go; the last may be in the very stack that this one is told ahead of.
-func (s *service) told(c *probe.CodeEvent, at uint64) {
+func (s *service) told(c *probe.CodeEvent) {
 	if had := s.slots[c.Slot]; had[0] != c.Code {
 		if had[1] != c.Code {
 			delete(s.functions, had[1])
@@ -252,7 +252,7 @@ func (s *service) told(c *probe.CodeEvent, at uint64) {
 		}
 		s.slots[c.Slot] = [2]uint64{c.Code, had[0]}
 	}
-	if at < s.blindTo {
+	if at := c.Event.Time; at < s.blindTo {
 		s.toldAt[c.Code] = at
 	}
 	s.functions[c.Code] = s.symbols.Name(&symbol.Told{

@@ -16,7 +16,7 @@ func TestNameLost(t *testing.T) {
 		toldAt:    map[uint64]uint64{code: 10},
 		blindTo:   20,
 	}
-	for at, want := range map[uint64]*symbol.Func{10: before, 15: symbol.Unknown, 20: before, math.MaxUint64: before} {
+	for at, want := range map[uint64]*symbol.Func{9: before, 10: before, 15: symbol.Unknown, 20: before, math.MaxUint64: before} {
 		s.at = at
 		if got := s.function(code); got != want {
 			t.Errorf("at %d it is %s, want %s", at, got.Name, want.Name)
