@@ -253,7 +253,7 @@ func (s *service) told(c *probe.CodeEvent) {
 		s.slots[c.Slot] = [2]uint64{c.Code, had[0]}
 	}
 	if at := c.Event.Time; at < s.blindTo {
-		s.toldAt[c.Code] = at
+		s.toldAt[c.Code] = max(s.toldAt[c.Code], at) // an interrupt's stack may have been told amidst this one
 	}
 	s.functions[c.Code] = s.symbols.Name(&symbol.Told{
 		Addr:      probe.Address(c.Code),
