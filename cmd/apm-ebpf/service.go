@@ -66,8 +66,8 @@ func newService(pid int, o *options) (*service, error) {
 		env.Dir = "" // sources lie where it was built
 		s.golang, err = newGoService(process, o.lines)
 	} else {
-		s.functions, s.slots, s.openSSL = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}, map[uint64]bool{}
-		s.toldAt, s.blindTo = map[uint64]uint64{}, math.MaxUint64
+		s.openSSL = map[uint64]bool{}
+		s.knowNoNames()
 		env.Same = process.Paths.Same
 		s.symbols, err = symbol.NewPython(process)
 	}
@@ -95,9 +95,14 @@ func (s *service) hasEnded() bool {
 func (s *service) child() *service {
 	c := *s
 	c.stack = trace.Stack{}
-	c.functions, c.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
-	c.toldAt, c.blindTo, c.namesLost = map[uint64]uint64{}, math.MaxUint64, 0
+	c.knowNoNames()
 	return &c
+}
+
+// knowNoNames takes that no code object has been told.
+func (s *service) knowNoNames() {
+	s.functions, s.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
+	s.toldAt, s.blindTo, s.namesLost = map[uint64]uint64{}, math.MaxUint64, 0
 }
 
 // stackOf names the frames of an event. The result is reused by the next call.

@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -117,11 +120,19 @@ func (p *Probe) put(pid int, t apmTarget, flags ebpf.MapUpdateFlags) error {
 // addListeners tells the kernel programs on which TCP ports the network namespace of a process listens. Ports opened later
 // they see themselves.
 func (p *Probe) addListeners(pid int) error {
-	listeners, err := listenersOf(pid)
+	net, err := NetNamespace(pid)
 	if err != nil {
 		return err
 	}
-	for _, l := range listeners {
+	listeners, err := listenersOf(pid, net)
+	if err != nil {
+		return err
+	}
+	return p.putListeners(slices.Values(listeners))
+}
+
+func (p *Probe) putListeners(listeners iter.Seq[apmListener]) error {
+	for l := range listeners {
 		if err := p.objects.Listeners.Put(l, uint8(1)); err != nil {
 			return fmt.Errorf("add listening port %d: %w", l.Port, err)
 		}
@@ -150,12 +161,7 @@ func (p *Probe) SweepListeners() error {
 			return fmt.Errorf("take back listening port %d: %w", l.Port, err)
 		}
 	}
-	for l := range p.listening() {
-		if err := p.objects.Listeners.Put(l, uint8(1)); err != nil {
-			return fmt.Errorf("add listening port %d: %w", l.Port, err)
-		}
-	}
-	return nil
+	return p.putListeners(maps.Keys(p.listening()))
 }
 
 // listening gives the ports that the network namespaces of all targets listen on now.
@@ -168,7 +174,7 @@ func (p *Probe) listening() map[apmListener]bool {
 		if err != nil || read[net] {
 			continue // it has ended, or shares what another has
 		}
-		listeners, err := listenersOf(int(pid))
+		listeners, err := listenersOf(int(pid), net)
 		read[net] = err == nil
 		for _, l := range listeners {
 			there[l] = true
@@ -178,11 +184,7 @@ func (p *Probe) listening() map[apmListener]bool {
 }
 
 // listenersOf gives the TCP ports on which the network namespace of a process listens.
-func listenersOf(pid int) (listeners []apmListener, err error) {
-	net, err := NetNamespace(pid)
-	if err != nil {
-		return nil, err
-	}
+func listenersOf(pid int, net uint32) (listeners []apmListener, err error) {
 	for _, table := range []string{"tcp", "tcp6"} {
 		ports, err := listeningPorts(fmt.Sprintf("/proc/%d/net/%s", pid, table))
 		if err != nil {
