@@ -205,7 +205,7 @@ func (g *goLane) sample(now uint64, stack *Context) {
 		g.around = common(g.around, stack)
 	}
 	g.state, g.stack, g.seen, g.told, g.fresh = running, stack, now, true, 0
-	g.trim()
+	g.process.trim(&g.lane)
 }
 
 // cut takes that the goroutine reads or writes: it runs.
@@ -240,7 +240,7 @@ func (g *goLane) leave(now uint64, stack *Context, why Reason) {
 		g.left += g.process.enters
 		g.parks(stack)
 	}
-	g.trim()
+	g.process.trim(&g.lane)
 }
 
 // preempt takes that the goroutine's thread loses its CPU amid its work: the stack is as good as a sample's, and it goes on
@@ -287,12 +287,5 @@ func (g *goLane) settle(now uint64) {
 			g.place(kid.of)
 			kid.of.settle(now)
 		}
-	}
-}
-
-// trim bounds the lane.
-func (g *goLane) trim() {
-	if len(g.lane.slices) >= g.limit {
-		g.lane.trim(g.process.points())
 	}
 }

@@ -26,7 +26,7 @@ func (p *process) goroutine(id uint64) *goLane {
 	g := p.byID[id]
 	if g == nil {
 		p.sweepGoroutines()
-		g = &goLane{id: id, process: p, epoch: p.epoch, lane: lane{kind: goroutineLane, limit: goFoldAt, begun: true}}
+		g = &goLane{id: id, process: p, epoch: p.epoch, lane: lane{kind: goroutineLane, begun: true}}
 		g.lane.of = g
 		p.byID[id] = g
 	}

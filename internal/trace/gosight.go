@@ -67,7 +67,7 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	if s.State == goroutine.Waiting {
 		g.parks(stack)
 	}
-	g.trim()
+	g.process.trim(&g.lane)
 }
 
 // parkedFor tells what a goroutine that is not running waits for.

@@ -33,7 +33,7 @@ func (t *thread) greenletOf(root uint64, stack *Context) *lane {
 	}
 	l := p.greenlets[root]
 	if l == nil || t.object != 0 && (l.object != 0 || l.stack.outermost().function() != stack.outermost().function()) {
-		l = &lane{kind: greenletLane, limit: foldAt}
+		l = &lane{kind: greenletLane}
 		p.greenlets[root] = l
 	}
 	if t.object != 0 {
@@ -79,6 +79,7 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 		t.lane.stack = stack
 		if t.lane != &t.home {
 			t.lane.suspend(now, now)
+			t.process.trim(t.lane)
 		}
 		if t.process.greenPools && stack.awaitsResult() {
 			t.lane.unsure = now // which of them works for it nothing tells

@@ -28,7 +28,7 @@ const (
 type lane struct {
 	kind   laneKind
 	slices []slice
-	limit  int // slices at which it is worth folding
+	limit  int // slices up to which it is not worth looking for what can go, as when that was last done
 
 	on      *thread  // that it ran on last
 	of      *goLane  // goroutine: its own
@@ -81,20 +81,6 @@ type grant struct {
 	started  bool   // the thread was started for it
 	taken    uint64 // executor's: when the job was seen, 0: not yet
 	doubtful bool   // executor's: another thread may have taken the job
-}
-
-// foldAt is how many slices a lane may have before those between two points at which a request can
-// begin or end are folded; a lane doubles from there, so that folding stays cheap.
-const foldAt = 4096
-
-// goFoldAt is that of goroutines, of which there are many.
-const goFoldAt = 256
-
-func (k laneKind) foldAt() int {
-	if k == goroutineLane {
-		return goFoldAt
-	}
-	return foldAt
 }
 
 // listMax bounds what a lane started, gave and was given: of more, the older half is dropped.
@@ -201,17 +187,6 @@ func (l *lane) finish() {
 	if l.claimed {
 		l.drop()
 	}
-}
-
-// trim keeps the lane small: it forgets what ended before the oldest open request and folds the rest.
-func (l *lane) trim(points []uint64) {
-	if len(points) > 0 {
-		l.forget(points[0])
-	}
-	if len(l.slices) >= l.limit {
-		l.fold(points)
-	}
-	l.limit = max(l.kind.foldAt(), 2*len(l.slices))
 }
 
 // forget drops what ended before a point in time.

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 )
@@ -53,8 +54,51 @@ func TestLongRequest(t *testing.T) {
 		p.sample(2+i, server, []string{"main a", "main b"}[i%2])
 	}
 	th := p.tracer.processes[server].thread(server)
-	if n := len(th.home.slices); n > 2*foldAt {
+	if n := len(th.home.slices); n > 2*shareMax {
 		t.Errorf("%d slices", n)
 	}
 	p.write(2+samples, 1, server, "main")
+}
+
+// TestManyConnections has a request open for long while others are served on many connections, each by a task of its own.
+func TestManyConnections(t *testing.T) {
+	const conns, rounds = 300, 200
+	p := newPlay(t)
+	p.open(1)
+	p.read(1, 1, server, "/stays-open")
+	at := uint64(2)
+	for conn := range uint64(conns) {
+		p.open(2 + conn)
+	}
+	for range rounds {
+		for conn := range uint64(conns) {
+			task := fmt.Sprintf("*c%d", conn)
+			p.read(at, 2+conn, server, "/")
+			p.step(at+1, server, task, false)
+			p.step(at+2, server, task+" view", false)
+			p.write(at+3, 2+conn, server, "loop "+task)
+			at += 4
+		}
+	}
+	kept, most := 0, 0
+	for _, l := range p.tracer.processes[server].tasks {
+		kept, most = kept+len(l.slices), max(most, len(l.slices))
+	}
+	if kept > 2*slicesMax || most > 2*shareMin {
+		t.Errorf("%d slices are kept, %d of one task", kept, most)
+	}
+}
+
+// TestManyWaitingTasks has so many tasks wait that to look which could be forgotten would cost more than all else.
+func TestManyWaitingTasks(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(1, 1, server, "/")
+	for i := range uint64(2 * lanesMax) {
+		p.tracer.Step(server, server, 2*ms+i, Step{Coroutine: 1<<32 + 64*i, Chain: []Frame{{Func: p.fn("waits")}}})
+	}
+	p.task(10, server, "loop", "view")
+	if proc := p.tracer.processes[server]; len(proc.tasks) > proc.lanesLimit {
+		t.Errorf("each new one of %d tasks has all looked at", len(proc.tasks))
+	}
 }

@@ -27,7 +27,7 @@ type process struct {
 	gone       []*thread                // that have ended, the first of them first
 	open       []*conn                  // in no order
 	goroutines
-	goneLimit, threadsLimit int // at which it is worth looking for what can be forgotten
+	goneLimit, threadsLimit, lanesLimit int // at which it is worth looking for what can be forgotten
 
 	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old
 	since   uint64 // when that was
@@ -54,7 +54,7 @@ func (p *process) thread(tid uint32) *thread {
 	if t == nil || t.tid != tid {
 		t = p.threads[tid]
 		if t == nil || t.end != 0 {
-			t = &thread{process: p, tid: tid, home: lane{limit: foldAt}}
+			t = &thread{process: p, tid: tid}
 			p.threads[tid] = t
 		}
 		p.recent = t
@@ -65,7 +65,7 @@ func (p *process) thread(tid uint32) *thread {
 		clear(t.answering)
 		t.answering = t.answering[:0]
 		slices, answered := t.home.slices[:0], t.home.answered
-		t.home = lane{slices: slices, limit: foldAt, answered: answered}
+		t.home = lane{slices: slices, answered: answered}
 		t.course = course{}
 		t.epoch, t.instrs = p.epoch, t.instrs[:0]
 	}
@@ -147,7 +147,7 @@ func (p *process) oldest() uint64 {
 func (p *process) task(key uint64) *lane {
 	l := p.tasks[key]
 	if l == nil {
-		l = &lane{kind: taskLane, limit: foldAt}
+		l = &lane{kind: taskLane}
 		p.tasks[key] = l
 	}
 	return l
@@ -167,6 +167,8 @@ func (p *process) opened(c *conn) {
 		clear(p.jobs)
 		clear(p.bridges)
 		clear(p.promises)
+		clear(p.offCPU)
+		p.lanesLimit = 0
 	}
 	if c.openAt == 0 {
 		p.open = append(p.open, c)
@@ -221,11 +223,30 @@ func (p *process) points() (at []uint64) {
 	return slices.DeleteFunc(at, func(t uint64) bool { return t == 0 })
 }
 
-// trim bounds the lane on a thread, and the lanes that have ended.
-func (p *process) trim(t *thread) {
-	if l := t.lane; l != nil && len(l.slices) >= l.limit {
-		l.trim(p.points())
+// slicesMax is how many slices, some 72 bytes each, the lanes of a process may have together before one that has more than
+// its share is trimmed. A share is bounded: trimming costs the more the smaller it is, and what is folded is told less
+// exactly of work that began amid it.
+const (
+	slicesMax = 64 << 10
+	shareMin  = 256
+	shareMax  = 4096
+)
+
+// trim keeps a lane small: it forgets what ended before the oldest open request, and folds what lies between two points at
+// which a request can begin or end.
+func (p *process) trim(l *lane) {
+	if l == nil || len(l.slices) < max(l.limit, shareMin) {
+		return
 	}
+	lanes := len(p.threads) + len(p.tasks) + len(p.greenlets) + len(p.objects) + len(p.byID)
+	share := min(max(slicesMax/max(lanes, 1), shareMin), shareMax)
+	if len(l.slices) < share {
+		return
+	}
+	if l.forget(p.oldest()); len(l.slices) >= share/2 {
+		l.fold(p.points())
+	}
+	l.limit = 2 * len(l.slices)
 }
 
 // lanesMax is how many tasks and greenlets a process may have before those that are over are dropped.
@@ -234,7 +255,7 @@ const lanesMax = 8192
 // sweep drops the tasks and greenlets that ended before the oldest open request, and where that does not help, all that
 // ended: whoever started them still knows them.
 func (p *process) sweep() {
-	if len(p.tasks)+len(p.greenlets) < lanesMax {
+	if len(p.tasks)+len(p.greenlets) < max(p.lanesLimit, lanesMax) {
 		return
 	}
 	points := p.points()
@@ -254,4 +275,5 @@ func (p *process) sweep() {
 			maps.DeleteFunc(lanes, func(_ uint64, l *lane) bool { return l.ended })
 		}
 	}
+	p.lanesLimit = 2 * (len(p.tasks) + len(p.greenlets))
 }

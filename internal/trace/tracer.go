@@ -74,7 +74,7 @@ func (t *Tracer) Sample(pid, tid uint32, now uint64, s *Stack) {
 	if p, th := t.watch(pid, tid); th != nil {
 		th.worksFor(now, s, false)
 		th.sample(now, s)
-		p.trim(th)
+		p.trim(th.lane)
 	}
 }
 
@@ -88,7 +88,7 @@ func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 		}
 		th.rests(now)
 		th.awaits(now, s.Awaits, s.Future)
-		p.trim(th)
+		p.trim(th.lane)
 	}
 }
 
@@ -152,7 +152,7 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine, future u
 	if before := p.tasks[coroutine]; before != nil && before.suspended != 0 {
 		before.finish() // unseen: its coroutine's address is another's now
 	}
-	l := &lane{kind: taskLane, limit: foldAt, born: now, parent: parent, started: stack, item: th.item}
+	l := &lane{kind: taskLane, born: now, parent: parent, started: stack, item: th.item}
 	p.tasks[coroutine] = l
 	if parent != nil {
 		parent.starts(l)
@@ -188,7 +188,7 @@ func (t *Tracer) Scope(pid, tid uint32, now uint64, s *Scope) {
 func (t *Tracer) Step(pid, tid uint32, now uint64, step Step) {
 	if p, th := t.watch(pid, tid); th != nil {
 		th.stepBegins(now, step)
-		p.trim(th)
+		p.trim(th.lane)
 	}
 }
 
@@ -243,7 +243,7 @@ func (t *Tracer) Spawn(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	p.sweep()
 	th.runsGreenlets(s)
 	parent, stack := th.creates(now, s)
-	l := &lane{kind: greenletLane, limit: foldAt, object: object, born: now, parent: parent, started: stack, item: th.item}
+	l := &lane{kind: greenletLane, object: object, born: now, parent: parent, started: stack, item: th.item}
 	p.objects[object] = l
 	p.greenPools = p.greenPools || stack.startsWorker()
 	if parent != nil {
