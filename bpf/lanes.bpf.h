@@ -167,11 +167,8 @@ static __always_inline u64 awaited_by_frame(struct target *t, u8 *head, u64 fram
 __noinline int py_link(u32 slot)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
+	struct target *t = walked(w);
 
-	if (!w)
-		return 0;
-	t = find_target(w->event.event.pid);
 	if (!t)
 		return 0;
 	u64 object = w->frame, next = 0;

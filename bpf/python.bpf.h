@@ -98,6 +98,12 @@ struct {
 	__type(value, struct known_states);
 } py_threads SEC(".maps");
 
+/* The target whose thread a walk is of; NULL: none any more. */
+static __always_inline struct target *walked(struct walk *w)
+{
+	return w ? find_target(w->event.event.pid) : NULL;
+}
+
 /* The topmost frame of a thread state, 0: none. */
 static __always_inline u64 py_top(struct target *t, u64 frame)
 {
@@ -113,11 +119,8 @@ static __always_inline u64 py_top(struct target *t, u64 frame)
 __noinline int py_find_some(u32 slot)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
+	struct target *t = walked(w);
 
-	if (!w)
-		return 0;
-	t = find_target(w->event.event.pid);
 	if (!t)
 		return 0;
 	for (int i = 0; i < THREADS_A_CALL; i++) {
@@ -394,15 +397,18 @@ static __always_inline u32 py_locals(struct target *t, u64 code)
 	       tuple_size(t, read_user(code + t->py.code_free));
 }
 
+/* A local of a frame, by its place. */
+static __always_inline u64 py_local(struct target *t, u64 frame, u32 i)
+{
+	return read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
+}
+
 /* Finds a local of a type in a frame. Returns its address, 0: none. */
 __noinline u64 py_find_local(u32 slot, u64 frame, u64 code, u64 wanted)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
+	struct target *t = walked(w);
 
-	if (!w)
-		return 0;
-	t = find_target(w->event.event.pid);
 	if (!t)
 		return 0;
 	u32 locals = py_locals(t, code);
@@ -410,7 +416,7 @@ __noinline u64 py_find_local(u32 slot, u64 frame, u64 code, u64 wanted)
 	for (u32 i = 0; i < LOCALS_MAX; i++) {
 		if (i >= locals)
 			break;
-		u64 type, value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
+		u64 type, value = py_local(t, frame, i);
 
 		value = in_cell(t, value, &type);
 		if (type && type == wanted)
@@ -426,12 +432,9 @@ __noinline u64 py_find_local(u32 slot, u64 frame, u64 code, u64 wanted)
 __noinline int py_find_future(u32 slot, u64 frame, u64 code)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
+	struct target *t = walked(w);
 	bool behind = false;
 
-	if (!w)
-		return 0;
-	t = find_target(w->event.event.pid);
 	if (!t)
 		return 0;
 	u32 locals = py_locals(t, code);
@@ -439,7 +442,7 @@ __noinline int py_find_future(u32 slot, u64 frame, u64 code)
 	for (u32 i = 0; i < LOCALS_MAX; i++) {
 		if (i >= locals)
 			break;
-		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
+		u64 value = py_local(t, frame, i);
 
 		if (!value || type_of(t, value) != t->py_types.cell)
 			continue;
@@ -465,7 +468,7 @@ static __always_inline void py_tell_hand_over(struct walk *w, struct target *t, 
 	if (code == t->hands_over) {
 		w->event.object = py_find_local(slot, frame, code, t->py_types.coroutine);
 	} else if (code == t->result) {
-		w->event.object = read_user(frame + t->py.frame_locals) & ~REFERENCE_TAGS;
+		w->event.object = py_local(t, frame, 0);
 		w->event.awaits = AWAITS_FUTURE;
 	}
 }
@@ -475,11 +478,8 @@ static __always_inline void py_tell_hand_over(struct walk *w, struct target *t, 
 __noinline int py_name_frames(u32 slot)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
+	struct target *t = walked(w);
 
-	if (!w)
-		return 0;
-	t = find_target(w->event.event.pid);
 	if (!t)
 		return 0;
 	for (int i = 0; i < FRAMES_A_CALL; i++) {
@@ -493,7 +493,7 @@ __noinline int py_name_frames(u32 slot)
 		if (!code) /* of the rest that can't be read */
 			continue;
 		if (code == t->runner) /* of nested ones the outermost counts */
-			w->event.item = read_user(f->address + t->py.frame_locals) & ~REFERENCE_TAGS;
+			w->event.item = py_local(t, f->address, 0);
 		struct seen seen = seen_code(t, &w->event.event, code, slot);
 
 		f->code = seen.marked;
@@ -560,11 +560,8 @@ static __always_inline struct known_state *py_known(struct walk *w, u32 n)
 __noinline int py_walk_interpreter(u32 slot, u32 n)
 {
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
+	struct target *t = walked(w);
 
-	if (!w)
-		return 0;
-	t = find_target(w->event.event.pid);
 	if (!t || !w->interpreter)
 		return 0;
 	struct known_state *known = n < KNOWN_INTERPRETERS ? py_known(w, n) : NULL;

@@ -123,11 +123,8 @@ static __always_inline void scope_entry(struct target *t, struct scope_event *e,
 __noinline int scope_keys(u32 slot)
 {
 	struct scope_search *s = bpf_map_lookup_elem(&scope_scratch, &slot);
-	struct target *t;
+	struct target *t = s ? find_target(s->event.event.pid) : NULL;
 
-	if (!s)
-		return 0;
-	t = find_target(s->event.event.pid);
 	if (!t)
 		return 0;
 	for (int i = 0; i < SCOPE_KEYS_A_CALL; i++) {
@@ -192,11 +189,8 @@ __noinline int scope_dict(u32 slot, u64 dict)
 __noinline int scope_argument(u32 slot, u64 value, u32 fields)
 {
 	struct scope_search *s = bpf_map_lookup_elem(&scope_scratch, &slot);
-	struct target *t;
+	struct target *t = s ? find_target(s->event.event.pid) : NULL;
 
-	if (!s)
-		return 0;
-	t = find_target(s->event.event.pid);
 	if (!t)
 		return 0;
 	u64 type;
@@ -227,23 +221,20 @@ __noinline int tell_scope(u32 slot, u64 frame, u64 code, u64 coroutine)
 {
 	struct scope_search *s = bpf_map_lookup_elem(&scope_scratch, &slot);
 	struct walk *w = bpf_map_lookup_elem(&scratch, &slot);
-	struct target *t;
-	u32 locals = 0;
+	struct target *t = walked(w);
 
-	if (!s || !w)
+	if (!s || !t)
 		return 0;
-	t = find_target(w->event.event.pid);
-	if (!t)
-		return 0;
+	u32 locals = py_locals(t, code);
+
 	s->event.event = w->event.event;
 	s->event.event.kind = EVENT_SCOPE;
 	s->event.coroutine = coroutine;
 	s->dicts = 0;
-	bpf_probe_read_user(&locals, sizeof(locals), (void *)(code + t->py.code_locals));
 	for (u32 i = 0; i < SCOPE_ARGS; i++) {
 		if (i >= locals)
 			break;
-		u64 value = read_user(frame + t->py.frame_locals + 8 * i) & ~REFERENCE_TAGS;
+		u64 value = py_local(t, frame, i);
 
 		if (!value || !scope_argument(slot, value, coroutine != 0))
 			continue;
