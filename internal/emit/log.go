@@ -225,6 +225,7 @@ func (l *Log) write() {
 				return
 			}
 		}
+		clear(batch) // those that are not for others, after a time when records were waiting
 		if !more {
 			return
 		}

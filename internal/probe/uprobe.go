@@ -45,14 +45,10 @@ func (p *Probe) AttachQueue(pid int, file string, put, get []uint64) error {
 // AttachDeque does so for the queues that Python keeps in deques, given the file of its _collections module and the
 // offsets in it of the places where one is filled and emptied.
 func (p *Probe) AttachDeque(pid int, file string, appends, popLeft uint64) error {
-	before := len(p.uprobes[pid])
-	err := p.attachUprobes(pid, file, []uprobe{
+	return p.attachAll(p.deques, pid, file, []uprobe{
 		{program: p.objects.DequeAppend, offset: appends},
 		{program: p.objects.DequePopleft, offset: popLeft},
 	})
-	p.deques[pid] = slices.Clone(p.uprobes[pid][before:])
-	p.uprobes[pid] = p.uprobes[pid][:before]
-	return err
 }
 
 // DequeUses tells how often a process has used a deque since AttachDeque, of whatever kind.
@@ -142,20 +138,28 @@ type uprobe struct {
 
 // attachUprobes attaches for one process: others that map the same file must not pay for a trap.
 func (p *Probe) attachUprobes(pid int, file string, uprobes []uprobe) error {
+	return p.attachAll(p.uprobes, pid, file, uprobes)
+}
+
+// attachAll attaches all or none, and adds them to the links of the process.
+func (p *Probe) attachAll(to map[int][]link.Link, pid int, file string, uprobes []uprobe) error {
 	executable, err := link.OpenExecutable(file)
 	if err != nil {
 		return fmt.Errorf("attach uprobes to %s: %w", file, err)
 	}
+	var links []link.Link
 	for _, u := range uprobes {
 		l, err := p.attachUprobe(executable, pid, u)
 		if errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOENT) { // what link makes of it for a uprobe_multi
 			err = unix.ESRCH
 		}
 		if err != nil {
-			return fmt.Errorf("attach uprobe to %s+%#x of process %d: %w", file, u.offset, pid, err)
+			err = fmt.Errorf("attach uprobe to %s+%#x of process %d: %w", file, u.offset, pid, err)
+			return errors.Join(err, closeAll(links))
 		}
-		p.uprobes[pid] = append(p.uprobes[pid], l)
+		links = append(links, l)
 	}
+	to[pid] = append(to[pid], links...)
 	return nil
 }
 

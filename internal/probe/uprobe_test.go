@@ -58,6 +58,25 @@ func TestUprobesOfOthers(t *testing.T) {
 	}
 }
 
+// TestUprobesOfAll attaches none where one of them cannot be.
+func TestUprobesOfAll(t *testing.T) {
+	for name, lacks := range map[string]lacks{"uprobe_multi": {}, "perf events": {multi: true}} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, lacks)
+			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.AttachGreenlet(os.Getpid(), "/proc/self/exe", offsetOf(t, probed), 1<<40); err == nil {
+				t.Error("attached beyond the end of the file")
+			}
+			inAnotherThread(probed)
+			if sawGreenlets(t, p) {
+				t.Error("hit, though another was not attached")
+			}
+		})
+	}
+}
+
 // TestUprobesOfEnded tells a process that has ended from other reasons.
 func TestUprobesOfEnded(t *testing.T) {
 	ended := exec.Command("/proc/self/exe", "-test.run", "^$")

@@ -89,14 +89,19 @@ func (im *image) bare(base string) (bare, error) {
 // versionWord finds Py_Version of 3.11 and 3.12, which do not have their version in a path: a constant that a literal
 // repeats. It gives 0 where there is none.
 func (im *image) versionWord() (minor, micro int) {
-	for _, text := range im.constants(maxConstants) {
+	segments := im.constants(maxConstants)
+	literals := map[int]int{}
+	for _, minor := range []int{11, 12} {
+		literals[minor] = largest(segments, "3."+strconv.Itoa(minor)+".", isVersionEnd)
+	}
+	for _, text := range segments {
 		for ; len(text) >= 8; text = text[8:] {
 			hex := binary.LittleEndian.Uint64(text)
 			if hex>>24 != 3 || hex&0xf0 < 0xa0 {
 				continue
 			}
 			minor, micro = int(hex>>16&0xff), int(hex>>8&0xff)
-			if minor >= 11 && minor <= 12 && largest(im.constants(maxConstants), "3."+strconv.Itoa(minor)+".", isVersionEnd) == micro {
+			if literal, known := literals[minor]; known && literal == micro {
 				return minor, micro
 			}
 		}
