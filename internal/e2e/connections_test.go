@@ -179,9 +179,7 @@ func TestHangUp(t *testing.T) {
 			gate := newGate(t)
 			for _, reset := range []bool{false, true} {
 				c := dial(t, s.Address)
-				head, _ := c.head("GET", view+gate.query(), "")
-				c.send(t, head)
-				open := gate.arrival()
+				_, open := gate.held(c, view, "")
 				if reset {
 					c.Conn.(*net.TCPConn).SetLinger(0)
 				}
@@ -210,10 +208,7 @@ func hangUpUnread(t *testing.T) {
 	s := gunicorn(t, anyPython(t), "app")
 	a := attach(t, s.PID)
 	gate := newGate(t)
-	first := dial(t, s.Address)
-	head, _ := first.head("GET", "/hold"+gate.query(), "")
-	first.send(t, head)
-	open := gate.arrival()
+	_, open := gate.held(dial(t, s.Address), "/hold", "")
 	left := dial(t, s.Address)
 	head, id := left.head("GET", "/left", "")
 	left.send(t, head)

@@ -23,8 +23,14 @@ func newGate(t testing.TB) *Gate {
 	return &Gate{listener, t}
 }
 
-// query is what the view needs to find the gate.
-func (g *Gate) query() string { return "?gate=" + g.Addr().String() }
+// held sends a request for a view that comes to the gate, and waits until it is there. It returns the request's trace ID
+// and what lets the view go on.
+func (g *Gate) held(c *Client, view, headers string) (id string, open func()) {
+	g.t.Helper()
+	head, id := c.head("GET", view+"?gate="+g.Addr().String(), headers)
+	c.send(g.t, head)
+	return id, g.arrival()
+}
 
 // arrival waits for a view and returns what lets it go on.
 func (g *Gate) arrival() (open func()) {
