@@ -76,8 +76,11 @@ func LaneModules(pid int) (loaded Modules, err error) {
 // module gives the mapping of the code of a module's shared object.
 func module(maps []Mapping, name string) (Mapping, bool) {
 	for _, m := range maps {
+		if !strings.Contains(m.Perm, "x") {
+			continue
+		}
 		found := extension.FindStringSubmatch(path.Base(m.Path))
-		if found != nil && found[1] == name && strings.Contains(m.Perm, "x") && inPackage(m.Path, name) {
+		if found != nil && found[1] == name && inPackage(m.Path, name) {
 			return m, true
 		}
 	}

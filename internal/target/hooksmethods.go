@@ -38,36 +38,43 @@ func (p *Process) findMethods(name, class string, methods ...method) (*ProbeFile
 	if err != nil {
 		return nil, nil, err
 	}
-	var at []uint64
-	for _, method := range methods {
-		offset, found, err := im.method(class, method)
-		if err == nil && !found && shared && !method.cheaply && !method.spare {
-			err = fmt.Errorf("no method %s of %s", method.name, class)
-		}
-		if err != nil {
-			f.Close()
-			return nil, nil, fmt.Errorf("look into %s of process %d: %w", m.Path, p.PID, err)
-		}
-		if found {
-			at = append(at, offset)
-		}
+	at, missing, err := im.methods(class, methods)
+	if err == nil && missing != nil && shared && !missing.cheaply && !missing.spare {
+		err = fmt.Errorf("no method %s of %s", missing.name, class)
 	}
-	if len(at) < len(methods) {
-		f.Close()
-		return nil, nil, nil
+	if err == nil && missing == nil {
+		return &f, at, nil
 	}
-	return &f, at, nil
+	f.Close()
+	if err != nil {
+		return nil, nil, fmt.Errorf("look into %s of process %d: %w", m.Path, p.PID, err)
+	}
+	return nil, nil, nil
 }
 
-// method gives the offset in the file of a type's method; not found where there is none, or more than one type has
-// the name.
-func (im *image) method(class string, m method) (offset uint64, found bool, err error) {
+// methods gives the offsets in the file of a type's methods, or the first that is missing.
+func (im *image) methods(class string, methods []method) (at []uint64, missing *method, err error) {
 	p, err := im.pointers()
 	if err != nil {
-		return 0, false, err
+		return nil, nil, err
 	}
+	types := p.toNames(class)[class]
+	for i := range methods {
+		offset, found := p.method(types, methods[i])
+		if !found {
+			return nil, &methods[i], nil
+		}
+		at = append(at, offset)
+	}
+	return at, nil, nil
+}
+
+// method gives the offset in the file of a method of the type whose name is pointed to at one of refs; not found where there
+// is none, or more than one.
+func (p *pointers) method(refs []uint64, m method) (offset uint64, found bool) {
+	im := p.im
 	var all []uint64
-	for _, ref := range p.toNames(class)[class] {
+	for _, ref := range refs {
 		at := p.specSlot(ref, tpMethods.number)
 		if p.isType(ref) {
 			at = ref + tpMethods.offset
@@ -90,8 +97,7 @@ func (im *image) method(class string, m method) (offset uint64, found bool, err 
 			}
 		}
 	}
-	offset, found = only(all)
-	return offset, found, nil
+	return only(all)
 }
 
 // hasText tells whether a C string lies at an address.
