@@ -37,6 +37,7 @@ type builder struct {
 	made    []filter.Frame
 	result  []*filter.Frame
 	trunks  []branch
+	gaps    gaps
 	answers *lane // that of the request
 }
 

@@ -10,6 +10,7 @@ type slice struct {
 	work     uint64 // contextvars.Context in force
 	item     uint64 // job of an executor that ran
 	stacks   int32  // that were taken in it
+	gap      gap    // on a CPU: between which stacks
 	why      Reason
 }
 
@@ -59,6 +60,7 @@ type lane struct {
 	stack     *Context // last one seen
 	suspended uint64   // since when, 0: it isn't
 	untold    uint64   // suspended: up to where its running was told before; the stack since then comes with its next step
+	after     *Context // suspended: where the stretch before began, nil: not known, or it has several samples
 	stepped   uint64   // when its last step began
 	answered  uint64   // end of the last request that it answered
 	unsure    uint64   // when another lane answered that may have worked for it
@@ -114,7 +116,7 @@ func (l *lane) add(s slice) {
 	s.time = s.to - s.from
 	if n := len(l.slices); n > 0 {
 		last := &l.slices[n-1]
-		if last.to == s.from && last.stack == s.stack && last.why == s.why && last.work == s.work && last.item == s.item {
+		if last.to == s.from && last.stack == s.stack && last.why == s.why && last.work == s.work && last.item == s.item && last.gap == s.gap {
 			last.to = s.to
 			last.time += s.time
 			last.stacks += s.stacks
@@ -127,19 +129,32 @@ func (l *lane) add(s slice) {
 // suspend takes the moment from which the lane waits while its thread goes on with others. told is up to
 // where its running is told.
 func (l *lane) suspend(now, told uint64) {
-	l.suspended, l.untold = now, told
+	l.suspended, l.untold, l.after = now, told, nil
 }
 
 // goOn tells the wait that has ended. stack is where the lane stood, nil where the last one seen must do.
 func (l *lane) goOn(now uint64, stack *Context) {
+	var between gap
 	if stack == nil {
 		stack = l.stack
+	} else if l.after != nil {
+		between = gap{l.after, stack}
 	}
 	if l.suspended != 0 {
-		l.add(slice{from: l.untold, to: l.suspended, stack: stack})
+		l.endsGap(between)
+		l.add(slice{from: l.untold, to: l.suspended, stack: stack, gap: between})
 		l.add(slice{from: l.suspended, to: now, stack: stack, why: Await, stacks: 1})
 	}
 	l.stack, l.suspended, l.untold = stack, 0, 0
+}
+
+// endsGap takes between which stacks the lane had the sample, if any, up to which its running is told.
+func (l *lane) endsGap(between gap) {
+	if n := len(l.slices); n > 0 && between.known() {
+		if s := &l.slices[n-1]; s.to == l.untold && s.stacks == 1 && s.why == OnCPU {
+			s.gap = between
+		}
+	}
 }
 
 // goesOn takes through which coroutines the task waited that goes on.
@@ -214,6 +229,7 @@ func (l *lane) fold(points []uint64) {
 		why   Reason
 		work  uint64
 		item  uint64
+		gap   gap
 	}
 	var folded []slice
 	at := map[key]int{}
@@ -228,7 +244,7 @@ func (l *lane) fold(points []uint64) {
 			clear(at)
 			continue
 		}
-		k := key{s.stack, s.why, s.work, s.item}
+		k := key{s.stack, s.why, s.work, s.item, s.gap}
 		if i, ok := at[k]; ok {
 			folded[i].time += s.time
 			folded[i].stacks += s.stacks

@@ -70,7 +70,7 @@ func (p *Profile) own(b *builder, r *Request) {
 	b.trunks = trunks[:0]
 	p.addOwn(b, &slice{why: RunQueue}, 0, r.Duration()-untold)
 	for i := range trunks {
-		trunks[i].slices(func(s *slice, time int64) {
+		trunks[i].slices(&b.gaps, func(s *slice, time int64) {
 			p.addOwn(b, s, trunks[i].at, time)
 			told += time
 			r.Imprecise = r.Imprecise || s.stack.switchesUnseen()
@@ -105,7 +105,7 @@ func (p *Profile) branches(b *builder, r *Request, trunks []branch) {
 	for i := 0; i < len(todo) && i < branchLimit; i++ {
 		for _, next := range b.branchesOf(r.process, &todo[i], seen) {
 			todo = append(todo, next)
-			next.slices(func(s *slice, time int64) { p.add(b, s, next.at, time) })
+			next.slices(&b.gaps, func(s *slice, time int64) { p.add(b, s, next.at, time) })
 		}
 	}
 	for l := range seen {
@@ -137,17 +137,15 @@ func (l *lane) handedOut(r *Request) {
 }
 
 // slices tells the lane's slices in the branch's window, and what it waits for at its end.
-func (br *branch) slices(yield func(*slice, int64)) {
+func (br *branch) slices(g *gaps, yield func(*slice, int64)) {
 	part := br.work != 0 || br.item != 0
-	for i := range br.lane.slices {
-		s := &br.lane.slices[i]
-		if part && (!br.has(s.work, s.item) || s.from < max(br.from, br.taken)) {
-			continue
-		}
-		if time := int64(s.within(br.from, br.to)); time > 0 {
+	br.done(part, func(s *slice, _ int64) { g.learn(s) })
+	br.done(part, func(s *slice, time int64) {
+		if !g.keep(s, time) {
 			yield(s, time)
 		}
-	}
+	})
+	g.share(yield)
 	if br.taken > br.from {
 		wait := slice{from: br.from, to: br.taken, time: br.taken - br.from, why: RunQueue}
 		yield(&wait, int64(wait.within(br.from, br.to)))
@@ -171,6 +169,19 @@ func (br *branch) slices(yield func(*slice, int64)) {
 	for i := range pending {
 		s := &pending[i]
 		s.time = s.to - min(s.from, s.to)
+		if time := int64(s.within(br.from, br.to)); time > 0 {
+			yield(s, time)
+		}
+	}
+}
+
+// done tells the lane's slices in the branch's window as they are. part: only those of its work.
+func (br *branch) done(part bool, yield func(*slice, int64)) {
+	for i := range br.lane.slices {
+		s := &br.lane.slices[i]
+		if part && (!br.has(s.work, s.item) || s.from < max(br.from, br.taken)) {
+			continue
+		}
 		if time := int64(s.within(br.from, br.to)); time > 0 {
 			yield(s, time)
 		}

@@ -132,6 +132,10 @@ func (t *thread) called(frames []Frame) bool {
 
 // take puts a lane on the thread. It has run since from.
 func (t *thread) take(l *lane, from uint64) {
+	t.after = nil
+	if l.kind == greenletLane && l.suspended != 0 {
+		t.after = l.stack // with which it left
+	}
 	switch {
 	case l.suspended != 0 && l.suspended < from:
 		l.goOn(from, nil)
@@ -213,6 +217,9 @@ func (t *thread) stepBegins(now uint64, s Step) {
 	}
 	t.tasks = true
 	t.take(l, now)
+	if len(s.Chain) > 0 && !s.Short {
+		t.after = stack
+	}
 	t.callback = nil
 	t.state, t.step, t.begins, l.stepped, l.begun = running, l, true, now, true
 }
@@ -265,10 +272,11 @@ func (t *thread) endsEager(now uint64, l *lane) {
 func (t *thread) pause(now uint64, l *lane) {
 	told := t.since
 	if t.seen != 0 {
-		t.ran(t.seen+(now-t.seen)/2, t.stack)
+		t.ran(t.seen+(now-t.seen)/2, t.stack, nil)
 		told = t.since
 	}
 	l.suspend(now, told)
+	l.after = t.after
 }
 
 // creates takes a lane's start by the one that shows the stack. It gives the starter and its stack.

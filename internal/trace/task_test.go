@@ -27,9 +27,9 @@ func TestTaskLanes(t *testing.T) {
 	p.wants("/a", `
 loop 12
   a 10
-    sleep 6.5
+    sleep 6
       [await] 6
-    work 1.5
+    work 2
   [runqueue] 2`)
 	p.wants("/b", `
 loop 14

@@ -13,7 +13,8 @@ const (
 
 // thread turns what happens to a thread into slices of the lanes that run on it. A stretch on a CPU is
 // shared by its samples, with boundaries half-way between; one without a sample goes to what the stacks at
-// both its ends have in common. Leaving the CPU has no width: the stack there is where the wait begins.
+// both its ends have in common, or to what samples showed between the same two (gaps). Leaving the CPU has no
+// width: the stack there is where the wait begins.
 type thread struct {
 	process *process
 	tid     uint32
@@ -51,6 +52,7 @@ type course struct {
 	item      uint64       // job of an executor that it ran then
 	since     uint64       // running: up to where slices were told; waiting: since when
 	seen      uint64       // running: when the last sample of this stretch was taken, 0: none yet
+	after     *Context     // running: where this stretch began, nil: not known, or it has several samples
 	woken     uint64       // waiting: when it could have gone on, 0: not yet
 	broken    bool         // the last sample could not be read
 	step      *lane        // task whose step runs
@@ -89,15 +91,16 @@ func (t *thread) sample(now uint64, s *Stack) {
 		t.state, t.since = running, now
 	}
 	if t.seen != 0 {
-		t.ran(t.seen+(now-t.seen)/2, t.stack)
+		t.after = nil
+		t.ran(t.seen+(now-t.seen)/2, t.stack, nil)
 	}
 	t.seen, t.stack, t.work, t.broken = now, stack, s.Work, s.Broken
 	t.runs(s.Item)
 	t.jobSeen(now)
 }
 
-// ran tells the stretch up to now.
-func (t *thread) ran(now uint64, stack *Context) {
+// ran tells the stretch up to now. before is the stack at which it ends, nil where none was taken.
+func (t *thread) ran(now uint64, stack, before *Context) {
 	if t.lane == nil {
 		return // the next stack will tell whose it is
 	}
@@ -108,6 +111,9 @@ func (t *thread) ran(now uint64, stack *Context) {
 			s.why = Unknown
 		}
 	}
+	if s.why == OnCPU && t.after != nil && before != nil {
+		s.gap = gap{t.after, before}
+	}
 	t.add(s)
 	t.since = max(t.since, now)
 }
@@ -115,9 +121,9 @@ func (t *thread) ran(now uint64, stack *Context) {
 // runTo tells the stretch on a CPU that ends now with a stack, nil where none was taken.
 func (t *thread) runTo(now uint64, stack *Context) {
 	if t.seen != 0 {
-		t.ran(now, t.stack)
+		t.ran(now, t.stack, stack)
 	} else {
-		t.ran(now, common(t.stack, stack))
+		t.ran(now, common(t.stack, stack), stack)
 	}
 }
 
@@ -145,7 +151,7 @@ func (t *thread) cut(now uint64, s *Stack) {
 	if s != nil {
 		t.runs(s.Item)
 	}
-	t.state, t.seen = running, 0
+	t.state, t.seen, t.after = running, 0, stack
 	if stack != nil {
 		t.stack = stack
 		t.jobSeen(now)
@@ -196,8 +202,10 @@ func (t *thread) wake(now uint64) {
 
 // resume takes the moment at which the thread has a CPU again.
 func (t *thread) resume(now uint64) {
+	t.after = nil
 	if t.state == waiting {
 		t.waited(now)
+		t.after = t.stack
 	}
 	t.state, t.since, t.seen = running, now, 0
 	if t.awaited == 0 {
@@ -229,6 +237,7 @@ func (t *thread) settle(now uint64) {
 		if t.lane != nil {
 			t.runTo(now, nil)
 		}
+		t.after = nil
 	case waiting:
 		if now > t.since {
 			t.waited(now)
