@@ -1,6 +1,10 @@
 package trace
 
-import "slices"
+import (
+	"iter"
+	"slices"
+	"sort"
+)
 
 // slice is a part of a lane's time with one stack.
 type slice struct {
@@ -221,9 +225,9 @@ func ended[T any](list []T, over func(T) bool) (n int) {
 	return n
 }
 
-// fold joins the slices of equal stacks between neighbouring points, which are in order. What a
-// request sees of its window is the same before and after, as long as its ends are among the points.
-func (l *lane) fold(points []uint64) {
+// fold joins the slices of equal stacks between neighbouring points. What a request sees of its window is the same before
+// and after, as long as its ends are among the points.
+func (l *lane) fold(points iter.Seq[uint64]) {
 	type key struct {
 		stack *Context
 		why   Reason
@@ -231,17 +235,26 @@ func (l *lane) fold(points []uint64) {
 		item  uint64
 		gap   gap
 	}
+	n := len(l.slices)
+	cut, inside := make([]bool, n), make([]bool, n) // a point lies before a slice, or in it
+	for point := range points {
+		i := n // most points are late ones
+		if point <= l.slices[n-1].from {
+			i = sort.Search(n, func(i int) bool { return l.slices[i].from >= point })
+			cut[i] = true
+		}
+		if i > 0 && point < l.slices[i-1].to {
+			inside[i-1] = true
+		}
+	}
 	var folded []slice
 	at := map[key]int{}
-	next := 0
-	for _, s := range l.slices {
-		for next < len(points) && points[next] <= s.from {
-			next++
+	for i, s := range l.slices {
+		if cut[i] || inside[i] {
 			clear(at)
 		}
-		if next < len(points) && points[next] < s.to { // a point inside: it stays as it is
+		if inside[i] { // it stays as it is
 			folded = append(folded, s)
-			clear(at)
 			continue
 		}
 		k := key{s.stack, s.why, s.work, s.item, s.gap}

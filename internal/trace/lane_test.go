@@ -3,6 +3,7 @@ package trace
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -19,7 +20,7 @@ func TestFoldKeepsTimes(t *testing.T) {
 			at = to
 		}
 		whole := lane{slices: append([]slice(nil), l.slices...)}
-		l.fold(points)
+		l.fold(slices.Values(points))
 		if len(l.slices) >= len(whole.slices) {
 			t.Fatalf("%d slices of %d are left", len(l.slices), len(whole.slices))
 		}

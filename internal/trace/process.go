@@ -208,19 +208,23 @@ func (p *process) serves(tid uint32) bool {
 	return false
 }
 
-// points are where requests that are open now begin or may end, in order.
-func (p *process) points() (at []uint64) {
+// points are where requests that are open now begin or may end, in no order.
+func (p *process) points(yield func(uint64) bool) {
 	for _, c := range p.open {
-		at = append(at, c.begun, c.wrote)
+		if !yield(c.begun) || !yield(c.wrote) {
+			return
+		}
 		for _, r := range c.requests {
-			at = append(at, r.Start)
+			if !yield(r.Start) {
+				return
+			}
 		}
 		for _, turn := range c.turns {
-			at = append(at, turn.from, turn.to)
+			if !yield(turn.from) || !yield(turn.to) {
+				return
+			}
 		}
 	}
-	slices.Sort(at)
-	return slices.DeleteFunc(at, func(t uint64) bool { return t == 0 })
 }
 
 // slicesMax is how many slices, some 72 bytes each, the lanes of a process may have together before one that has more than
@@ -244,7 +248,7 @@ func (p *process) trim(l *lane) {
 		return
 	}
 	if l.forget(p.oldest()); len(l.slices) >= share/2 {
-		l.fold(p.points())
+		l.fold(p.points)
 	}
 	l.limit = 2 * len(l.slices)
 }
@@ -258,16 +262,13 @@ func (p *process) sweep() {
 	if len(p.tasks)+len(p.greenlets) < max(p.lanesLimit, lanesMax) {
 		return
 	}
-	points := p.points()
-	if len(points) == 0 {
-		return
-	}
+	oldest := p.oldest()
 	for _, lanes := range []map[uint64]*lane{p.tasks, p.greenlets} {
 		for key, l := range lanes {
-			if l.forget(points[0]); len(l.slices) == 0 && l.suspended == 0 && (l.ended || l.kind == greenletLane) {
+			if l.forget(oldest); len(l.slices) == 0 && l.suspended == 0 && (l.ended || l.kind == greenletLane) {
 				delete(lanes, key)
 			}
-			if l.born < points[0] {
+			if l.born < oldest {
 				l.parent = nil
 			}
 		}
