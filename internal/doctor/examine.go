@@ -53,22 +53,48 @@ func uprobes(p *probe.Probe) Check {
 	return c
 }
 
-// process tells what the agent would make of one.
+// process tells what the agent would make of one. A process may be none that can be profiled and have started some.
 func process(pid int) Check {
-	c := Check{Name: fmt.Sprintf("process %d", pid), Grade: Fail}
+	c := Check{Name: fmt.Sprintf("process %d", pid), Grade: OK}
+	found, err := describe(pid)
+	if errors.As(err, new(*target.Unsupported)) {
+		if child, below := firstBelow(pid); child != 0 {
+			found, err = fmt.Sprintf("has started process %d: %s", child, below), nil
+		}
+	}
+	if c.Found = found; err != nil {
+		c.Grade, c.Found, c.Remedy = Fail, err.Error(), remedy(err)
+	}
+	return c
+}
+
+// firstBelow describes the first descendant of a process that can be profiled, 0: there is none.
+func firstBelow(pid int) (child int, found string) {
+	children, err := target.Children(pid)
+	if err != nil {
+		return 0, ""
+	}
+	for _, child := range children {
+		if found, err := describe(child); err == nil {
+			return child, found
+		}
+		if below, found := firstBelow(child); below != 0 {
+			return below, found
+		}
+	}
+	return 0, ""
+}
+
+func describe(pid int) (string, error) {
 	p, err := target.Inspect(pid)
 	if err != nil {
-		c.Found, c.Remedy = err.Error(), remedy(err)
-		return c
+		return "", err
 	}
 	image, source, err := layout(p)
 	if err != nil {
-		c.Found, c.Remedy = err.Error(), remedy(err)
-		return c
+		return "", err
 	}
-	c.Grade = OK
-	c.Found = fmt.Sprintf("%s in %s, service %s, layout from %s", p.RuntimeName(), image, p.Name(), source)
-	return c
+	return fmt.Sprintf("%s in %s, service %s, layout from %s", p.RuntimeName(), image, p.Name(), source), nil
 }
 
 // layout tells which file has a process's runtime and where its layout is from.
