@@ -20,8 +20,9 @@ type goService struct {
 	symbols *symbol.Go
 	layout  *goroutine.Layout
 	reader  *goroutine.Reader
-	waiting map[uint64]waiting // by goroutine
+	waiting map[uint64]waiting // by goroutine, or what event loops read by connection
 	on      map[uint64]int     // how many of them by connection
+	crew    crew
 	stack   trace.Stack
 	lines   bool
 	// tellDepth has the kernel programs know how far the stack pointer is below the return address in a stretch of code.
@@ -57,7 +58,7 @@ func newGoService(p *target.Process, lines bool) (*goService, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &goService{symbols: symbols, layout: layout, lines: lines, waiting: map[uint64]waiting{}, on: map[uint64]int{}}
+	s := &goService{symbols: symbols, layout: layout, lines: lines, waiting: map[uint64]waiting{}, on: map[uint64]int{}, crew: newCrew()}
 	if layout.SyscallsCount() {
 		s.enters = 1
 	}
@@ -164,20 +165,24 @@ func (s *goService) received(e *probe.Event) {
 	if io.Flags&probe.Framed != 0 || io.Flags&probe.Sampled == 0 || io.Length <= 1 {
 		return
 	}
-	w, ok := s.waiting[io.Goroutine]
+	by := io.Goroutine
+	if s.crew.loops[by] != (runtimeG{}) {
+		by = io.Connection
+	}
+	w, ok := s.waiting[by]
 	if ok && !w.answering && !e.Begins() {
 		return
 	}
 	head, _ := e.Data()
-	s.begins(io.Goroutine, waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time, get: isGet(head)})
+	s.begins(by, waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time, get: isGet(head)})
 }
 
-// begins takes note of a request in place of the goroutine's last one.
-func (s *goService) begins(goroutine uint64, w waiting) {
-	if last, ok := s.waiting[goroutine]; ok {
-		s.forget(goroutine, last)
+// begins takes note of a request in place of the goroutine's last one, or the connection's.
+func (s *goService) begins(by uint64, w waiting) {
+	if last, ok := s.waiting[by]; ok {
+		s.forget(by, last)
 	}
-	s.waiting[goroutine] = w
+	s.waiting[by] = w
 	s.on[w.connection]++
 }
 
@@ -191,7 +196,14 @@ func isGet(head []byte) bool {
 // sent takes note of the answer that begins, and of one whose write shows that it goes on.
 func (s *goService) sent(e *probe.Event) {
 	io := e.IO()
-	w, ok := s.waiting[io.Goroutine]
+	by := io.Goroutine
+	w, ok := s.waiting[by]
+	if !ok {
+		by = io.Connection
+		if w, ok = s.waiting[by]; ok {
+			s.crew.answers(io.Goroutine, runtimeG{io.G, uint8(io.Ran)})
+		}
+	}
 	goesOn := io.Flags&(probe.Short|probe.Chunk) != 0
 	if !ok || w.answered != 0 && !goesOn {
 		return
@@ -215,7 +227,7 @@ func (s *goService) sent(e *probe.Event) {
 	if goesOn {
 		w.answered = 0
 	}
-	s.waiting[io.Goroutine] = w
+	s.waiting[by] = w
 }
 
 // bufferOfGo is what net/http and fasthttp collect of an answer before they write any of it, bytes: what is longer may have
@@ -252,11 +264,16 @@ func (s *goService) answered(goroutine, now uint64) {
 
 // ended takes the end of a request.
 func (s *goService) ended(r *trace.Request) {
-	w, ok := s.waiting[r.Goroutine.ID]
+	by := r.Goroutine.ID
+	if r.Looped {
+		s.crew.loops[by] = runtimeG{r.Goroutine.Address, r.Goroutine.Left}
+		by = r.Connection()
+	}
+	w, ok := s.waiting[by]
 	if !ok || w.begun > r.End {
 		return // its goroutine has begun another
 	}
-	s.forget(r.Goroutine.ID, w)
+	s.forget(by, w)
 }
 
 // closed takes the end of a connection: what was read there last need not have been a request. Another one may have its
@@ -265,18 +282,18 @@ func (s *goService) closed(connection, now uint64) {
 	if s.on[connection] == 0 {
 		return
 	}
-	for goroutine, w := range s.waiting {
+	for by, w := range s.waiting {
 		if w.connection == connection && w.begun < now {
-			s.forget(goroutine, w)
+			s.forget(by, w)
 		}
 	}
 }
 
-func (s *goService) forget(goroutine uint64, w waiting) {
-	if w.watched {
-		s.reader.Unwatch(goroutine)
+func (s *goService) forget(by uint64, w waiting) {
+	if w.watched && by != w.connection {
+		s.reader.Unwatch(by)
 	}
-	delete(s.waiting, goroutine)
+	delete(s.waiting, by)
 	if s.on[w.connection]--; s.on[w.connection] == 0 {
 		delete(s.on, w.connection)
 	}
@@ -285,25 +302,38 @@ func (s *goService) forget(goroutine uint64, w waiting) {
 // watch has the goroutines of requests looked at that have been open for at least so long, ns, and tells whether there
 // are any.
 func (s *goService) watch(now, least uint64) bool {
-	for goroutine, w := range s.waiting {
+	looped := false
+	for by, w := range s.waiting {
 		switch {
-		case now-min(w.begun, now) < least, w.watched:
+		case w.watched:
+			looped = looped || by == w.connection
+		case now-min(w.begun, now) < least:
 		case w.answered == 0, now-min(w.answered, now) >= streaming:
 			w.watched = true
-			s.waiting[goroutine] = w
-			s.reader.Watch(goroutine, w.g, w.ran)
+			s.waiting[by] = w
+			if by == w.connection {
+				looped = true
+				continue
+			}
+			s.reader.Watch(by, w.g, w.ran)
 			if w.get {
-				s.reader.SkipsFirst(goroutine)
+				s.reader.SkipsFirst(by)
 			}
 		}
 	}
+	s.crew.watch(s.reader, looped)
 	return s.reader.Watching() > 0
 }
 
 // look reads the goroutines that are watched. It tells whether that happens so seldom that times are less precise than
 // they could be. wake is what it costs to have a CPU again for the next look.
 func (s *goService) look(now uint64, wake time.Duration, yield func(*goroutine.Sight)) (lowered bool) {
-	err := s.reader.Look(yield)
+	err := s.reader.Look(func(seen *goroutine.Sight) {
+		if seen.State == goroutine.Dead {
+			s.crew.ended(seen.GoID)
+		}
+		yield(seen)
+	})
 	period, lowered := s.reader.Period(wake)
 	s.next = now + uint64(period)
 	return lowered && err == nil // else the process has ended, which an event will tell

@@ -101,6 +101,9 @@ func (r *Reader) Watch(goid, g uint64, seq uint8) {
 	w.root, w.parent, w.skipsFirst = w, 0, false
 }
 
+// Watches tells whether a goroutine is looked at.
+func (r *Reader) Watches(goid uint64) bool { return r.watched[goid] != nil }
+
 // SkipsFirst tells that the first goroutine that a watched one starts, for what it is watched for, is one that Skip names.
 func (r *Reader) SkipsFirst(goid uint64) {
 	if w := r.watched[goid]; w != nil {

@@ -13,7 +13,7 @@ const generations = 64
 // starts takes the first sight of a goroutine that another has started for an open request.
 func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 	root, child := p.byID[s.Root], p.byID[s.GoID]
-	if root == nil || root.open == 0 || root.family >= branchLimit {
+	if root == nil || root.open == 0 && !p.loops || root.family >= branchLimit {
 		return
 	}
 	parent := p.starter(s.Parent)
@@ -33,12 +33,16 @@ func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 		child.doubt = (child.first() - min(child.absent, child.first())) / 4
 		child.beganUnseen(p.period)
 	}
+	p.found = append(p.found, child)
+	if parent.loop { // for a request that it has read: who answers will tell for which
+		child.parent = nil
+		return
+	}
 	for i := len(statement) - 1; i >= 0; i-- {
 		child.statement = append(child.statement, statement[i].Func)
 	}
 	parent.lane.starts(&child.lane)
 	root.family++
-	p.found = append(p.found, child)
 }
 
 // beganUnseen takes that samples have told of the goroutine before it was known who had started it. It ran for half of their

@@ -45,6 +45,9 @@ type goLane struct {
 	served    uint64         // when it began to serve that
 	family    int            // goroutines that were started for them
 	early     bool           // it was seen before it was known who had started it
+	several   bool           // it reads on one connection while another's request waits that it has read
+	polled    uint64         // when it last waited for descriptors in a system call of its own, 0: never
+	loop      bool           // … and others answer what it reads: it is an event loop
 	late      uint64         // after which look it waited without another for too long, the last time that happened
 	doubt     uint64         // by how much its time is expected to be wrong, as it was seen late when it began and ended, ns
 }
@@ -236,6 +239,9 @@ func (g *goLane) leave(now uint64, stack *Context, why Reason) {
 	g.shows(stack)
 	g.state, g.stack, g.why, g.seen, g.fresh = waiting, stack, why, now, 0
 	g.exact, g.woken, g.atWork = true, 0, false
+	if why == Poll {
+		g.polled = now
+	}
 	if why != RunQueue {
 		g.left += g.process.enters
 		g.parks(stack)

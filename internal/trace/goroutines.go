@@ -9,6 +9,7 @@ type goroutines struct {
 	found []*goLane // by the look that goes on
 	died  []*goLane // the same, and no longer in byID
 
+	loops   bool   // some of them are event loops
 	enters  uint8  // Goroutine.Enters of those that read and write
 	period  uint64 // of the samples, 0: not known
 	lapse   uint64 // for how long a goroutine that runs may go without a sample, 0: not known
@@ -53,7 +54,7 @@ func (p *process) sweepGoroutines() {
 			}
 			top = top.parent.of
 		}
-		if top.open == 0 {
+		if top.open == 0 && !g.loop {
 			delete(p.byID, id)
 		}
 	}

@@ -33,6 +33,7 @@ func (r *Request) serve(by Goroutine, now uint64) {
 	g.shows(nil)
 	g.stack = g.stack.outermost() // what is below it was for another
 	g.looks = false
+	g.several = g.several || g.serves != nil && g.serves.conn != r.conn
 	g.open++
 	if last := g.serves; last != nil && last.byHandler {
 		last.left = now
@@ -85,15 +86,63 @@ func (p *process) answers(r *Request, x *Transfer) *lane {
 		return nil
 	}
 	g := p.goroutine(x.Goroutine.ID)
+	if loop := r.loopFor(g); loop != nil {
+		return r.answeredFor(loop, g)
+	}
 	if r.goroutine != nil && (r.byHandler || r.goroutine.isAbove(g)) { // it may have had another write
 		g = r.goroutine
 	}
 	return &g.lane
 }
 
+// loopFor gives the event loop that has read the request's head, nil where none has: one that another answers for, and
+// that has waited for descriptors itself or read for other requests meanwhile.
+func (r *Request) loopFor(by *goLane) *goLane {
+	g := r.goroutine
+	switch {
+	case r.loop != nil:
+		return r.loop
+	case g == nil || r.byHandler || !g.loop && (by == g || g.polled == 0 && !g.several):
+		return nil
+	}
+	g.becomesLoop()
+	r.readBy(g)
+	return g
+}
+
+// answeredFor gives the lane that answers what an event loop has read; nil where that is the loop, which has turned to others
+// meanwhile: it can't be told who gave it the answer.
+func (r *Request) answeredFor(loop, by *goLane) *lane {
+	if by == loop && loop.polled > r.Start {
+		return nil
+	}
+	return &by.lane
+}
+
+// readBy takes that an event loop has read the request's head, for others to serve it.
+func (r *Request) readBy(loop *goLane) {
+	r.unserve()
+	r.loop, r.Looped = loop, true
+}
+
+// becomesLoop takes that the goroutine is an event loop: what it has started is of no request.
+func (g *goLane) becomesLoop() {
+	for _, kid := range g.kids {
+		kid.parent = nil
+	}
+	g.kids, g.family = nil, 0
+	g.loop, g.process.loops = true, true
+}
+
 // settleGo has everything told of a request that goroutines serve, up to its end. False: threads do.
 func (r *Request) settleGo() bool {
+	if r.goroutine != nil && r.goroutine.loop && !r.byHandler {
+		r.readBy(r.goroutine)
+	}
 	switch {
+	case r.lane == nil && r.loop != nil:
+		r.Undecided = true
+		return true
 	case r.lane == nil && r.goroutine != nil && (r.byHandler || !r.isStream()):
 		r.lane = &r.goroutine.lane
 	case r.lane == nil || r.lane.of == nil:

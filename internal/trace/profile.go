@@ -60,7 +60,7 @@ func (p *Profile) own(b *builder, r *Request) {
 	if !r.inTurns && (r.begun == 0 || l.kind == threadLane) {
 		from = max(from, min(l.answered, r.End))
 	}
-	if r.called != nil || r.isStream() && l.kind == taskLane {
+	if r.called != nil || r.loop != nil || r.isStream() && l.kind == taskLane {
 		from = max(from, l.born)
 	}
 	from = min(from, r.End)

@@ -26,6 +26,7 @@ type Request struct {
 	Cut           Cut
 
 	Goroutine Goroutine // that serves it, or began to
+	Looped    bool      // it is an event loop, and others serve what it reads
 
 	Undecided bool // which lane served it could not be decided
 	Imprecise bool // its goroutines were looked at too rarely for precise times, or its tasks switched unseen
@@ -47,6 +48,7 @@ type Request struct {
 
 	goroutine *goLane // that is at work for it, nil: none is known
 	byHandler bool    // it is known to run the handler
+	loop      *goLane // event loop that read its head, for others to serve it; nil: none
 	free      uint64  // when its goroutine began to read it, 0: not one of HTTP/1 in Go
 	begun     uint64  // when it began to, 0: not known: of HTTP/2, or after an answer that goes on
 	left      uint64  // HTTP/2: when it turned to another, 0: it has not; or the thread that began the answer had done with it
@@ -89,7 +91,12 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool
 		}
 	case !r.isStream():
 		r.free = c.reads
-		r.serve(x.Goroutine, x.Time)
+		if g := c.process.goroutine(x.Goroutine.ID); g.loop {
+			r.readBy(g)
+			r.Goroutine = x.Goroutine
+		} else {
+			r.serve(x.Goroutine, x.Time)
+		}
 	}
 	h.Owner = r
 	c.requests = append(c.requests, r)
@@ -125,6 +132,11 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		}
 	}
 	r.unserve()
+	if r.loop != nil && r.lane != nil && r.lane.of != r.loop {
+		r.lane.of.disown()
+		r.lane.forget(r.End)
+	}
+	r.loop = nil
 	r.process, r.lane, r.read, r.armed, r.made, r.called, r.conn, r.reader = nil, nil, nil, nil, nil, nil, nil, nil
 	r.Request = &over
 	t.requests.Put(h)
@@ -176,6 +188,9 @@ func (r *Request) settleCalled(now uint64) {
 		l.on.settle(max(now, r.End))
 	}
 }
+
+// Connection names the connection on which it came. Only while it is being handed out.
+func (r *Request) Connection() uint64 { return r.conn.id }
 
 // Duration is the length of the request's window, ns.
 func (r *Request) Duration() int64 { return int64(r.End - min(r.Start, r.End)) }
