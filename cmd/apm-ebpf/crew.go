@@ -4,7 +4,7 @@ import "apm-ebpf/internal/goroutine"
 
 // crew are the goroutines of servers that bring an event loop of their own (netpoll, nbio): the loops, which read for all
 // connections, and those that were seen to answer what loops have read. All are looked at while a request is slow that a loop
-// has read: who serves it is only known once it is answered.
+// has read, with all others where there are few: who serves it is only known once it is answered.
 type crew struct {
 	loops, workers map[uint64]runtimeG // by number
 	watched        map[uint64]bool     // workers too
@@ -16,7 +16,7 @@ type runtimeG struct {
 	ran     uint8
 }
 
-// workersMax bounds the workers that are kept in mind: of those that end when they have answered, which is seen where they
+// workersMax bounds the goroutines among which others are looked at, and the workers that are kept in mind: of those that end when they have answered, which is seen where they
 // are looked at.
 const workersMax = 1024
 
@@ -59,4 +59,8 @@ func (c *crew) watch(r *goroutine.Reader, yes bool) {
 			}
 		}
 	}
+	r.Others(workersMax, func(id, g uint64) {
+		r.Watch(id, g, 0)
+		c.watched[id] = true
+	})
 }

@@ -266,7 +266,7 @@ func (s *goService) answered(goroutine, now uint64) {
 func (s *goService) ended(r *trace.Request) {
 	by := r.Goroutine.ID
 	if r.Looped {
-		s.crew.loops[by] = runtimeG{r.Goroutine.Address, r.Goroutine.Left}
+		s.findsLoop(by, r.Goroutine)
 		by = r.Connection()
 	}
 	w, ok := s.waiting[by]
@@ -274,6 +274,23 @@ func (s *goService) ended(r *trace.Request) {
 		return // its goroutine has begun another
 	}
 	s.forget(by, w)
+}
+
+// findsLoop takes that a goroutine is an event loop: what it has read waits on the connection from now on.
+func (s *goService) findsLoop(id uint64, loop trace.Goroutine) {
+	s.crew.loops[id] = runtimeG{loop.Address, loop.Left}
+	w, ok := s.waiting[id]
+	if !ok {
+		return
+	}
+	if w.watched {
+		s.crew.watched[id] = true
+	}
+	delete(s.waiting, id)
+	if last, ok := s.waiting[w.connection]; ok {
+		s.forget(w.connection, last)
+	}
+	s.waiting[w.connection] = w
 }
 
 // closed takes the end of a connection: what was read there last need not have been a request. Another one may have its

@@ -272,6 +272,47 @@ func TestGoOwner(t *testing.T) {
 	}
 }
 
+// TestGoEventLoop has a goroutine read for all connections, and others serve what it has read: each started for it, or one of
+// a pool.
+func TestGoEventLoop(t *testing.T) {
+	prepared(t)
+	for _, mode := range []string{"loop", "loop_pool"} {
+		t.Run(mode, func(t *testing.T) {
+			s := goService(t, goBuilds[1], mode)
+			a := attach(t, s.PID, "-F", "1000")
+			const alone, together = 6, 40
+			ask := func(i int) *Answer { return s.get(t, fmt.Sprintf("/own/%d", i)) }
+			ask(0) // by which it is found that others answer
+			a.await(t, 1)
+			for i := range alone {
+				ask(i)
+			}
+			var wait sync.WaitGroup
+			for i := range together {
+				wait.Go(func() { ask(i) })
+			}
+			wait.Wait()
+			fan := s.get(t, "/fan")
+			records := a.exactly(t, 2+alone+together)
+			checkSums(t, records...)
+			for _, r := range records[1 : 1+alone+together] {
+				checkOwn(t, r, "own"+strings.TrimPrefix(r.Endpoint, "/own/"))
+				if r.incomplete("owner") {
+					t.Errorf("%s", r)
+				}
+			}
+			last := records[1+alone+together]
+			precise(last)
+			var c comparison
+			compareTimes(t, &c, last, fan.Truth)
+			c.check(t)
+			if f := last.tree(t).find("[goroutine]"); f == nil || f.find("branch") == nil {
+				t.Errorf("no goroutines of fan:\n%s", last.tree(t))
+			}
+		})
+	}
+}
+
 // TestGoRequests has requests that end in every way.
 func TestGoRequests(t *testing.T) {
 	prepared(t)

@@ -205,6 +205,11 @@ func (a *all) see(l *Layout, i int, b []byte) {
 	a.started = append(a.started, s)
 }
 
+// isNew tells a goroutine that was started of late, by one that is not watched yet.
+func (a *all) isNew(id uint64) bool {
+	return slices.ContainsFunc(a.started, func(s started) bool { return s.id == id })
+}
+
 // findStarted has the goroutines watched that were started by those that are.
 func (r *Reader) findStarted() error {
 	a := &r.all

@@ -104,6 +104,19 @@ func (r *Reader) Watch(goid, g uint64, seq uint8) {
 // Watches tells whether a goroutine is looked at.
 func (r *Reader) Watches(goid uint64) bool { return r.watched[goid] != nil }
 
+// Others gives the goroutines that are there and are not looked at, with the addresses of their runtime.g, unless there are more
+// than so many in all. Those that have just been started are to be found by who has started them.
+func (r *Reader) Others(most int, yield func(goid, g uint64)) {
+	if len(r.all.known) > most {
+		return
+	}
+	for i := range r.all.known {
+		if k := &r.all.known[i]; k.id != 0 && !k.dead && r.watched[k.id] == nil && !r.all.isNew(k.id) {
+			yield(k.id, k.g)
+		}
+	}
+}
+
 // SkipsFirst tells that the first goroutine that a watched one starts, for what it is watched for, is one that Skip names.
 func (r *Reader) SkipsFirst(goid uint64) {
 	if w := r.watched[goid]; w != nil {

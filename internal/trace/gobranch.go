@@ -13,6 +13,9 @@ const generations = 64
 // starts takes the first sight of a goroutine that another has started for an open request.
 func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 	root, child := p.byID[s.Root], p.byID[s.GoID]
+	if root == nil && p.loops { // it may be told later in the same look
+		root = p.goroutine(s.Root)
+	}
 	if root == nil || root.open == 0 && !p.loops || root.family >= branchLimit {
 		return
 	}

@@ -111,12 +111,26 @@ func (r *Request) loopFor(by *goLane) *goLane {
 }
 
 // answeredFor gives the lane that answers what an event loop has read; nil where that is the loop, which has turned to others
-// meanwhile: it can't be told who gave it the answer.
+// meanwhile: it can't be told who gave it the answer. A goroutine that may have been there by then was started for it at once.
 func (r *Request) answeredFor(loop, by *goLane) *lane {
-	if by == loop && loop.polled > r.Start {
-		return nil
+	if by == loop {
+		if loop.polled > r.Start {
+			return nil
+		}
+	} else if by.born > r.Start {
+		by.beginsBefore(r.Start)
+	}
+	for _, kid := range by.kids {
+		if kid.of != nil {
+			kid.of.begunSince(max(r.Start, by.answered))
+		}
 	}
 	return &by.lane
+}
+
+// begunSince takes that the goroutine was started after a point.
+func (g *goLane) begunSince(at uint64) {
+	g.absent, g.born = max(g.absent, at), max(g.born, at)
 }
 
 // readBy takes that an event loop has read the request's head, for others to serve it.
@@ -151,6 +165,9 @@ func (r *Request) settleGo() bool {
 	g := r.lane.of
 	g.settle(r.End)
 	own, beside := g.missed(r.Start, r.End), g.missedBeside(r.Start, r.End)
+	if r.loop != nil {
+		own = g.missedOf(r)
+	}
 	r.Imprecise = max(g.process.lowered, g.process.late, g.late) >= r.Start || own.tooMuch() || beside.tooMuch()
 	return true
 }
@@ -177,6 +194,16 @@ func (g *goLane) missedBeside(from, to uint64) (m missed) {
 		m.time += own.time + beside.time + kid.of.doubt
 		m.of += own.of + beside.of
 	}
+	return m
+}
+
+// missedOf is what is missed of the goroutine where it answers for an event loop: it was seen late when it began to, or not yet.
+func (g *goLane) missedOf(r *Request) missed {
+	from := min(max(r.Start, g.born, g.answered), r.End)
+	m := g.missed(from, r.End)
+	window := r.End - from
+	m.time += window - min(m.of, window) + g.doubt
+	m.of, g.doubt = window, 0
 	return m
 }
 

@@ -102,6 +102,12 @@ func main() {
 		log.Fatal(err)
 	}
 	log.Printf("listening on %s", listener.Addr())
+	if len(os.Args) == 2 && os.Args[1] == "loop" {
+		log.Fatal(loop(listener, func(answer func()) { go answer() }))
+	}
+	if len(os.Args) == 2 && os.Args[1] == "loop_pool" {
+		log.Fatal(loop(listener, pool()))
+	}
 	if len(os.Args) > 3 {
 		listener = balanced{listener}
 	}

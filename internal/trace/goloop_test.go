@@ -1,0 +1,77 @@
+package trace
+
+import (
+	"testing"
+
+	"apm-ebpf/internal/goroutine"
+)
+
+// polls has an event loop's goroutine wait for descriptors.
+func (p *play) polls(at, goid uint64) {
+	p.tracer.GoSwitchOut(server, server, goid, at*ms, p.stack("loop wait"), Poll)
+}
+
+// startsForLoop has a goroutine seen that waits since an event loop started it, which was not there at after.
+func (p *play) startsForLoop(after, at, loop, goid uint64, stack string) {
+	p.sight(goroutine.Sight{
+		After: after, Time: at, GoID: goid, Root: loop, Parent: loop, Left: goroutine.NotKnown, State: goroutine.Waiting, Why: "sleep",
+	}, stack, Frame{Func: p.fn("loop")})
+}
+
+// TestGoEventLoop has a goroutine read for two connections, and others answer: who that was tells whose a request was, the
+// first time too.
+func TestGoEventLoop(t *testing.T) {
+	p := newPlay(t)
+	p.goRead(10, 1, handler, "/a")
+	p.polls(11, handler)
+	p.startsForLoop(9, 12, handler, 21, "worker a")
+	p.tracer.SwitchIn(server, server, 14*ms)
+	p.goRead(14, 2, handler, "/b")
+	p.polls(15, handler)
+	p.startsForLoop(13, 16, handler, 22, "worker b")
+	p.looked(20)
+	p.goWrite(20, 1, 21)
+	p.wants("/a", `
+worker 10
+  a 10
+    [sleep] 10`)
+	p.tracer.SwitchIn(server, server, 22*ms)
+	p.goRead(22, 1, handler, "/c") // for which goroutine 21 goes on
+	p.polls(23, handler)
+	p.parked(21, 23, 21, "worker c", "chan receive", 1)
+	p.looked(24)
+	p.goWrite(24, 2, 22)
+	p.wants("/b", `
+worker 10
+  b 10
+    [sleep] 10`)
+	p.looked(30)
+	p.goWrite(30, 1, 21)
+	p.wants("/c", `
+worker 8
+  c 8
+    [chan receive] 8`)
+}
+
+// TestGoEventLoopAnswers has the event loop write answers itself: at once, so that it served the request, or having waited,
+// so that another did.
+func TestGoEventLoopAnswers(t *testing.T) {
+	p := newPlay(t)
+	p.goRead(10, 1, handler, "/a")
+	p.polls(11, handler)
+	p.goWrite(20, 1, 21)
+	p.tracer.SwitchIn(server, server, 30*ms)
+	p.goRead(30, 1, handler, "/b")
+	p.goSample(32, handler, "loop b")
+	p.goWrite(34, 1, handler)
+	p.wants("/b", `
+loop 4
+  b 4`)
+	p.goRead(40, 1, handler, "/c")
+	p.polls(41, handler)
+	p.tracer.SwitchIn(server, server, 44*ms)
+	p.goWrite(45, 1, handler)
+	if !p.told["/c"].Undecided {
+		t.Error("what another has done is told of the event loop")
+	}
+}
