@@ -1,6 +1,6 @@
 module apm-ebpf
 
-go 1.26.0
+go 1.26.2
 
 require (
 	github.com/cilium/ebpf v0.22.0
