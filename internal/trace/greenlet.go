@@ -87,6 +87,24 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 	}
 	t.lane, t.since, t.switched, t.seen, t.stack = nil, now, now, 0, nil
 	t.object = object
+	t.leaver = s.Root
+}
+
+// switching tells that the stack is still that of the greenlet which has told that it leaves: the interpreter has the
+// other's only when the switch is done.
+func (t *thread) switching(s *Stack) bool { return t.leaver != 0 && s.Root == t.leaver }
+
+// comes puts the greenlet that comes on the thread, where the switch was told, and gives where it goes on; nil where
+// that is not known yet.
+func (t *thread) comes() *Context {
+	l := t.process.objects[t.object]
+	if t.lane == nil && l != nil && l.begun {
+		t.take(l, t.switched)
+	}
+	if t.lane == nil {
+		return nil
+	}
+	return t.lane.stack
 }
 
 // greenletEnds takes that the greenlet on the thread has returned from its outermost function.

@@ -120,3 +120,34 @@ func TestGreenPool(t *testing.T) {
 		}
 	}
 }
+
+// TestGreenletSwitch has the thread lose its CPU, and be sampled, amid switches from one greenlet to another: the stack is
+// still that of the one which leaves.
+func TestGreenletSwitch(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	preempted := func(at uint64, root uint64, stack string) {
+		p.root = root
+		p.sample(at, server, stack)
+		p.leave(at, server, stack, RunQueue)
+		p.resume(at+2, server)
+	}
+	p.greenlet(1, server, hub, "hub", one)
+	p.read(10, 1, server, "/")
+	p.greenlet(11, server, one, "serve wait", hub)
+	p.greenlet(11, server, hub, "hub", one)
+	p.greenlet(12, server, one, "serve wait", hub)
+	preempted(12, one, "serve wait")
+	p.greenlet(15, server, hub, "hub", one)
+	preempted(16, hub, "hub")
+	preempted(19, hub, "hub")
+	preempted(22, one, "serve work")
+	p.write(25, 1, server, "serve")
+	p.wants("/", `
+serve 15
+  work 3
+    [runqueue] 2
+  wait 10
+    [runqueue] 4
+    [await] 3`)
+}

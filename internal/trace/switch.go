@@ -31,7 +31,7 @@ func (t *thread) preempted(now uint64, s *Stack, why Reason) bool {
 // the lane's own part of the stack.
 func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 	l, stack, below := t.resolve(s)
-	t.begins = false
+	t.begins, t.leaver = false, 0
 	over := t.tasks && l == &t.home && t.loopOver(stack)
 	switch {
 	case t.lane == nil:

@@ -65,6 +65,7 @@ type course struct {
 	left      uint64       // when it was back where it waits for work last
 	turn      *conn        // that it read or wrote on last
 	switched  uint64       // when a greenlet left last
+	leaver    uint64       // its outermost frame, until another's stack is seen
 	onFutex   bool         // waiting: on a futex that is not the interpreter lock's
 	awaited   uint64       // coroutine that it was seen to wait for last
 	future    uint64       // waiting: for this concurrent.futures.Future, 0: none
@@ -82,7 +83,7 @@ func (t *thread) sample(now uint64, s *Stack) {
 	if t.state == waiting { // its return to the CPU was not seen
 		t.resume(now)
 	}
-	if t.beginning(now, s) {
+	if t.beginning(now, s) || t.switching(s) {
 		return
 	}
 	t.awaited, t.elsewhere = 0, now
@@ -164,9 +165,12 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 		t.resume(now)
 	}
 	var stack *Context
-	if t.preempted(now, s, why) {
+	switch {
+	case t.preempted(now, s, why):
 		stack = t.lane.stack
-	} else {
+	case t.switching(s):
+		stack = t.comes()
+	default:
 		stack = t.see(now, s)
 	}
 	if t.state == running {
