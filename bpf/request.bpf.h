@@ -296,8 +296,9 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old, int new)
 		    .net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
 		    .port = BPF_CORE_READ(sk, __sk_common.skc_num),
 		};
-		if (find_target(bpf_get_current_pid_tgid() >> 32))
-			bpf_map_update_elem(&listeners, &key, &yes, BPF_ANY);
+		if (find_target(bpf_get_current_pid_tgid() >> 32) &&
+		    bpf_map_update_elem(&listeners, &key, &yes, BPF_ANY))
+			count_loss(LOSS_CONNS);
 		return 0;
 	}
 	if (old != TCP_ESTABLISHED && old != TCP_CLOSE_WAIT)
