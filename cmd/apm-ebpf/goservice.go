@@ -373,14 +373,29 @@ func (s *goService) findFrames(pc uint64) {
 	}
 }
 
-// ran names the stack that an event brought. The result is reused by the next call.
+// ran names the stack that an event brought, nil where it is torn. The result is reused by the next call.
 func (s *goService) ran(e *probe.Event) *trace.Stack {
 	pcs, gap, truncated := e.PCs()
 	if e.Go().Lost != 0 {
 		s.findFrames(pcs[0])
 		truncated = true
 	}
+	if len(pcs) == 1 && !truncated && s.isTorn(pcs[0]) {
+		return nil
+	}
 	return s.stackOf(pcs, &e.Go().Callers, gap, truncated)
+}
+
+// isTorn tells that a program counter without callers is none of a goroutine that has just begun, in a function that has made
+// no frame yet: a signal's handler runs, while the runtime keeps what is left from when the goroutine last left its thread.
+func (s *goService) isTorn(pc uint64) bool {
+	switch s.symbols.SPDelta(pc) {
+	case 0:
+		return false
+	case 8:
+		return runtime.GOARCH != "amd64" // see frameless
+	}
+	return true
 }
 
 // started names the functions of the go statement that started a goroutine, outermost first, where its starter is told.

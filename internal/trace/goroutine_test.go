@@ -89,6 +89,20 @@ func TestGoroutineLane(t *testing.T) {
 serve 10
   b 6
   a 4`},
+		{"what is torn is as before", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goSample(12, handler, "serve a")
+			p.tracer.GoSample(server, handler, 13*ms, nil)
+			p.tracer.GoPreempted(server, 5, handler, 14*ms, nil)
+			p.tracer.SwitchIn(server, 5, 16*ms)
+			p.tracer.GoSwitchOut(server, 5, handler, 18*ms, nil, Disk)
+			p.tracer.SwitchIn(server, 5, 20*ms)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 10
+    [disk] 2
+    [runqueue] 2`},
 		{"parked since the head was read", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.parked(0, 14, handler, "serve a", "sleep", 1)

@@ -2,9 +2,9 @@ package trace
 
 import "apm-ebpf/internal/goroutine"
 
-// GoSample takes the stack of a goroutine seen on a CPU.
+// GoSample takes the stack of a goroutine seen on a CPU, nil where that is torn: here and below it is taken to be as before.
 func (t *Tracer) GoSample(pid uint32, goid, now uint64, s *Stack) {
-	if p := t.processes[pid]; p.watched() {
+	if p := t.processes[pid]; s != nil && p.watched() {
 		p.goroutine(goid).sample(now, p.contexts.path(s.Frames))
 	}
 }
@@ -13,7 +13,7 @@ func (t *Tracer) GoSample(pid uint32, goid, now uint64, s *Stack) {
 func (t *Tracer) GoSwitchOut(pid, tid uint32, goid, now uint64, s *Stack, why Reason) {
 	if p := t.processes[pid]; p.watched() {
 		p.offCPU[tid] = p.goroutine(goid)
-		p.offCPU[tid].leave(now, p.contexts.path(s.Frames), why)
+		p.offCPU[tid].leave(now, p.offCPU[tid].pathOf(s), why)
 	}
 }
 
@@ -21,8 +21,16 @@ func (t *Tracer) GoSwitchOut(pid, tid uint32, goid, now uint64, s *Stack, why Re
 func (t *Tracer) GoPreempted(pid, tid uint32, goid, now uint64, s *Stack) {
 	if p := t.processes[pid]; p.watched() {
 		p.offCPU[tid] = p.goroutine(goid)
-		p.offCPU[tid].preempt(now, p.contexts.path(s.Frames))
+		p.offCPU[tid].preempt(now, p.offCPU[tid].pathOf(s))
 	}
+}
+
+// pathOf gives the path of a stack, where that is nil the last one's.
+func (g *goLane) pathOf(s *Stack) *Context {
+	if s == nil {
+		return g.stack
+	}
+	return g.process.contexts.path(s.Frames)
 }
 
 // GoSight takes what a goroutine was seen doing from outside. stack is what was read with it, nil for none; statement are
