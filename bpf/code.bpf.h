@@ -15,8 +15,8 @@
  */
 struct code_slot {
 	u64 code;    /* that was told; CODE_OF_COROUTINE and CODE_TELLS in the lowest bits */
-	u64 process; /* whose it is: see code_owner */
-	u32 freed;   /* how many code objects of this slot are gone; its lower half is the mark */
+	u64 process; /* whose it is: see code_owner; mixed with what it said where its end goes unseen */
+	u32 freed;   /* how many code objects of this slot are gone, or may be; its lower half is the mark */
 	u32 then;    /* freed when the code object was told */
 };
 
@@ -32,10 +32,16 @@ struct code_slot {
 #define CODE_SLOT_BITS 15
 struct code_slot code_slots[1 << CODE_SLOT_BITS];
 
-/* 0: each of its code objects is told every time. */
+/* Do code objects of a target end unseen? Then each is read whenever it is met, and told if it is another. */
+static __always_inline bool is_blind(struct target *t)
+{
+	return t->life & LIFE_BLIND;
+}
+
+/* Whose a code object is that need not be read; 0: there are none such. */
 static __always_inline u64 code_owner(struct target *t, u32 pid)
 {
-	return t->life ? (u64)pid << 32 | t->life : 0;
+	return is_blind(t) ? 0 : (u64)pid << 32 | t->life;
 }
 
 static __always_inline u32 code_hash(u32 pid, u64 code)
@@ -205,31 +211,50 @@ static __always_inline bool note_hand_over(struct target *t, struct code_event *
 	return true;
 }
 
+enum says {
+	SAYS_NOTHING, /* it has been overwritten: no name is better than nonsense */
+	SAYS_PART = 2,
+	SAYS_ALL = 1, /* with a hash of all of it in the other bits */
+};
+
+#define MIX 0x9e3779b97f4a7c15ULL
+
+/* A hash of what was read of a text. */
+static __always_inline u64 mix_text(u64 hash, struct text *text)
+{
+	u32 size = text->size;
+
+	hash = (hash ^ text->length ^ (u64)text->state << 32) * MIX;
+	for (u32 i = 0; i < TEXT_MAX / 8; i++) {
+		u64 word = *(u64 *)(text->data + 8 * i);
+
+		if (8 * i >= size)
+			break;
+		if (size - 8 * i < 8)
+			word &= (1ULL << (8 * (size - 8 * i) & 63)) - 1;
+		hash = (hash ^ word) * MIX;
+		hash ^= hash >> 29;
+	}
+	return hash;
+}
+
+/* Was all of a text read? One that is as long as what is read of it may be longer. */
+static __always_inline bool is_whole(struct text *text)
+{
+	return text->size && text->size < TEXT_MAX;
+}
+
 /*
- * Tells a code object, ahead of the event of that time whose stack it is in. Scalar arguments, because
- * 5.10 knows no others for global functions.
+ * Reads what a code object says of itself into the scratch, for tell_code. Returns enum says. Scalar arguments,
+ * because 5.10 knows no others for global functions.
  */
-__noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
+__noinline u64 read_code(u64 code, u32 pid, u32 scratch)
 {
 	struct code_event *e = bpf_map_lookup_elem(&code_scratch, &scratch);
 	struct target *t = find_target(pid);
-	struct code_slot *s = code_slot(pid, code);
 
 	if (!e || !t)
-		return 0;
-	/* Where names are told every time, requests and stacks must not be lost for their sake. */
-	if (!t->life && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >
-			    bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2) {
-		count_loss(LOSS_RING_STACK);
-		return 0;
-	}
-	e->event.time = time;
-	e->event.kind = EVENT_CODE;
-	e->event.pid = pid;
-	e->event.tid = 0;
-	e->event.pad = 0;
-	e->code = code | (u64)freed << 48;
-	e->slot = code_hash(pid, code);
+		return SAYS_NOTHING;
 	e->flags = 0;
 	e->first_line = 0;
 	e->pad = 0;
@@ -244,12 +269,56 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 	if (is_other(t, code, t->py_types.code, &e->name.length) ||
 	    (e->name.address && is_other(t, e->name.address, t->py_types.text, &e->name.length)) ||
 	    (e->file.address && is_other(t, e->file.address, t->py_types.text, &e->file.length)))
-		return 0; /* the process has overwritten something: no name is better than nonsense */
+		return SAYS_NOTHING;
 	read_text(t, &e->name);
 	read_text(t, &e->file);
+	if (!is_blind(t) || !is_whole(&e->name) || !is_whole(&e->file))
+		return SAYS_PART;
+	return mix_text(mix_text((u64)e->flags << 32 | e->first_line, &e->name), &e->file) | SAYS_ALL;
+}
+
+/*
+ * Tells the code object that was read last, ahead of the event of that time whose stack it is in. Returns its
+ * mark. Where its end goes unseen each that is told has a mark of its own, and that of one that could not be
+ * told stands for no name.
+ */
+__noinline int tell_code(u64 time, u64 code, u64 says, u32 pid, u32 scratch)
+{
+	struct code_event *e = bpf_map_lookup_elem(&code_scratch, &scratch);
+	struct target *t = find_target(pid);
+	struct code_slot *s = code_slot(pid, code);
+	u32 freed = s->freed;
+
+	if (!e || !t)
+		return freed;
+	u64 process = (u64)pid << 32 | t->life;
+
+	if (is_blind(t)) {
+		process ^= says & ~(u64)SAYS_ALL;
+		if (says & SAYS_ALL && !(((s->code & CODE_ADDRESS) ^ code) | (s->process ^ process) |
+					 (s->then ^ freed)))
+			return freed;
+		__sync_fetch_and_add(&s->freed, 1);
+		freed = s->freed;
+	}
+	if (says == SAYS_NOTHING)
+		return freed;
+	/* Requests and stacks must not be lost for the sake of names that may be told many times. */
+	if (is_blind(t) && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >
+			       bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2) {
+		count_loss(LOSS_RING_STACK);
+		return freed;
+	}
+	e->event.time = time;
+	e->event.kind = EVENT_CODE;
+	e->event.pid = pid;
+	e->event.tid = 0;
+	e->event.pad = 0;
+	e->code = code | (u64)freed << 48;
+	e->slot = code_hash(pid, code);
 	if (bpf_ringbuf_output(&events, e, sizeof(*e), BPF_RB_NO_WAKEUP)) {
 		count_loss(LOSS_RING_STACK);
-		return 0;
+		return freed;
 	}
 	if (t->lanes & LANES_JOBS && runs_jobs(t, e))
 		t->runner = code;
@@ -263,9 +332,9 @@ __noinline int tell_code(u64 time, u64 code, u32 freed, u32 pid, u32 scratch)
 		t->get = code;
 	s->code = code | (e->flags & CO_COROUTINES ? CODE_OF_COROUTINE : 0) |
 		  (note_hand_over(t, e, code) ? CODE_TELLS : 0);
-	s->process = (u64)pid << 32 | t->life;
+	s->process = process;
 	s->then = freed;
-	return 0;
+	return freed;
 }
 
 struct seen {
@@ -283,7 +352,9 @@ static __always_inline struct seen seen_code(struct target *t, struct event *eve
 
 	/* One branch, for the verifier's sake. */
 	if (((told & CODE_ADDRESS) ^ code) | (s->process ^ process) | (s->then ^ freed)) {
-		tell_code(event->time, code, freed, event->pid, scratch);
+		u64 says = read_code(code, event->pid, scratch);
+
+		freed = tell_code(event->time, code, says, event->pid, scratch);
 		told = s->code;
 	}
 	return (struct seen){code | (u64)freed << 48, told & CODE_OF_COROUTINE, told & CODE_TELLS};

@@ -7,6 +7,8 @@
 #include "lanes.bpf.h"
 #include <bpf/bpf_tracing.h>
 
+#define LIFE_TICK 20 /* a millisecond: process ids are not used again as soon */
+
 /* A target's process starts another. */
 static __always_inline void target_forked(struct target *t, u32 parent_pid, u32 pid, u32 tid)
 {
@@ -23,7 +25,7 @@ static __always_inline void target_forked(struct target *t, u32 parent_pid, u32 
 	t = find_target(pid);
 	if (!t)
 		return;
-	t->life = 0; /* the uprobes are its parent's */
+	t->life = bpf_ktime_get_ns() >> LIFE_TICK | LIFE_BLIND; /* the uprobes are its parent's */
 	t->tls = 0;
 	t->requests = 0;
 	t->lost = 0;

@@ -32,9 +32,8 @@ type service struct {
 
 	functions map[uint64]*symbol.Func // by code object, as the kernel programs name it
 	slots     map[uint32][2]uint64    // the last two code objects of each slot of theirs
-	blindTo   uint64                  // up to when their ends are not seen (CLOCK_MONOTONIC, ns): each was told with every stack …
-	toldAt    map[uint64]uint64       // … of that time
-	namesLost uint64                  // that ones were not
+	blindTo   uint64                  // up to when their ends are not seen (CLOCK_MONOTONIC, ns)
+	namesLost uint64                  // of stacks of that time
 	at        uint64                  // time of the event whose frames are being named
 
 	asyncio, greenlet, queue, epoll bool      // no more to look for
@@ -102,7 +101,16 @@ func (s *service) child() *service {
 // knowNoNames takes that no code object has been told.
 func (s *service) knowNoNames() {
 	s.functions, s.slots = map[uint64]*symbol.Func{}, map[uint32][2]uint64{}
-	s.toldAt, s.blindTo, s.namesLost = map[uint64]uint64{}, math.MaxUint64, 0
+	s.blindTo, s.namesLost = math.MaxUint64, 0
+}
+
+// grows takes what is known of the same process from what stood for it until it was looked at.
+func (s *service) grows(from *service) {
+	s.namesLost = from.namesLost
+	if s.symbols != nil && from.symbols != nil {
+		s.symbols.Share(from.symbols)
+		s.functions, s.slots = from.functions, from.slots
+	}
 }
 
 // stackOf names the frames of an event. The result is reused by the next call.
@@ -197,15 +205,13 @@ func (s *service) frame(f *probe.Frame) trace.Frame {
 	return frame
 }
 
-// function gives the function of a code object in a frame. Where what told of it was lost none is known, and where ends are
-// not seen, what was told of it before may have been another; what was told with a later stack may come before this one.
+// function gives the function of a code object in a frame. Where what told of it was lost none is known.
 func (s *service) function(code uint64) *symbol.Func {
-	if s.at < s.blindTo && s.toldAt[code] < s.at {
-		s.namesLost++
-		return symbol.Unknown
-	}
 	if fn := s.functions[code]; fn != nil {
 		return fn
+	}
+	if s.at < s.blindTo {
+		s.namesLost++
 	}
 	return symbol.Unknown
 }
@@ -253,12 +259,8 @@ func (s *service) told(c *probe.CodeEvent) {
 	if had := s.slots[c.Slot]; had[0] != c.Code {
 		if had[1] != c.Code {
 			delete(s.functions, had[1])
-			delete(s.toldAt, had[1])
 		}
 		s.slots[c.Slot] = [2]uint64{c.Code, had[0]}
-	}
-	if at := c.Event.Time; at < s.blindTo {
-		s.toldAt[c.Code] = max(s.toldAt[c.Code], at) // an interrupt's stack may have been told amidst this one
 	}
 	s.functions[c.Code] = s.symbols.Name(&symbol.Told{
 		Addr:      probe.Address(c.Code),

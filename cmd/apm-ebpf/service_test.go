@@ -1,25 +1,23 @@
 package main
 
 import (
-	"math"
 	"testing"
 
 	"apm-ebpf/internal/symbol"
 )
 
-// TestNameLost asks for the function of a code object whose end may have gone unseen, and that was told with another stack.
+// TestNameLost asks for the function of a code object of which nothing was told, before its end could be seen and after.
 func TestNameLost(t *testing.T) {
-	const code = 0x1000
-	before := &symbol.Func{Name: "before"}
-	s := &service{
-		functions: map[uint64]*symbol.Func{code: before},
-		toldAt:    map[uint64]uint64{code: 10},
-		blindTo:   20,
-	}
-	for at, want := range map[uint64]*symbol.Func{9: before, 10: before, 15: symbol.Unknown, 20: before, math.MaxUint64: before} {
+	const code, another = 0x1000, 0x2000
+	known := &symbol.Func{Name: "known"}
+	s := &service{functions: map[uint64]*symbol.Func{code: known}, blindTo: 20}
+	for _, at := range []uint64{19, 20} {
 		s.at = at
-		if got := s.function(code); got != want {
-			t.Errorf("at %d it is %s, want %s", at, got.Name, want.Name)
+		if got := s.function(code); got != known {
+			t.Errorf("at %d it is %s, want %s", at, got.Name, known.Name)
+		}
+		if got := s.function(another); got != symbol.Unknown {
+			t.Errorf("at %d another is %s, want %s", at, got.Name, symbol.Unknown.Name)
 		}
 	}
 	if s.namesLost != 1 {

@@ -128,7 +128,7 @@ func (ss *services) add(pid int) error {
 		return err
 	}
 	if before := ss.born[pid]; before != nil {
-		s.namesLost = before.namesLost
+		s.grows(before)
 	}
 	ss.known[pid], ss.recent = s, nil
 	delete(ss.born, pid)

@@ -35,6 +35,9 @@ const (
 	AwaitByPointerRenumbered = uint32(apmAwaitToldByAWAIT_BY_POINTER_RENUMBERED) // 3.15
 )
 
+// lifeBlind is LIFE_BLIND of bpf/target.bpf.h.
+const lifeBlind = 1 << 31
+
 // Python is what the kernel programs need to know of a CPython process.
 type Python struct {
 	Runtime, RuntimeEnd uint64 // extent of _PyRuntime
@@ -62,9 +65,10 @@ func (p *Probe) AddPython(pid int, py Python) error {
 	if py.Lines {
 		t.Lines = 1
 	}
-	if py.SeesCodeEnd {
-		p.lives++
-		t.Life = p.lives
+	p.lives++
+	t.Life = p.lives
+	if !py.SeesCodeEnd {
+		t.Life |= lifeBlind
 	}
 	return p.add(pid, t)
 }

@@ -102,6 +102,9 @@ func NewPython(p *target.Process) (*Python, error) {
 // variables will be.
 const starting = 2 * time.Second
 
+// Share has the same function be the same *Func in both, as where one stood for the other's process.
+func (p *Python) Share(with *Python) { p.functions = with.functions }
+
 // Layout gives the offsets for the kernel programs.
 func (p *Python) Layout() *Layout { return p.layout }
 
