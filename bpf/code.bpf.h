@@ -303,9 +303,10 @@ __noinline int tell_code(u64 time, u64 code, u64 says, u32 pid, u32 scratch)
 	}
 	if (says == SAYS_NOTHING)
 		return freed;
-	/* Requests and stacks must not be lost for the sake of names that may be told many times. */
-	if (is_blind(t) && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >
-			       bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2) {
+	/* Requests and stacks must not be lost for the sake of names that are told every time. */
+	if (says == SAYS_PART && is_blind(t) &&
+	    bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >
+		bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2) {
 		count_loss(LOSS_RING_STACK);
 		return freed;
 	}

@@ -90,7 +90,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 	defer a.probe.Close()
 	a.tracer = trace.New(uint32(o.sampleRate), a.finished)
 	a.tracer.SamplePeriod = uint64(time.Second) / uint64(a.probe.Frequency())
-	a.services = &services{probe: a.probe, options: o, log: log, known: map[int]*service{}, born: map[int]*service{}, young: map[int]*visit{}}
+	a.services = &services{probe: a.probe, options: o, log: log, known: map[int]*service{}, born: map[int]*service{}, young: map[int]*visit{}, goTold: map[string]bool{}}
 	for _, pid := range o.pids {
 		if err := a.services.addRoot(pid); err != nil {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -45,11 +46,13 @@ type service struct {
 	looked                          time.Time // when they were last looked for
 
 	openSSL   map[uint64]bool // inodes of the files whose copies are seen
+	goLooked  map[uint64]bool // inodes of the files that were asked whether they are built with Go
 	noGoTLS   error           // why HTTPS requests are missing, should it serve any
 	toldBlind bool            // that HTTPS requests are missing
 }
 
-func newService(pid int, o *options) (*service, error) {
+// newService looks at a process. before is what stood for it until now, or nil.
+func newService(pid int, o *options, before *service) (*service, error) {
 	process, err := target.Inspect(pid)
 	if err != nil {
 		return nil, err
@@ -65,10 +68,14 @@ func newService(pid int, o *options) (*service, error) {
 		env.Dir = "" // sources lie where it was built
 		s.golang, err = newGoService(process, o.lines)
 	} else {
-		s.openSSL = map[uint64]bool{}
+		s.openSSL, s.goLooked = map[uint64]bool{}, map[uint64]bool{}
 		s.knowNoNames()
 		env.Same = process.Paths.Same
-		s.symbols, err = symbol.NewPython(process)
+		var parent *symbol.Python
+		if before != nil {
+			parent, s.goLooked = before.symbols, maps.Clone(before.goLooked)
+		}
+		s.symbols, err = symbol.NewPython(process, parent)
 	}
 	if err != nil {
 		return nil, err
@@ -108,7 +115,6 @@ func (s *service) knowNoNames() {
 func (s *service) grows(from *service) {
 	s.namesLost = from.namesLost
 	if s.symbols != nil && from.symbols != nil {
-		s.symbols.Share(from.symbols)
 		s.functions, s.slots = from.functions, from.slots
 	}
 }

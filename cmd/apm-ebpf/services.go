@@ -23,6 +23,7 @@ type services struct {
 	recent  *service         // the last of them that was asked for
 	born    map[int]*service // children that were not looked at yet
 	young   map[int]*visit   // processes that are still to be recognised, or may load OpenSSL yet
+	goTold  map[string]bool  // libraries built with Go that were told of
 	refused time.Time        // when it was last told that one is not profiled which could be
 }
 
@@ -30,6 +31,7 @@ type services struct {
 type visit struct {
 	first, due time.Time
 	wait       time.Duration
+	worked     bool // it was looked at because it was at work
 }
 
 const (
@@ -107,7 +109,8 @@ func (ss *services) follow(pid int) (found bool, err error) {
 }
 
 func (ss *services) add(pid int) error {
-	s, err := newService(pid, ss.options)
+	before := ss.born[pid]
+	s, err := newService(pid, ss.options, before)
 	if err != nil {
 		return err
 	}
@@ -127,7 +130,7 @@ func (ss *services) add(pid int) error {
 		s.close()
 		return err
 	}
-	if before := ss.born[pid]; before != nil {
+	if before != nil {
 		s.grows(before)
 	}
 	ss.known[pid], ss.recent = s, nil
@@ -166,17 +169,16 @@ func (ss *services) addPython(s *service) error {
 		s.blindTo = probe.Now()
 	}
 	ss.findTLS(s)
-	ss.findGo(s)
 	return nil
 }
 
-// findGo tells of Go in a service that is none of Go's.
-func (ss *services) findGo(s *service) {
-	libraries, err := s.process.GoLibraries()
-	if err != nil {
-		ss.warn(s, err, "whether libraries of Go are in the service cannot be told")
-	}
-	for _, library := range libraries {
+// findGo tells, once for each library, of Go in a service that is none of Go's.
+func (ss *services) findGo(s *service, maps []target.Mapping) {
+	for _, library := range s.process.GoLibraries(maps, s.goLooked) {
+		if ss.goTold[library] {
+			continue
+		}
+		ss.goTold[library] = true
 		ss.log.Warn().Int("pid", s.process.PID).Str("library", library).
 			Msg("what this library, which is built with Go, does is not told; requests that it serves say owner")
 	}
@@ -291,10 +293,12 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	if s.golang != nil || s.asyncio && s.greenlet && s.queue && s.epoll || now.Sub(s.looked) < lanesEvery {
 		return
 	}
-	loaded, err := target.LaneModules(s.process.PID)
+	maps, err := s.process.Mappings()
 	if err != nil {
 		return // it has ended, which an event will tell
 	}
+	ss.findGo(s, maps)
+	loaded := target.LaneModules(maps)
 	first := s.looked.IsZero() // what is built into the interpreter is there
 	if !s.asyncio && (loaded.Asyncio || first) {
 		s.asyncio = ss.lanesFound(s, "asyncio's tasks", loaded.Asyncio, ss.attachAsyncio(s))
@@ -419,7 +423,7 @@ func (ss *services) sawUndecided(s *service) {
 		return
 	}
 	s.uvloop = true
-	if loaded, err := target.LaneModules(s.process.PID); err != nil || !loaded.UVLoop {
+	if maps, err := s.process.Mappings(); err != nil || !target.LaneModules(maps).UVLoop {
 		return
 	}
 	u, err := s.process.UVLoop()
@@ -490,7 +494,8 @@ func (ss *services) of(pid uint32) *service {
 	if s := ss.find(pid); s != nil {
 		return s
 	}
-	if ss.young[int(pid)] != nil {
+	if v := ss.young[int(pid)]; v != nil && !v.worked {
+		v.worked = true
 		if s := ss.look(int(pid), time.Now()); s != nil {
 			return s
 		}
@@ -519,9 +524,7 @@ func (ss *services) forget(pid int) {
 	ss.recent = nil
 	delete(ss.born, pid)
 	delete(ss.young, pid)
-	if err := ss.probe.Release(pid); err != nil {
-		ss.log.Debug().Int("pid", pid).Err(err).Msg("detach")
-	}
+	ss.probe.Release(pid)
 }
 
 // untold gives the processes that had ended at the last call already, and whose end no event has told since.

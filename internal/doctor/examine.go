@@ -106,7 +106,7 @@ func layout(p *target.Process) (image, source string, err error) {
 		}
 		return p.Exe, l.Source, nil
 	}
-	symbols, err := symbol.NewPython(p)
+	symbols, err := symbol.NewPython(p, nil)
 	if err != nil {
 		return "", "", err
 	}

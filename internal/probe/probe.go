@@ -39,7 +39,8 @@ type Probe struct {
 	hooks    []*ebpf.Program     // of tracepoints that tell what no other does
 	uprobes  map[int][]link.Link // by process
 	deques   map[int][]link.Link // the same, those on deques
-	lives    uint32              // address spaces added so far
+	closer   closer
+	lives    uint32 // address spaces added so far
 	ring     *ringbuf.Reader
 	reader   *reader
 	slowRing *ringbuf.Reader
@@ -53,7 +54,7 @@ func Open(config Config) (*Probe, error) {
 	if missing := capability.Missing(capability.BPF | capability.Perfmon); missing != 0 {
 		return nil, fmt.Errorf("load BPF programs: %w: run as root or with %s", unix.EPERM, missing)
 	}
-	p := &Probe{config: config, uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}}
+	p := &Probe{config: config, uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}, closer: closer{log: config.Log}}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, explain(err)
@@ -192,6 +193,7 @@ func (p *Probe) Close() error {
 		}
 	}
 	errs := []error{closeAll(links)}
+	p.closer.wait()
 	for _, hook := range p.hooks {
 		errs = append(errs, hook.Close())
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
@@ -212,13 +213,67 @@ func entryOffset(path string) (uint64, error) {
 	return 0, fmt.Errorf("read %s: its entry point lies in no segment", path)
 }
 
-// Release detaches what was attached for a process that has ended or runs another program now.
-func (p *Probe) Release(pid int) error {
-	links := slices.Concat(p.uprobes[pid], p.deques[pid])
+// Release has what was attached for a process detached that has ended or runs another program now. It does not wait.
+func (p *Probe) Release(pid int) {
+	p.closer.take(slices.Concat(p.uprobes[pid], p.deques[pid]))
 	delete(p.uprobes, pid)
 	delete(p.deques, pid)
-	return closeAll(links)
 }
+
+// closer closes links while others go on: of a server that replaces its workers under load it takes a tenth of a second for
+// each, in which the ring buffer would fill.
+type closer struct {
+	links []link.Link
+	mu    sync.Mutex
+	work  sync.WaitGroup
+	busy  bool
+	log   zerolog.Logger
+}
+
+// How many links are closed side by side, and how many may wait for it.
+const (
+	closeBeside = 32
+	closeLater  = 1024
+)
+
+// take closes links later, or at once where many wait already.
+func (c *closer) take(links []link.Link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.links) > closeLater {
+		c.close(links)
+		return
+	}
+	c.links = append(c.links, links...)
+	if !c.busy && len(c.links) > 0 {
+		c.busy = true
+		c.work.Go(c.run)
+	}
+}
+
+func (c *closer) run() {
+	for {
+		c.mu.Lock()
+		n := min(len(c.links), closeBeside)
+		links := slices.Clone(c.links[:n])
+		c.links = slices.Delete(c.links, 0, n)
+		c.busy = n > 0
+		c.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		c.close(links)
+	}
+}
+
+func (c *closer) close(links []link.Link) {
+	if err := closeAll(links); err != nil {
+		c.log.Debug().Err(err).Msg("detach")
+	}
+}
+
+// wait returns when all is closed that was taken.
+func (c *closer) wait() { c.work.Wait() }
 
 // closeAll closes links side by side: each waits until the kernel's other CPUs have left its program.
 func closeAll(links []link.Link) error {

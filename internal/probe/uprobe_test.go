@@ -28,9 +28,8 @@ func TestUprobes(t *testing.T) {
 			if !sawGreenlets(t, p) {
 				t.Error("not hit")
 			}
-			if err := p.Release(os.Getpid()); err != nil {
-				t.Fatal(err)
-			}
+			p.Release(os.Getpid())
+			p.closer.wait()
 			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
 				t.Fatal(err)
 			}

@@ -51,6 +51,7 @@ const initShim = "__init__"
 
 // Python names the code objects of one CPython process. It is not safe for concurrent use.
 type Python struct {
+	at       target.Python
 	mem      target.Memory
 	layout   *Layout
 	codeType uint64 // address of PyCode_Type
@@ -69,8 +70,10 @@ const (
 )
 
 // NewPython finds the layout of the interpreter and checks it on a live thread. Errors: target.ErrGone,
-// target.ErrNotReady, that the layout is not known, or that what lies in memory does not agree with it.
-func NewPython(p *target.Process) (*Python, error) {
+// target.ErrNotReady, that the layout is not known, or that what lies in memory does not agree with it. parent, if any, is
+// that of the process by which this one was forked: the same function is the same *Func in both, and the same interpreter
+// at the same place was checked there.
+func NewPython(p *target.Process, parent *Python) (*Python, error) {
 	if p.Python == nil {
 		return nil, fmt.Errorf("read symbols of process %d: not a Python process", p.PID)
 	}
@@ -80,6 +83,7 @@ func NewPython(p *target.Process) (*Python, error) {
 		return nil, fmt.Errorf("read symbols of process %d (%s): %w", p.PID, p.RuntimeName(), err)
 	}
 	py := &Python{
+		at:       *p.Python,
 		mem:      mem,
 		layout:   layout,
 		codeType: p.Python.CodeType,
@@ -88,6 +92,12 @@ func NewPython(p *target.Process) (*Python, error) {
 		codes:    map[uint64]*code{},
 
 		functions: map[Func]*Func{},
+	}
+	if parent != nil {
+		py.functions = parent.functions
+		if parent.at == py.at && parent.layout.Source == py.layout.Source {
+			return py, nil
+		}
 	}
 	if err := py.check(p.Python.Runtime, p.Embeds()); err != nil {
 		if p.Age() < starting && !errors.Is(err, target.ErrGone) && !errors.Is(err, target.ErrNotReady) {
@@ -101,9 +111,6 @@ func NewPython(p *target.Process) (*Python, error) {
 // starting is how long a process may take to map its executable: on a busy machine other parts of the file lie where its
 // variables will be.
 const starting = 2 * time.Second
-
-// Share has the same function be the same *Func in both, as where one stood for the other's process.
-func (p *Python) Share(with *Python) { p.functions = with.functions }
 
 // Layout gives the offsets for the kernel programs.
 func (p *Python) Layout() *Layout { return p.layout }

@@ -38,7 +38,7 @@ func start(t testing.TB, python targettest.Interpreter, program string) (*target
 	if err != nil {
 		t.Fatal(err)
 	}
-	symbols, err := NewPython(process)
+	symbols, err := NewPython(process, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestStarting(t *testing.T) {
 			for {
 				process, err := target.Inspect(child.Process.Pid)
 				if err == nil {
-					_, err = NewPython(process)
+					_, err = NewPython(process, nil)
 				}
 				if err == nil {
 					break

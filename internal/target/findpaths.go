@@ -230,13 +230,28 @@ func (f *pathFinder) readPth(site string) {
 }
 
 // recorded gives the packages and modules that were installed into a directory, by the RECORD of each distribution there
-// (packaging.python.org, "Recording installed projects").
+// (packaging.python.org, "Recording installed projects"). Those of a server's next workers are the same.
 func (f *pathFinder) recorded(dir string) map[string]bool {
-	names, err := f.list(dir)
+	fd, err := f.fs.openIn(f.PID, dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil
 	}
-	var tops map[string]bool
+	file := os.NewFile(uintptr(fd), dir)
+	defer file.Close()
+	tops, err := recordedIn.find(file, func() (map[string]bool, error) { return f.readRecords(dir) })
+	if err != nil {
+		return nil
+	}
+	return tops
+}
+
+var recordedIn seen[map[string]bool]
+
+func (f *pathFinder) readRecords(dir string) (tops map[string]bool, err error) {
+	names, err := f.list(dir)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range names {
 		if !strings.HasSuffix(name, ".dist-info") {
 			continue
@@ -252,7 +267,7 @@ func (f *pathFinder) recorded(dir string) map[string]bool {
 			}
 		}
 	}
-	return tops
+	return tops, nil
 }
 
 // mapped is an entry of a finder's MAPPING: a package or module and where it lies.

@@ -8,18 +8,14 @@ import (
 )
 
 // GoLibraries gives the paths of the libraries in a process that are built with Go's -buildmode=c-shared: a runtime of Go's
-// that lives beside another's. Errors: those of Mappings; what cannot be read is left out.
-func (p *Process) GoLibraries() (paths []string, err error) {
-	maps, err := p.Mappings()
-	if err != nil {
-		return nil, err
-	}
-	seen := map[uint64]bool{}
+// that lives beside another's. Files with inodes that are known are left out, as is what cannot be read; the others are known
+// afterwards.
+func (p *Process) GoLibraries(maps []Mapping, known map[uint64]bool) (paths []string) {
 	for _, m := range maps {
-		if seen[m.Inode] || !strings.Contains(m.Perm, "x") || !strings.Contains(path.Base(m.Path), ".so") {
+		if known[m.Inode] || !strings.Contains(m.Perm, "x") || !strings.Contains(path.Base(m.Path), ".so") {
 			continue
 		}
-		seen[m.Inode] = true
+		known[m.Inode] = true
 		if f, im, err := p.probeFile(m); err == nil {
 			if im.hasGoNote() {
 				paths = append(paths, m.Path)
@@ -27,7 +23,7 @@ func (p *Process) GoLibraries() (paths []string, err error) {
 			f.Close()
 		}
 	}
-	return paths, nil
+	return paths
 }
 
 // goNote is how the note with the build's number begins, behind its size: its type, 4, and its owner (Go

@@ -33,9 +33,13 @@ func TestGoLibraries(t *testing.T) {
 	}{{"", nil}, {"ctypes.CDLL('" + library + "')", []string{library}}} {
 		child := targettest.Start(t, exec.Command(python.Path, "-c", "import ctypes, ssl\n"+test.load+"\nprint('ready', flush=True)\ninput()"))
 		child.Line()
-		found, err := inspect(t, child.Process.Pid).GoLibraries()
-		if err != nil || !slices.Equal(found, test.want) {
+		p, known := inspect(t, child.Process.Pid), map[uint64]bool{}
+		maps, err := p.Mappings()
+		if found := p.GoLibraries(maps, known); err != nil || !slices.Equal(found, test.want) {
 			t.Errorf("finds %q, %v, want %q", found, err, test.want)
+		}
+		if again := p.GoLibraries(maps, known); len(again) > 0 {
+			t.Errorf("finds %q again", again)
 		}
 	}
 }

@@ -62,15 +62,14 @@ var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule +
 type Modules struct{ Asyncio, Greenlet, Queue, Select, UVLoop bool }
 
 // LaneModules tells from the mappings alone which of the modules' shared objects are loaded. What is built
-// into the interpreter is not seen here: it is there from the start. Errors: those of Mappings.
-func LaneModules(pid int) (loaded Modules, err error) {
-	maps, err := (&Process{PID: pid, fs: proc}).Mappings()
+// into the interpreter is not seen here: it is there from the start.
+func LaneModules(maps []Mapping) (loaded Modules) {
 	_, loaded.Asyncio = module(maps, asyncioModule)
 	_, loaded.Greenlet = greenletIn(maps)
 	_, loaded.Queue = module(maps, queueModule)
 	_, loaded.Select = module(maps, selectModule)
 	_, loaded.UVLoop = module(maps, uvloopModule)
-	return loaded, err
+	return loaded
 }
 
 // module gives the mapping of the code of a module's shared object.

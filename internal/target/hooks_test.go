@@ -160,13 +160,13 @@ func TestAsyncio(t *testing.T) {
 			if err != nil || (a != nil) != builtin {
 				t.Fatalf("before the import: %+v, %v", a, err)
 			}
-			if loaded, err := LaneModules(p.PID); loaded.Asyncio || err != nil {
+			if loaded, err := laneModules(p); loaded.Asyncio || err != nil {
 				t.Errorf("LaneModules before the import: %+v, %v", loaded, err)
 			}
 			child.Say("import")
 			var truth asyncioTruth
 			answer(t, child, &truth)
-			if loaded, err := LaneModules(p.PID); loaded.Asyncio == builtin || loaded.Greenlet || err != nil {
+			if loaded, err := laneModules(p); loaded.Asyncio == builtin || loaded.Greenlet || err != nil {
 				t.Errorf("LaneModules after the import: %+v, %v", loaded, err)
 			}
 			if a, err = p.Asyncio(); err != nil || a == nil {
@@ -264,7 +264,7 @@ func TestGreenlet(t *testing.T) {
 			var class uint64
 			answer(t, child, &class)
 			p := inspect(t, child.Process.Pid)
-			if loaded, err := LaneModules(p.PID); loaded.Asyncio || !loaded.Greenlet || err != nil {
+			if loaded, err := laneModules(p); loaded.Asyncio || !loaded.Greenlet || err != nil {
 				t.Errorf("LaneModules: %+v, %v", loaded, err)
 			}
 			g, err := p.Greenlet()
@@ -319,4 +319,9 @@ func TestGreenletIn(t *testing.T) {
 			t.Errorf("%s: %v", path, got)
 		}
 	}
+}
+
+func laneModules(p *Process) (Modules, error) {
+	maps, err := p.Mappings()
+	return LaneModules(maps), err
 }

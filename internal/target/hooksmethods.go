@@ -3,7 +3,9 @@ package target
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"slices"
+	"sync"
 )
 
 // tpMethods are PyMethodDefs of 32 bytes, which end with one that has no name.
@@ -38,7 +40,7 @@ func (p *Process) findMethods(name, class string, methods ...method) (*ProbeFile
 	if err != nil {
 		return nil, nil, err
 	}
-	at, missing, err := im.methods(class, methods)
+	at, missing, err := im.methodsSeen(f.file, class, methods)
 	if err == nil && missing != nil && shared && !missing.cheaply && !missing.spare {
 		err = fmt.Errorf("no method %s of %s", missing.name, class)
 	}
@@ -50,6 +52,37 @@ func (p *Process) findMethods(name, class string, methods ...method) (*ProbeFile
 		return nil, nil, fmt.Errorf("look into %s of process %d: %w", m.Path, p.PID, err)
 	}
 	return nil, nil, nil
+}
+
+var methodsIn seen[*methodPlaces]
+
+// methodPlaces keeps what was found of the methods of a file's types.
+type methodPlaces struct {
+	mu sync.Mutex
+	of map[string]methodPlace
+}
+
+type methodPlace struct {
+	at      []uint64
+	missing *method
+}
+
+// methodsSeen does what methods does, once for each file. Errors are not kept.
+func (im *image) methodsSeen(file *os.File, class string, methods []method) (at []uint64, missing *method, err error) {
+	places, err := methodsIn.find(file, func() (*methodPlaces, error) { return &methodPlaces{of: map[string]methodPlace{}}, nil })
+	if err != nil {
+		return nil, nil, err
+	}
+	places.mu.Lock()
+	defer places.mu.Unlock()
+	key := fmt.Sprint(class, methods)
+	if place, known := places.of[key]; known {
+		return slices.Clone(place.at), place.missing, nil
+	}
+	if at, missing, err = im.methods(class, methods); err == nil {
+		places.of[key] = methodPlace{slices.Clone(at), missing}
+	}
+	return at, missing, err
 }
 
 // methods gives the offsets in the file of a type's methods, or the first that is missing.
