@@ -61,20 +61,43 @@ func TestFreedCode(t *testing.T) {
 			s.get(t, "/imports")
 		}
 		for _, r := range a.exactly(t, n) {
-			r.tree(t).walk(func(f *Frame, above []*Frame) {
-				match := madeName.FindStringSubmatch(f.name())
-				if match == nil {
-					return
-				}
-				number, _ := strconv.Atoi(match[1])
-				if f.File != match[0]+".py" || f.Line != number%100+1 {
-					t.Errorf("%s is told to be in %s:%d", f.Function, f.File, f.Line)
-				}
-				caller := above[len(above)-1]
-				if caller.Function != "[unknown]" && (caller.Function != "<module>" || caller.File != f.File) {
-					t.Errorf("%s of %s is called by %s of %s", f.Function, f.File, caller.Function, caller.File)
-				}
-			})
+			checkMade(t, r)
+		}
+	})
+}
+
+// TestFreedCodeOfChildren does so in processes that were just forked, where the end of code objects is not seen yet.
+func TestFreedCodeOfChildren(t *testing.T) {
+	s := startService(t, anyPython(t), "forks.py")
+	s.Address = "127.0.0.1:" + s.Log.wait(t, `Listening at: (\d+)`, 1)[0]
+	a := attach(t, s.PID, "-F", "2000")
+	const n = 15
+	for range n {
+		s.get(t, "/imports")
+	}
+	for _, r := range a.exactly(t, n) {
+		checkMade(t, r)
+		if r.Request.PID == s.PID || r.tree(t).find("imports") == nil {
+			t.Errorf("%s of process %d:\n%s", r, r.Request.PID, r.tree(t))
+		}
+	}
+}
+
+// checkMade holds the functions and files that pairs makes against each other.
+func checkMade(t *testing.T, r *Record) {
+	t.Helper()
+	r.tree(t).walk(func(f *Frame, above []*Frame) {
+		match := madeName.FindStringSubmatch(f.name())
+		if match == nil {
+			return
+		}
+		number, _ := strconv.Atoi(match[1])
+		if f.File != match[0]+".py" || f.Line != number%100+1 {
+			t.Errorf("%s is told to be in %s:%d", f.Function, f.File, f.Line)
+		}
+		caller := above[len(above)-1]
+		if caller.Function != "[unknown]" && (caller.Function != "<module>" || caller.File != f.File) {
+			t.Errorf("%s of %s is called by %s of %s", f.Function, f.File, caller.Function, caller.File)
 		}
 	})
 }
