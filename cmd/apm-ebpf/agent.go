@@ -84,6 +84,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 		return err
 	}
 	defer a.closeLog()
+	warnOfMemory(log)
 	if a.probe, err = probe.Open(probe.Config{Frequency: o.frequency, SampleEvery: uint32(o.sampleRate), BTF: o.btf, Log: log}); err != nil {
 		return err
 	}

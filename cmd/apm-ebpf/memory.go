@@ -4,6 +4,10 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+
+	"github.com/rs/zerolog"
+
+	"apm-ebpf/internal/probe"
 )
 
 // leastMemory is the limit of Go's memory where little is in use, bytes: the collector works harder rather than the agent
@@ -26,6 +30,14 @@ func (g *gauge) limit() {
 	metrics.Read(g.live)
 	debug.SetMemoryLimit(memoryFor(int64(g.live[0].Value.Uint64())))
 	runtime.SetFinalizer(&gauge{live: g.live}, (*gauge).limit)
+}
+
+// warnOfMemory tells of a limit that the agent may go over, as it would be killed without a word.
+func warnOfMemory(log zerolog.Logger) {
+	if limit, file := probe.MemoryLimit("/"); limit > 0 && limit < probe.MemoryNeeded {
+		log.Warn().Uint64("limit", limit).Str("file", file).Int("needed", probe.MemoryNeeded).
+			Msg("the agent may be killed: its container, or control group, has less memory than it needs. Give it a higher limit")
+	}
 }
 
 // memoryFor gives the limit of Go's memory, bytes, while so much of the heap is in use: half as much again.

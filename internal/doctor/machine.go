@@ -53,7 +53,7 @@ func (m machine) checks(btfFile string) []Check {
 		checks = append(checks, m.namespace(n))
 	}
 	return append(checks, m.lockdown(), m.paranoid(held), m.unprivileged(held), m.yama(held),
-		m.seccomp(), memlock(held), m.tracefs())
+		m.seccomp(), memlock(held), m.memory(), m.tracefs())
 }
 
 func (m machine) kernel() Check {
@@ -167,6 +167,20 @@ func memlock(held privileges) Check {
 		if !held.Has(capability.SysResource) {
 			c.Found += ", for which CAP_SYS_RESOURCE is missing"
 		}
+	}
+	return c
+}
+
+// memory: a process that needs more than its control group allows is killed.
+func (m machine) memory() Check {
+	c := Check{Name: "memory", Grade: OK, Found: "no limit"}
+	limit, file := probe.MemoryLimit(string(m))
+	if limit == 0 {
+		return c
+	}
+	c.Found = fmt.Sprintf("limit of %d MB, by %s", limit/1_000_000, file)
+	if limit < probe.MemoryNeeded {
+		c.Grade, c.Remedy = Warn, fmt.Sprintf("give the agent's container, or control group, %d MB: it may be killed", probe.MemoryNeeded/1_000_000)
 	}
 	return c
 }

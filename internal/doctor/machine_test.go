@@ -97,6 +97,7 @@ func TestChecks(t *testing.T) {
 			"proc/self/status":                    "CapEff:\t000000c000000000\n",
 		}, "", "perf_event_paranoid", OK, "CAP_SYS_ADMIN"},
 		{"no perf events", map[string]string{"proc/sys/kernel/perf_event_paranoid": ""}, "", "perf_event_paranoid", Fail, "no perf events"},
+		{"little memory", map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "83886080\n"}, "", "memory", Warn, "83 MB"},
 		{"seccomp", map[string]string{"proc/self/status": "CapEff:\t0\nSeccomp:\t2\n"}, "", "seccomp", Warn, "filter"},
 		{"tracefs", nil, "", "tracefs", OK, "/sys/kernel/tracing"},
 	}

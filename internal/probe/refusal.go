@@ -59,7 +59,7 @@ func explain(err error) error {
 	case errors.Is(err, unix.EMFILE):
 		return fmt.Errorf("%w: allow the agent more of them: ulimit -n 1024", err)
 	case errors.Is(err, unix.ENOMEM):
-		return fmt.Errorf("%w: the agent needs 160 MB, half of it in the kernel: give its container, or control group, a higher limit", err)
+		return fmt.Errorf("%w: the agent needs %d MB, half of it in the kernel: give its container, or control group, a higher limit", err, MemoryNeeded/1_000_000)
 	case errors.As(err, &refused) && len(refused.Log) > 0:
 		return fmt.Errorf("%w: this kernel's verifier refuses the program, which is a mistake of the agent's: please report it with the kernel's version", err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
