@@ -27,13 +27,36 @@ type contextKey struct {
 	line   int32
 }
 
-// contextLimit bounds the paths that one process is remembered by, some 120 bytes each.
-const contextLimit = 100_000
+// Bounds of the paths that all processes are remembered by, some 120 bytes each. Beyond contextLimit a process that has more
+// than a few forgets its own before its next request, beyond twice that amid one, which may tell a function twice then.
+const (
+	contextLimit = 100_000
+	contextsFew  = 1000
+)
 
 // Contexts makes the contexts of one process.
 type Contexts struct {
 	known map[contextKey]*Context
 	root  Context // whose callees are the outermost
+	all   *int    // how many all processes have; nil: there is no other
+}
+
+// tooMany tells whether paths are to be forgotten: there are as many as that.
+func (c *Contexts) tooMany(limit int) bool {
+	n := len(c.known)
+	if c.all != nil {
+		n = *c.all
+	}
+	return n >= limit && len(c.known) > contextsFew
+}
+
+// forget begins anew. Who holds an old path keeps it alive.
+func (c *Contexts) forget() {
+	if c.all != nil {
+		*c.all -= len(c.known)
+	}
+	c.known = map[contextKey]*Context{}
+	c.root.callee = nil
 }
 
 // call gives the path of a function called from parent, nil for the outermost. It allocates nothing for
@@ -51,9 +74,8 @@ func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
 		caller.callee = x
 		return x
 	}
-	if len(c.known) >= contextLimit || c.known == nil {
-		c.known = map[contextKey]*Context{} // who holds an old path keeps it alive
-		c.root.callee = nil
+	if c.known == nil || c.tooMany(2*contextLimit) {
+		c.forget()
 	}
 	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated, looped: loops(fn), unseen: loopsUnseen(fn)}
 	if parent != nil {
@@ -64,6 +86,9 @@ func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
 		x.job = jobBelow(parent, fn)
 	}
 	c.known[key], caller.callee = x, x
+	if c.all != nil {
+		*c.all++
+	}
 	return x
 }
 

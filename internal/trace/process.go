@@ -159,6 +159,9 @@ func (p *process) watched() bool { return p != nil && len(p.open) > 0 }
 func (p *process) opened(c *conn) {
 	if len(p.open) == 0 {
 		p.sweepThreads()
+		if p.contexts.tooMany(contextLimit) {
+			p.contexts.forget()
+		}
 		p.epoch++
 		p.since = c.begun
 		clear(p.tasks)

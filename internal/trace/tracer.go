@@ -15,6 +15,7 @@ type Tracer struct {
 	sampleEvery uint32
 	finished    func(*Request)
 	processes   map[uint32]*process
+	paths       int // of all of them
 	conns       map[uint64]*conn
 	recent      [256]*conn // of conns, by a few bits of their names: most events are of few
 	spare       []*conn    // that have ended, for others
@@ -52,6 +53,7 @@ func (t *Tracer) process(pid uint32) *process {
 	p := t.processes[pid]
 	if p == nil {
 		p = newProcess()
+		p.contexts.all = &t.paths
 		if t.SamplePeriod != 0 {
 			p.period, p.lapse = t.SamplePeriod, t.SamplePeriod+late
 		}
@@ -302,7 +304,10 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 // Exit takes the end of a process: its open requests end there.
 func (t *Tracer) Exit(pid uint32, now uint64) {
 	t.endAll(func(c *conn) bool { return c.pid == pid }, TargetExited, now)
-	delete(t.processes, pid)
+	if p := t.processes[pid]; p != nil {
+		p.contexts.forget()
+		delete(t.processes, pid)
+	}
 }
 
 // Stop ends every open request because the agent ends.
