@@ -83,7 +83,7 @@ func (a *agent) describe(r *trace.Request) {
 		truncated = profile.Truncated
 	}
 	record.Incomplete = incomplete(r, truncated)
-	if r.Sampled && s != nil && s.blind {
+	if r.Sampled && s != nil && s.misses(r) {
 		record.Incomplete |= emit.OwnerUndecided
 	}
 }

@@ -44,6 +44,8 @@ type service struct {
 	dequeCount                      time.Time // when that was
 	blind                           bool      // it has tasks or greenlets that cannot be told apart
 	looked                          time.Time // when they were last looked for
+	lanesFrom                       uint64    // when they were found (CLOCK_MONOTONIC, ns)
+	imports                         time.Time // when it was first seen to have run their modules before
 
 	openSSL   map[uint64]bool // inodes of the files whose copies are seen
 	goLooked  map[uint64]bool // inodes of the files that were asked whether they are built with Go
@@ -102,6 +104,7 @@ func (s *service) child() *service {
 	c := *s
 	c.stack = trace.Stack{}
 	c.knowNoNames()
+	c.asyncio, c.greenlet, c.imports, c.lanesFrom = false, false, time.Time{}, 0 // the uprobes are its parent's
 	return &c
 }
 
@@ -113,7 +116,7 @@ func (s *service) knowNoNames() {
 
 // grows takes what is known of the same process from what stood for it until it was looked at.
 func (s *service) grows(from *service) {
-	s.namesLost = from.namesLost
+	s.namesLost, s.imports = from.namesLost, from.imports
 	if s.symbols != nil && from.symbols != nil {
 		s.functions, s.slots = from.functions, from.slots
 	}
@@ -268,13 +271,22 @@ func (s *service) told(c *probe.CodeEvent) {
 		}
 		s.slots[c.Slot] = [2]uint64{c.Code, had[0]}
 	}
-	s.functions[c.Code] = s.symbols.Name(&symbol.Told{
+	fn := s.symbols.Name(&symbol.Told{
 		Addr:      probe.Address(c.Code),
 		Flags:     c.Flags,
 		FirstLine: c.FirstLine,
 		Name:      toldText(&c.Name),
 		File:      toldText(&c.File),
 	})
+	s.functions[c.Code] = fn
+	if before := c.Event.Time < s.lanesFrom; s.imports.IsZero() &&
+		((before || !s.greenlet) && ofGreenlets(fn) || (before || !s.asyncio) && fn.InPackage("asyncio")) {
+		s.imports = time.Now()
+	}
+}
+
+func ofGreenlets(fn *symbol.Func) bool {
+	return fn.InPackage("greenlet") || fn.InPackage("gevent") || fn.InPackage("eventlet")
 }
 
 func toldText(t *probe.Text) symbol.Text {

@@ -12,6 +12,7 @@ import (
 	"apm-ebpf/internal/probe"
 	"apm-ebpf/internal/symbol"
 	"apm-ebpf/internal/target"
+	"apm-ebpf/internal/trace"
 )
 
 // services are the targets: those named on the command line and their descendants.
@@ -290,7 +291,7 @@ func (ss *services) nextVisit(now time.Time) time.Duration {
 
 // findLanes has the kernel programs see the tasks and greenlets of a service, as soon as it has any.
 func (ss *services) findLanes(s *service, now time.Time) {
-	if s.golang != nil || s.asyncio && s.greenlet && s.queue && s.epoll || now.Sub(s.looked) < lanesEvery {
+	if s.golang != nil || s.asyncio && s.greenlet && s.queue && s.epoll || now.Sub(s.looked) < s.lanesEvery(now) {
 		return
 	}
 	maps, err := s.process.Mappings()
@@ -299,6 +300,7 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	}
 	ss.findGo(s, maps)
 	loaded := target.LaneModules(maps)
+	asyncio, greenlet := s.asyncio, s.greenlet
 	first := s.looked.IsZero() // what is built into the interpreter is there
 	if !s.asyncio && (loaded.Asyncio || first) {
 		s.asyncio = ss.lanesFound(s, "asyncio's tasks", loaded.Asyncio, ss.attachAsyncio(s))
@@ -314,6 +316,9 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	}
 	if !s.deque && first && s.symbols.Waits(s.process.Python.Runtime, waitsOnQueue) {
 		ss.attachDeque(s)
+	}
+	if s.asyncio != asyncio || s.greenlet != greenlet {
+		s.lanesFrom = probe.Now()
 	}
 	s.looked = now
 }
@@ -436,8 +441,24 @@ func (ss *services) sawUndecided(s *service) {
 	}
 }
 
-// lanesEvery is how often a service at work is looked at for modules that it imported meanwhile.
-const lanesEvery = 2 * time.Second
+// How often a service at work is looked at for modules that it imported meanwhile, and how often while it imports them.
+const (
+	lanesEvery  = 2 * time.Second
+	lanesAtOnce = 20 * time.Millisecond
+	importing   = 2 * time.Second
+)
+
+// misses tells of a request that lanes have gone unseen during it, or may have.
+func (s *service) misses(r *trace.Request) bool {
+	return s.blind || !s.imports.IsZero() && r.Start < s.lanesFrom || s.lanesFrom == 0 && time.Since(s.imports) < importing
+}
+
+func (s *service) lanesEvery(now time.Time) time.Duration {
+	if now.Sub(s.imports) < importing {
+		return lanesAtOnce
+	}
+	return lanesEvery
+}
 
 // lanesFound tells whether there is no more to look for; an error is told once.
 func (ss *services) lanesFound(s *service, lanes string, found bool, err error) bool {
