@@ -35,6 +35,7 @@ enum event_kind {
 	EVENT_SERVE,	     /* serve_event: a goroutine begins to serve a stream */
 	EVENT_SERVED,	     /* serve_event: it has done so; stream is not told */
 	EVENT_SCOPE, /* scope_event: for which request the stack of that time, or a coroutine, was called */
+	EVENT_COPY,  /* stack_event: has copied its contextvars.Context: the object */
 };
 
 /* When a slow request of Go wakes the agent, which then reads goroutines. */
@@ -134,7 +135,7 @@ struct stack_event {
 	struct event event;
 	u64 object; /* EVENT_WRITE: connection whose answer begins; EVENT_TASK, EVENT_STEP: coroutine;
 		       EVENT_SWITCH_OUT: what the thread waits for and another runs, see awaits;
-		       EVENT_SPAWN: the greenlet; EVENT_GREENLET: the one that comes */
+		       EVENT_SPAWN: the greenlet; EVENT_GREENLET: the one that comes; EVENT_COPY: the copy */
 	u64 work;   /* contextvars.Context of the thread; EVENT_STEP: one that the chain's last frame holds */
 	u64 item;   /* _WorkItem of an executor that the thread runs, 0: none */
 	u64 args[2]; /* EVENT_SWITCH_OUT: first two arguments of the system call;

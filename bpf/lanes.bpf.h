@@ -438,6 +438,19 @@ int task_wakeup(struct pt_regs *ctx)
 	return 0;
 }
 
+/* PyContext_CopyCurrent() has returned the copy, or NULL. Event loops make one for each callback that they
+ * are given. */
+SEC("uprobe")
+int context_copied(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_TASKS);
+	u64 copy = UPROBE_RETURN(ctx);
+
+	if (t && copy)
+		send_lane_event(EVENT_COPY, t, copy);
+	return 0;
+}
+
 /* _queue.SimpleQueue.put(self, args, nargs, kwnames) and put_nowait, by which executors hand work to their
  * threads. */
 SEC("uprobe")

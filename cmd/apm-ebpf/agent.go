@@ -260,6 +260,11 @@ func (a *agent) tidy(now time.Time) error {
 	if err := a.lookAtUnixSockets(now); err != nil {
 		return err
 	}
+	a.tracer.UntoldCallbacks(func(pid uint32) {
+		if a.services.sawCallbacks(pid) {
+			a.tracer.SeesContexts(pid, probe.Now())
+		}
+	})
 	var err error
 	a.tracer.Quiet(probe.Now(), func(w trace.Window) {
 		if e := a.probe.EndRequest(w.Connection, w.Begun); e != nil {

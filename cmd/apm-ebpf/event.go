@@ -112,6 +112,8 @@ func (a *agent) stack(e *probe.Event) {
 		a.tracer.Take(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindArm:
 		a.tracer.Arm(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
+	case probe.KindCopy:
+		a.tracer.Copied(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindSpawn:
 		a.tracer.Spawn(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindGreenlet:

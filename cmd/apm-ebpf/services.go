@@ -441,6 +441,26 @@ func (ss *services) sawUndecided(s *service) {
 	}
 }
 
+// sawCallbacks takes that an event loop calls what may be a request's. Whose a callback is its Context tells, which whoever
+// gave it to the loop has copied. Most services have no such callbacks, and need not pay a trap for every copy. It tells
+// whether copies are seen from now on.
+func (ss *services) sawCallbacks(pid uint32) bool {
+	s := ss.known[int(pid)]
+	if s == nil || s.golang != nil || s.contexts {
+		return false
+	}
+	s.contexts = true
+	c, err := s.process.Contexts()
+	if err == nil {
+		err = ss.probe.AttachContexts(s.process.PID, c.Path, c.Copies)
+		c.Close()
+	}
+	if err != nil {
+		ss.warn(s, err, "what an event loop's callbacks do has no owner")
+	}
+	return err == nil
+}
+
 // How often a service at work is looked at for modules that it imported meanwhile, and how often while it imports them.
 const (
 	lanesEvery  = 2 * time.Second

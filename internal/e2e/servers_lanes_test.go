@@ -52,7 +52,7 @@ var servers = []server{
 	{
 		name: "uvicorn h11", pip: "uvicorn h11", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning asgi:app",
-		paths: "/await /brief /gather /group /created /many /leave /executor /tothread /back /work",
+		paths: "/await /brief /gather /group /created /many /leave /executor /tothread /back /work /called? /called",
 	},
 	{
 		name: "uvicorn httptools", pip: "uvicorn httptools",
@@ -62,7 +62,7 @@ var servers = []server{
 	{
 		name: "uvicorn uvloop", pip: "uvicorn uvloop httptools", often: true,
 		args:  "BIN/uvicorn --port PORT --loop uvloop --http httptools --log-level warning asgi:app",
-		paths: "/await /gather /group /created /executor /tothread /back /work",
+		paths: "/await /gather /group /created /executor /tothread /back /work /called? /called",
 	},
 	{
 		name: "hypercorn", pip: "hypercorn",
@@ -100,9 +100,9 @@ var servers = []server{
 		paths: "/await /brief /gather /group /created /many /leave /tothread", minor: 12,
 	},
 	{
-		name: "tornado", pip: "tornado",
+		name: "tornado", pip: "tornado", often: true,
 		args:  "torn.py PORT",
-		paths: "/await /gather /tothread /executor",
+		paths: "/await /gather /tothread /executor /called? /called /coroutine",
 	},
 	{
 		name: "waitress", pip: "waitress",

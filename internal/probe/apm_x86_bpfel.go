@@ -158,6 +158,7 @@ const (
 	apmEventKindEVENT_SERVE         apmEventKind = 27
 	apmEventKindEVENT_SERVED        apmEventKind = 28
 	apmEventKindEVENT_SCOPE         apmEventKind = 29
+	apmEventKindEVENT_COPY          apmEventKind = 30
 )
 
 type apmFrame struct {
@@ -665,6 +666,7 @@ const (
 	apmMapUprobeBusy        = "uprobe_busy"
 	apmMapWatched           = "watched"
 	apmProgCodeDealloc      = "code_dealloc"
+	apmProgContextCopied    = "context_copied"
 	apmProgDequeAppend      = "deque_append"
 	apmProgDequePopleft     = "deque_popleft"
 	apmProgEndRequest       = "end_request"
@@ -779,6 +781,7 @@ type apmSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
+	ContextCopied    *ebpf.ProgramSpec `ebpf:"context_copied"`
 	DequeAppend      *ebpf.ProgramSpec `ebpf:"deque_append"`
 	DequePopleft     *ebpf.ProgramSpec `ebpf:"deque_popleft"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
@@ -1012,6 +1015,7 @@ type apmVariables struct {
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
+	ContextCopied    *ebpf.Program `ebpf:"context_copied"`
 	DequeAppend      *ebpf.Program `ebpf:"deque_append"`
 	DequePopleft     *ebpf.Program `ebpf:"deque_popleft"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
@@ -1058,6 +1062,7 @@ type apmPrograms struct {
 func (p *apmPrograms) Close() error {
 	return _ApmClose(
 		p.CodeDealloc,
+		p.ContextCopied,
 		p.DequeAppend,
 		p.DequePopleft,
 		p.EndRequest,

@@ -41,6 +41,7 @@ const (
 	KindServed      = Kind(apmEventKindEVENT_SERVED)        // Serve: it has done so; only the goroutine is told
 
 	KindScope = Kind(apmEventKindEVENT_SCOPE) // Scope: for which request the stack of that time, or a coroutine, was called
+	KindCopy  = Kind(apmEventKindEVENT_COPY)  // Stack: has copied its contextvars.Context; the Object is the copy
 )
 
 // What a TLS event tells, from bpf/event.h.
@@ -128,7 +129,7 @@ func Decode(raw []byte) (e Event, ok bool) {
 
 func (e *Event) minSize() int {
 	switch e.Kind {
-	case KindSample, KindSwitchOut, KindWrite, KindTask, KindStep, KindEnded, KindJob, KindTake, KindArm, KindSpawn, KindGreenlet, KindThread, KindHandoff:
+	case KindSample, KindSwitchOut, KindWrite, KindTask, KindStep, KindEnded, KindJob, KindTake, KindArm, KindSpawn, KindGreenlet, KindThread, KindHandoff, KindCopy:
 		return int(unsafe.Offsetof(StackEvent{}.Frames))
 	case KindGoSample, KindGoSwitchOut:
 		return int(unsafe.Offsetof(GoEvent{}.Pcs))

@@ -84,6 +84,12 @@ func (p *Probe) AttachStream(pid int, file string, writes []uint64) error {
 	return p.attachUprobes(pid, file, probes)
 }
 
+// AttachContexts has the kernel programs see who copies its contextvars.Context, given the file of a process's interpreter
+// and the offset in it of the function that copies.
+func (p *Probe) AttachContexts(pid int, file string, copies uint64) error {
+	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.ContextCopied, offset: copies, ret: true}})
+}
+
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
 // interpreter and the offset in it of their destructor.
 func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {

@@ -16,7 +16,7 @@ func isBranch(fn *symbol.Func) bool {
 
 func (k laneKind) branch() *symbol.Func {
 	switch k {
-	case taskLane:
+	case taskLane, callbackLane:
 		return taskBranch
 	case greenletLane:
 		return greenletBranch
@@ -40,14 +40,14 @@ func (r *Request) trunk() *lane {
 // has answered a request is of that one: on a connection that is kept it may go on to start what serves the next. One that
 // was there before a stream of HTTP/2 is the connection's, and starts what serves the others.
 func (r *Request) starter(l *lane) *lane {
-	if l.kind != taskLane || l.born < r.Start {
+	if !l.kind.onLoop() || l.born < r.Start {
 		return nil
 	}
 	up := l.parent
 	if l.forJob != nil && l.forJob.from >= r.Start {
 		up = l.forJob.giver
 	}
-	if up == nil || up.kind != taskLane || up.answered != 0 || r.isStream() && up.born < r.Start {
+	if up == nil || !up.kind.onLoop() || up.answered != 0 || r.isStream() && up.born < r.Start {
 		return nil
 	}
 	return up

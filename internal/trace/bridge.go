@@ -65,7 +65,9 @@ func (t *thread) awaits(now, coroutine, future uint64) {
 }
 
 // mayBeBridged tells a task that a callback has made.
-func (l *lane) mayBeBridged() bool { return l.parent == nil || l.parent.kind == threadLane }
+func (l *lane) mayBeBridged() bool {
+	return l.parent == nil || l.parent.kind == threadLane || l.parent.kind == callbackLane
+}
 
 // isAsgirefs tells a task of asgiref's coroutine, if it has begun.
 func (l *lane) isAsgirefs() bool {

@@ -25,10 +25,15 @@ const (
 	greenletLane
 	taskLane
 	goroutineLane
+	callbackLane
 )
 
+// onLoop tells what event loops run.
+func (k laneKind) onLoop() bool { return k == taskLane || k == callbackLane }
+
 // lane is one sequence of execution, which has one stack at a time: what it did since the oldest open
-// request of its process was read. A task's stacks begin with its own coroutine; those of the others with
+// request of its process was read. A task's stacks begin with its own coroutine, those of callbacks, which are
+// one lane with those that they have called, with what the event loop calls; those of the others with
 // the thread's or the greenlet's outermost function.
 type lane struct {
 	kind   laneKind
@@ -46,11 +51,12 @@ type lane struct {
 	bridged bool     // it was told who waits
 	forJob  *job     // that who waits does, nil: none
 	future  uint64   // task: concurrent.futures.Future that gets its result, 0: none
+	nobodys bool     // task: the event loop called who made it, for nobody that is known
 	fetches bool     // task: it does what an asyncio.Queue gives it
 	begun   bool     // it has run since
 	ended   bool
 	claimed bool     // its request has been handed out, and no other can be its own
-	below   *Context // task: the event loop's frames under its own
+	below   *Context // task, callbacks: the event loop's frames under its own
 	kids    []*lane  // that it started
 	works   []work   // that it handed to threads
 	jobs    []*job   // that it handed to executors

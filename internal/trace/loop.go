@@ -57,7 +57,7 @@ func (t *thread) endLoop() {
 func (t *thread) add(s slice) {
 	l := t.lane
 	l.add(s)
-	if l.kind != taskLane && (l.kind != greenletLane || t.root == 0) {
+	if !l.kind.onLoop() && (l.kind != greenletLane || t.root == 0) {
 		return
 	}
 	below := t.driver()

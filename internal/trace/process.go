@@ -18,6 +18,7 @@ type process struct {
 	objects    map[uint64]*lane         // greenlets by object, where that was told
 	jobs       map[uint64]*job          // of executors, by address; the newest where one was reused
 	bridges    map[uint64]*bridge       // by coroutine
+	copies     map[uint64]copied        // Contexts, by address; the newest where one was reused
 	promises   map[uint64]*lane         // tasks by the Future that gets their result; the newest where an address was reused
 	fetchers   map[symbol.Func]struct{} // outermost functions of tasks that take their work from an asyncio.Queue
 	greenPools bool                     // its executors' threads are greenlets
@@ -27,6 +28,9 @@ type process struct {
 	gone       []*thread                // that have ended, the first of them first
 	open       []*conn                  // in no order
 	goroutines
+	copiesSince uint64 // from when on copies of Contexts are told, 0: they are not
+	callsUntold bool   // event loops were seen to call what may be a request's before
+
 	goneLimit, threadsLimit, lanesLimit int // at which it is worth looking for what can be forgotten
 
 	epoch   uint64 // raised when the first of the open connections opens: what was known of lanes is old
@@ -42,6 +46,7 @@ func newProcess() *process {
 		objects:    map[uint64]*lane{},
 		jobs:       map[uint64]*job{},
 		bridges:    map[uint64]*bridge{},
+		copies:     map[uint64]copied{},
 		promises:   map[uint64]*lane{},
 		fetchers:   map[symbol.Func]struct{}{},
 		goroutines: newGoroutines(),
@@ -169,6 +174,7 @@ func (p *process) opened(c *conn) {
 		clear(p.objects)
 		clear(p.jobs)
 		clear(p.bridges)
+		clear(p.copies)
 		clear(p.promises)
 		clear(p.offCPU)
 		p.lanesLimit = 0

@@ -44,6 +44,9 @@ type Request struct {
 	called      *lane // in which its application was called; nil: not known
 	severalMade bool  // … and not the only one
 
+	readByLoop  bool // its head was, not by a thread that may run one for it
+	callsUntold bool // its event loop called what may have been started for it
+
 	shown bool // stacks were seen that were called for it, and their threads know it for longer than it lasts
 
 	goroutine *goLane // that is at work for it, nil: none is known
@@ -200,7 +203,7 @@ func (r *Request) Duration() int64 { return int64(r.End - min(r.Start, r.End)) }
 func (r *Request) handled() uint64 {
 	l := r.lane
 	switch {
-	case l.kind == taskLane && !r.inTurns:
+	case l.kind.onLoop() && !r.inTurns:
 		l = r.trunk()
 	case l.kind == threadLane:
 		return r.ownEnd(l)
@@ -254,7 +257,7 @@ func (r *Request) unanswered(th *thread) *lane {
 // that comes without a stack, as 101 does, may be written by the event loop when a step of another task has just ended.
 func (r *Request) misses(x *Transfer) bool {
 	th := r.conn.process.threads[x.TID]
-	if th == nil || th.wrote == x.Time || r.lane.kind != taskLane || r.made == nil || r.severalMade {
+	if th == nil || th.wrote == x.Time || !r.lane.kind.onLoop() || r.made == nil || r.severalMade {
 		return false
 	}
 	for l := r.lane; l != nil; l = l.parent {

@@ -49,6 +49,9 @@ func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 		u.lane.stack, u.lane.begun = u.stack, true
 	}
 	t.under, t.spare = below, t.under
+	if l == &t.home && t.tasks {
+		t.callsNobodys(s)
+	}
 	l.stack, l.begun = stack, true
 	if t.looksForLoop() {
 		t.calls(s)
@@ -88,6 +91,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 			from = i
 			if i > 0 {
 				l.below = p.contexts.path(s.Frames[:i])
+				t.callsTasks = l.below
 				t.loop = l.below
 				t.runsLoop(s)
 			}
@@ -103,6 +107,8 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 		l = &t.home
 		if t.greenlets && (s.Root != 0 || p.objects[t.object] != nil) && !t.isOwn(s) { // in C code before or after all functions
 			l = t.greenletOf(s.Root, p.contexts.path(s.Frames))
+		} else if called, at := t.callbacks(s); called != nil {
+			l, from = called, at
 		}
 	}
 	return l, p.contexts.below(above, s.Frames[from:]), below
@@ -158,7 +164,7 @@ func (t *thread) move(now uint64, l *lane, below []under) {
 	at := t.midway(now)
 	if creates := isUnder(below, t.lane); creates && !l.begun {
 		at = max(l.born, t.since)
-	} else if t.lane == &t.home && l.kind == taskLane && !l.begun && l.stepped == 0 && l.born >= max(t.since, t.seen) { // a callback made it
+	} else if (t.lane == &t.home || t.lane.kind == callbackLane) && l.kind == taskLane && !l.begun && l.stepped == 0 && l.born >= max(t.since, t.seen) { // a callback made it
 		at = l.born
 	}
 	t.runTo(at, nil)
@@ -166,7 +172,7 @@ func (t *thread) move(now uint64, l *lane, below []under) {
 		u.lane.add(slice{from: max(u.kid.born, u.lane.told()), to: at, stack: u.stack})
 	}
 	for _, u := range append(t.under, under{lane: t.lane}) {
-		if u.lane.kind != threadLane && u.lane != l && !isUnder(below, u.lane) {
+		if u.lane.kind != threadLane && u.lane.kind != callbackLane && u.lane != l && !isUnder(below, u.lane) {
 			u.lane.suspend(at, at)
 		}
 	}
@@ -221,6 +227,11 @@ func (t *thread) stepBegins(now uint64, s Step) {
 		t.after = stack
 	}
 	t.callback = nil
+	t.stepsBeside(l)
+	if l.nobodys {
+		t.stepsForNobody(l)
+	}
+	t.rounds++
 	t.state, t.step, t.begins, l.stepped, l.begun = running, l, true, now, true
 }
 
@@ -292,6 +303,7 @@ func (t *thread) creates(now uint64, s *Stack) (*lane, *Context) {
 func (t *thread) reads(r *Request, alone bool) {
 	t.heads = append(t.heads, r)
 	t.serves, t.callback = true, nil
+	r.readByLoop = t.tasks
 	if alone {
 		t.callback = r
 	}
@@ -324,8 +336,8 @@ func (c *Context) receives() bool {
 // writes for tasks too, and so does a thread that is none of Python's, or has several requests at hand, unless it runs what
 // serves them from the call in which it reads them, and so one after the other as they come.
 func (t *thread) answers(r *Request) *lane {
-	if t.lane != nil && t.lane != &t.home {
-		return t.lane
+	if l := t.lane; l != nil && l != &t.home && (l.kind != callbackLane || l.parent.kind == taskLane) {
+		return l
 	}
 	if t.tasks || t.greenlets || t.other && !t.python || t.passesOn(r) {
 		return nil

@@ -22,22 +22,24 @@ type thread struct {
 	home    lane // of the thread itself
 	course
 
-	tasks     bool       // it runs an event loop
-	greenlets bool       // it runs greenlets
-	root      uint64     // outermost frame of its own stack, where that runs the event loop; 0: none does, or it is not known
-	loop      *Context   // where it was seen in its event loop last, below a task or outside of any
-	heads     []*Request // that it read and that have no answer yet
-	answering []*Request // that it has begun to answer and others read, and that go on
-	serves    bool       // it has read requests' heads
-	instrs    []uint64   // where the functions of the last stack stood, while looksForLoop
-	tried     uint8      // answers that were looked at for that
-	loopRuns  bool       // the call that answers requests also runs their handlers
-	python    bool       // it was seen to run Python
-	other     bool       // and to run none
-	idleAt    *Context   // pool thread: where it waits for work
-	fetches   bool       // it was seen to take its work from a queue
-	pooled    bool       // it was seen to wait for work that others give it
-	end       uint64     // when it ended, 0: it goes on
+	tasks      bool       // it runs an event loop
+	greenlets  bool       // it runs greenlets
+	root       uint64     // outermost frame of its own stack, where that runs the event loop; 0: none does, or it is not known
+	callsTasks *Context   // what calls tasks
+	rounds     uint64     // of its event loop, at least: steps of tasks, and waits
+	loop       *Context   // where it was seen in its event loop last, below a task or outside of any
+	heads      []*Request // that it read and that have no answer yet
+	answering  []*Request // that it has begun to answer and others read, and that go on
+	serves     bool       // it has read requests' heads
+	instrs     []uint64   // where the functions of the last stack stood, while looksForLoop
+	tried      uint8      // answers that were looked at for that
+	loopRuns   bool       // the call that answers requests also runs their handlers
+	python     bool       // it was seen to run Python
+	other      bool       // and to run none
+	idleAt     *Context   // pool thread: where it waits for work
+	fetches    bool       // it was seen to take its work from a queue
+	pooled     bool       // it was seen to wait for work that others give it
+	end        uint64     // when it ended, 0: it goes on
 }
 
 // course is what has become of a thread since the first of the open requests was read.

@@ -162,6 +162,7 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine, future u
 	th.makes(l)
 	p.bridged(l, coroutine)
 	p.promised(l, future)
+	l.nobodys = th.callsMaker(l, s)
 }
 
 // Scope takes for which request the application is called that a stack of the same time shows, or a task just made;

@@ -189,6 +189,18 @@ async def awaited_K(truth):
     with timed(truth, 'awaited_K'):
         await future
 
+async def called_K(truth):
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    def first():
+        compute_K(truth)
+        loop.call_later(0.005, second)
+    def second():
+        asyncio.ensure_future(nested_K(truth)).add_done_callback(future.set_result)
+    with timed(truth, 'called_K'):
+        loop.call_soon(first)
+        await future
+
 async def many_K(truth):
     with timed(truth, 'many_K'):
         await asyncio.gather(*(wait_K(truth) for _ in range(20)))
