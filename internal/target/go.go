@@ -31,14 +31,17 @@ const (
 	LastGoMinor  = 27
 )
 
-// serving are functions that read requests in each of the HTTP servers that are known. A program without any of them has
-// none.
+// serving are functions that read requests in each of the HTTP servers that are known, or of gnet's applications, which may be
+// any. A program without any of them has none.
 var serving = []string{
 	"net/http.(*conn).serve",
 	"net/http.(*http2serverConn).serve",
 	"net/http/internal/http2.(*serverConn).serve",
 	"golang.org/x/net/http2.(*serverConn).serve",
 	"github.com/valyala/fasthttp.(*Server).serveConn",
+	"github.com/cloudwego/hertz/pkg/protocol/http1.Server.Serve",
+	"github.com/lesismal/nbio/nbhttp.(*ServerProcessor).OnComplete",
+	"github.com/panjf2000/gnet/v2.(*eventloop).read",
 	"google.golang.org/grpc/internal/transport.(*http2Server).HandleStreams",
 }
 
@@ -85,7 +88,7 @@ func (p *Process) describeGo(g *Go, im *image) (err error) {
 	}
 	if len(table.Names(serving...)) == 0 {
 		return &Unsupported{PID: p.PID, What: fmt.Sprintf("a Go program without an HTTP server that is known (%s)", p.Exe),
-			Why: "it has none of net/http's, fasthttp's, golang.org/x/net/http2's and gRPC's"}
+			Why: "it has none of net/http's, fasthttp's, golang.org/x/net/http2's, gRPC's, hertz's, nbio's and gnet's"}
 	}
 	g.Bias = im.biasAt(g.mapping.Start)
 	g.Text, g.TextEnd = g.module.Text+g.Bias, g.module.TextEnd+g.Bias

@@ -119,6 +119,21 @@ func (c *Context) belowRuntime() *Context {
 	return c
 }
 
+// waitsAsLoop tells a path that ends in Go's own call of epoll_wait, under whatever name servers have it.
+func (c *Context) waitsAsLoop() bool {
+	const deep = 8 // functions that a call may take
+	for range deep {
+		if c == nil {
+			break
+		}
+		if name := c.fn.Name; strings.EqualFold(name[strings.LastIndexByte(name, '.')+1:], "epollwait") {
+			return true
+		}
+		c = c.parent
+	}
+	return false
+}
+
 // upTo is the part of the path that is so deep.
 func (c *Context) upTo(depth int32) *Context {
 	for c != nil && c.depth > depth {

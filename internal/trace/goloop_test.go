@@ -8,7 +8,7 @@ import (
 
 // polls has an event loop's goroutine wait for descriptors.
 func (p *play) polls(at, goid uint64) {
-	p.tracer.GoSwitchOut(server, server, goid, at*ms, p.stack("loop wait"), Poll)
+	p.tracer.GoSwitchOut(server, server, goid, at*ms, p.stack("loop syscall.EpollWait"), Poll)
 }
 
 // startsForLoop has a goroutine seen that waits since an event loop started it, which was not there at after.
@@ -51,6 +51,24 @@ worker 10
 worker 8
   c 8
     [chan receive] 8`)
+}
+
+// TestGoEventLoopWritesForOthers has an event loop write what others have given it, from the first answer on.
+func TestGoEventLoopWritesForOthers(t *testing.T) {
+	p := newPlay(t)
+	p.goRead(10, 1, handler, "/a")
+	p.polls(11, handler)
+	p.tracer.SwitchIn(server, server, 14*ms)
+	p.goWrite(15, 1, handler)
+	p.goRead(20, 1, handler, "/b")
+	p.goRead(21, 2, handler, "/c")
+	p.goWrite(22, 1, handler)
+	p.goWrite(23, 2, handler)
+	for path, undecided := range map[string]bool{"/a": true, "/b": true, "/c": false} {
+		if p.told[path].Undecided != undecided {
+			t.Errorf("%s is undecided: %v", path, !undecided)
+		}
+	}
 }
 
 // TestGoEventLoopAnswers has the event loop write answers itself: at once, so that it served the request, or having waited,

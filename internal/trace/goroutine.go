@@ -46,8 +46,11 @@ type goLane struct {
 	family    int            // goroutines that were started for them
 	early     bool           // it was seen before it was known who had started it
 	several   bool           // it reads on one connection while another's request waits that it has read
-	polled    uint64         // when it last waited for descriptors in a system call of its own, 0: never
-	loop      bool           // … and others answer what it reads: it is an event loop
+	polled    uint64         // when it last waited for descriptors as event loops do, 0: never
+	reads     *conn          // on which it began to read last …
+	read      uint64         // … when
+	elsewhere uint64         // when it last did on another
+	loop      bool           // it is an event loop: it reads for several connections, and may leave it to others to answer
 	late      uint64         // after which look it waited without another for too long, the last time that happened
 	doubt     uint64         // by how much its time is expected to be wrong, as it was seen late when it began and ended, ns
 }
@@ -239,7 +242,7 @@ func (g *goLane) leave(now uint64, stack *Context, why Reason) {
 	g.shows(stack)
 	g.state, g.stack, g.why, g.seen, g.fresh = waiting, stack, why, now, 0
 	g.exact, g.woken, g.atWork = true, 0, false
-	if why == Poll {
+	if why == Poll && stack.waitsAsLoop() {
 		g.polled = now
 	}
 	if why != RunQueue {

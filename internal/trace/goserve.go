@@ -67,7 +67,11 @@ func (r *Request) isStream() bool { return strings.HasPrefix(r.Proto, "HTTP/2") 
 func (p *process) cut(c *conn, x *Transfer, amid bool) {
 	if x.Goroutine.ID != 0 {
 		p.enters = x.Goroutine.Enters
-		p.goroutine(x.Goroutine.ID).cut(x.Time, x.Goroutine)
+		g := p.goroutine(x.Goroutine.ID)
+		g.cut(x.Time, x.Goroutine)
+		if x.Begins && !x.Framed {
+			g.beginsToRead(c, x.Time)
+		}
 	} else {
 		t := p.thread(x.TID)
 		if turns := t.turn != c && !t.tasks && !t.greenlets; !amid || turns || t.state == waiting {
@@ -95,14 +99,31 @@ func (p *process) answers(r *Request, x *Transfer) *lane {
 	return &g.lane
 }
 
-// loopFor gives the event loop that has read the request's head, nil where none has: one that another answers for, and
-// that has waited for descriptors itself or read for other requests meanwhile.
+// beginsToRead takes that the goroutine reads what may begin a request.
+func (g *goLane) beginsToRead(c *conn, now uint64) {
+	if g.reads != c {
+		g.reads, g.elsewhere = c, g.read
+	}
+	g.read = now
+}
+
+// leaves tells that the goroutine has turned to other connections since it read the request's head.
+func (g *goLane) leaves(r *Request) bool {
+	elsewhere := g.elsewhere
+	if g.reads != r.conn {
+		elsewhere = g.read
+	}
+	return max(g.polled, elsewhere) > r.Start
+}
+
+// loopFor gives the event loop that has read the request's head, nil where none has: one that has turned to other
+// connections since, or that another answers for and that was seen to wait for descriptors or to read for several.
 func (r *Request) loopFor(by *goLane) *goLane {
 	g := r.goroutine
 	switch {
 	case r.loop != nil:
 		return r.loop
-	case g == nil || r.byHandler || !g.loop && (by == g || g.polled == 0 && !g.several):
+	case g == nil || r.byHandler || !g.loop && !(by == g && g.leaves(r)) && !(by != g && (g.polled != 0 || g.several)):
 		return nil
 	}
 	g.becomesLoop()
@@ -114,7 +135,7 @@ func (r *Request) loopFor(by *goLane) *goLane {
 // meanwhile: it can't be told who gave it the answer. A goroutine that may have been there by then was started for it at once.
 func (r *Request) answeredFor(loop, by *goLane) *lane {
 	if by == loop {
-		if loop.polled > r.Start {
+		if loop.leaves(r) {
 			return nil
 		}
 	} else if by.born > r.Start {
