@@ -245,8 +245,8 @@ static __always_inline bool is_whole(struct text *text)
 }
 
 /*
- * Reads what a code object says of itself into the scratch, for tell_code. Returns enum says. Scalar arguments,
- * because 5.10 knows no others for global functions.
+ * Reads what a code object says of itself into the scratch, for tell_code. Returns enum says. Scalar
+ * arguments, because 5.10 knows no others for global functions.
  */
 __noinline u64 read_code(u64 code, u32 pid, u32 scratch)
 {
@@ -295,8 +295,8 @@ __noinline int tell_code(u64 time, u64 code, u64 says, u32 pid, u32 scratch)
 
 	if (is_blind(t)) {
 		process ^= says & ~(u64)SAYS_ALL;
-		if (says & SAYS_ALL && !(((s->code & CODE_ADDRESS) ^ code) | (s->process ^ process) |
-					 (s->then ^ freed)))
+		if (says & SAYS_ALL &&
+		    !(((s->code & CODE_ADDRESS) ^ code) | (s->process ^ process) | (s->then ^ freed)))
 			return freed;
 		__sync_fetch_and_add(&s->freed, 1);
 		freed = s->freed;

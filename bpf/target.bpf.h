@@ -147,7 +147,7 @@ struct target {
 	struct py_types py_types;
 	struct go_layout go;
 	u32 lanes; /* enum lanes */
-	u32 life;  /* number of the address space, with LIFE_BLIND while the end of code objects goes unseen */
+	u32 life; /* number of the address space, with LIFE_BLIND while the end of code objects goes unseen */
 	u32 runtime;
 	u32 sample_every;      /* one of so many requests gets stacks */
 	u32 tls;	       /* TLS was seen on a connection that it serves */
