@@ -11,8 +11,11 @@ type blocks struct {
 
 const (
 	blockSize = 4096
-	maxBlocks = 512
+	maxBlocks = 128 // there is a table for each process, and who looks up keeps what it found
 )
+
+// forget lets go of all that was read.
+func (b *blocks) forget() { b.known = map[uint64][]byte{} }
 
 // read gives n bytes, nil where there are fewer.
 func (b *blocks) read(off, n uint64) []byte {
@@ -37,7 +40,7 @@ func (b *blocks) block(off uint64) []byte {
 		return block
 	}
 	if len(b.known) >= maxBlocks {
-		clear(b.known)
+		b.forget()
 	}
 	block := make([]byte, blockSize)
 	n, _ := b.at.ReadAt(block, int64(off)) // the last one is shorter

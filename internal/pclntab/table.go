@@ -31,6 +31,9 @@ func Open(at io.ReaderAt, m Module, minor int) (*Table, error) {
 	return t, nil
 }
 
+// Forget lets go of what was read of the file, as after many look-ups that will not be made again.
+func (t *Table) Forget() { t.tab.forget() }
+
 // Func is a function as it was linked. Others may be inlined in it.
 type Func struct {
 	Entry, End uint64 // of its code

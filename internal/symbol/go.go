@@ -64,10 +64,12 @@ func NewGo(p *target.Process) (*Go, error) {
 	if err != nil {
 		return nil, err
 	}
+	sources := newGoSources(p.Go.Build, goRoot(table.Table))
+	table.Forget()
 	return &Go{
 		table:     table,
 		process:   p.Go,
-		sources:   newGoSources(p.Go.Build, goRoot(table.Table)),
+		sources:   sources,
 		outside:   &goOutside{process: p, frames: map[string]*Func{}},
 		places:    map[place]placed{},
 		functions: map[goIdentity]*Func{},
