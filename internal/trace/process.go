@@ -240,7 +240,7 @@ func (p *process) points(yield func(uint64) bool) {
 // its share is trimmed. A share is bounded: trimming costs the more the smaller it is, and what is folded is told less
 // exactly of work that began amid it.
 const (
-	slicesMax = 64 << 10
+	slicesMax = 128 << 10
 	shareMin  = 256
 	shareMax  = 4096
 )
