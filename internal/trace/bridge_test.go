@@ -139,5 +139,5 @@ loop 10
             result 6
               wait 6
                 [lock] 6
-    [await] 6.5`)
+    [await] 5`)
 }

@@ -38,7 +38,7 @@ func TestHelperGreenlets(t *testing.T) {
 <module> 17
   loop 17
     a 15
-      [await] 3.5
+      [await] 3
       spawn 10.5
         [greenlet] 9
           query 9

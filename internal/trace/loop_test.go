@@ -27,9 +27,9 @@ main 12
     run 8
       [task] 8
         main_task 8
-          sleep 5
-            [await] 5
-          work 2
+          sleep 4
+            [await] 4
+          work 3
       select 4
         [poll] 4`)
 	}

@@ -159,9 +159,10 @@ func (br *branch) slices(g *gaps, yield func(*slice, int64)) {
 	switch l := br.lane; {
 	case part:
 	case l.suspended != 0:
+		at := l.mayWaitAt(br.cut)
 		pending = []slice{
-			{from: l.untold, to: l.suspended, stack: l.stack},
-			{from: l.suspended, to: br.to, stack: l.mayWaitAt(br.cut), why: Await, stacks: 1},
+			{from: l.untold, to: l.suspended, stack: at},
+			{from: l.suspended, to: br.to, stack: at, why: Await, stacks: 1},
 		}
 	case l.born != 0 && !l.begun && !l.ended:
 		pending = []slice{{from: l.born, to: br.to, why: RunQueue}}

@@ -27,6 +27,15 @@ func (t *thread) preempted(now uint64, s *Stack, why Reason) bool {
 	return stack != nil && (ofFile(stack.fn, eventsFile, "_run") || stack == t.step.below)
 }
 
+// stepOver tells that the task on the thread has ended its step: the stack is the event loop's.
+func (t *thread) stepOver(s *Stack) bool {
+	if t.lane == nil || t.lane.kind != taskLane || t.lane != t.step {
+		return false
+	}
+	l, _, _ := t.resolve(s)
+	return l == &t.home
+}
+
 // see tells which lane shows the stack, and settles with the one that was on the thread before. It gives
 // the lane's own part of the stack.
 func (t *thread) see(now uint64, s *Stack) (stack *Context) {

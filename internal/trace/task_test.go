@@ -34,9 +34,9 @@ loop 12
 	p.wants("/b", `
 loop 14
   b 11
-    sleep 8.5
-      [await] 8.5
-    work 1.5
+    sleep 8
+      [await] 8
+    work 2
   [runqueue] 3`)
 }
 
@@ -106,7 +106,7 @@ loop 10
       child 6
         sleep 6
           [await] 4
-    [await] 5.5`)
+    [await] 5`)
 }
 
 // TestTaskOfTheNext has a task that answered one request create the one that serves the next.
@@ -354,10 +354,10 @@ func TestLeftOutCoroutine(t *testing.T) {
 	p.wants("/", `
 loop 10
   serve 10
-    run 9
+    run 10
       work 6
-      receive 3
-        [await] 3`)
+      receive 4
+        [await] 2`)
 }
 
 // TestAnsweredByChild has a child of a task answer for it, which never goes on.
@@ -373,11 +373,11 @@ func TestAnsweredByChild(t *testing.T) {
 	p.wants("/", `
 loop 10
   view 10
-    [await] 6
-    make 2
+    make 0
       [task] 8
         child 6
-        [runqueue] 2`)
+        [runqueue] 2
+    [await] 6`)
 }
 
 // TestStreamTasks has the task of a connection of HTTP/2 start a task for each stream.

@@ -173,6 +173,9 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	case t.switching(s):
 		stack = t.comes()
 	default:
+		if why == Poll && t.stepOver(s) { // from there to here a loop hardly does anything
+			t.stepEnds(now, false)
+		}
 		stack = t.see(now, s)
 	}
 	if t.state == running {
