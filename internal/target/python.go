@@ -130,7 +130,7 @@ func (p *Process) notReady(why string) error {
 func (p *Process) openExe() (*image, error) {
 	f, err := os.Open(p.fs.path(p.PID, "exe"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open the executable of process %d: %w", p.PID, procError(err))
 	}
 	im, err := openImage(f)
 	if err != nil {
