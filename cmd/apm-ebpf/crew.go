@@ -8,6 +8,7 @@ import "apm-ebpf/internal/goroutine"
 type crew struct {
 	loops, workers map[uint64]runtimeG // by number
 	watched        map[uint64]bool     // workers too
+	rests          int                 // looks for which others are not looked for
 }
 
 // runtimeG is where a goroutine's runtime.g lies, and its trackingSeq when it last read or wrote.
@@ -19,6 +20,9 @@ type runtimeG struct {
 // workersMax bounds the goroutines among which others are looked at, and the workers that are kept in mind: of those that end when they have answered, which is seen where they
 // are looked at.
 const workersMax = 1024
+
+// othersEvery is how many looks there are to each search for goroutines that are not looked at yet: it goes through all.
+const othersEvery = 5
 
 func newCrew() crew {
 	return crew{loops: map[uint64]runtimeG{}, workers: map[uint64]runtimeG{}, watched: map[uint64]bool{}}
@@ -49,6 +53,7 @@ func (c *crew) watch(r *goroutine.Reader, yes bool) {
 			r.Unwatch(id)
 		}
 		clear(c.watched)
+		c.rests = 0
 		return
 	}
 	for _, some := range []map[uint64]runtimeG{c.loops, c.workers} {
@@ -59,8 +64,14 @@ func (c *crew) watch(r *goroutine.Reader, yes bool) {
 			}
 		}
 	}
-	r.Others(workersMax, func(id, g uint64) {
+	if c.rests--; c.rests > 0 {
+		return
+	}
+	found := r.Others(workersMax, func(id, g uint64) {
 		r.Watch(id, g, 0)
 		c.watched[id] = true
 	})
+	if found {
+		c.rests = othersEvery
+	}
 }

@@ -205,9 +205,9 @@ func (a *all) see(l *Layout, i int, b []byte) {
 	a.started = append(a.started, s)
 }
 
-// isNew tells a goroutine that was started of late, by one that is not watched yet.
+// isNew tells a goroutine that was missing at an earlier walk, and was started by one that is not watched yet.
 func (a *all) isNew(id uint64) bool {
-	return slices.ContainsFunc(a.started, func(s started) bool { return s.id == id })
+	return slices.ContainsFunc(a.started, func(s started) bool { return s.id == id && s.before != 0 })
 }
 
 // findStarted has the goroutines watched that were started by those that are.

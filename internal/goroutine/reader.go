@@ -105,16 +105,18 @@ func (r *Reader) Watch(goid, g uint64, seq uint8) {
 func (r *Reader) Watches(goid uint64) bool { return r.watched[goid] != nil }
 
 // Others gives the goroutines that are there and are not looked at, with the addresses of their runtime.g, unless there are more
-// than so many in all. Those that have just been started are to be found by who has started them.
-func (r *Reader) Others(most int, yield func(goid, g uint64)) {
+// than so many in all. Those that have just been started are to be found by who has started them. It tells whether any are known
+// yet: Look finds them.
+func (r *Reader) Others(most int, yield func(goid, g uint64)) (known bool) {
 	if len(r.all.known) > most {
-		return
+		return true
 	}
 	for i := range r.all.known {
 		if k := &r.all.known[i]; k.id != 0 && !k.dead && r.watched[k.id] == nil && !r.all.isNew(k.id) {
 			yield(k.id, k.g)
 		}
 	}
+	return len(r.all.known) > 0
 }
 
 // SkipsFirst tells that the first goroutine that a watched one starts, for what it is watched for, is one that Skip names.
