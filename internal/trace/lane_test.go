@@ -81,8 +81,12 @@ func TestManyConnections(t *testing.T) {
 			at += 4
 		}
 	}
+	proc := p.tracer.processes[server]
+	if n := len(proc.thread(server).home.slices); n > shareMax {
+		t.Errorf("%d slices of what lies below the tasks are kept", n)
+	}
 	kept, most := 0, 0
-	for _, l := range p.tracer.processes[server].tasks {
+	for _, l := range proc.tasks {
 		kept, most = kept+len(l.slices), max(most, len(l.slices))
 	}
 	if kept > 2*slicesMax || most > 2*shareMin {

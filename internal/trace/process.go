@@ -262,6 +262,12 @@ func (p *process) trim(l *lane) {
 	l.limit = 2 * len(l.slices)
 }
 
+// trim does so with the lane on the thread and with the thread's own, which has what lies below tasks.
+func (t *thread) trim() {
+	t.process.trim(t.lane)
+	t.process.trim(&t.home)
+}
+
 // lanesMax is how many tasks and greenlets a process may have before those that are over are dropped.
 const lanesMax = 8192
 

@@ -73,16 +73,16 @@ func (t *Tracer) watch(pid, tid uint32) (*process, *thread) {
 
 // Sample takes a stack seen on a CPU.
 func (t *Tracer) Sample(pid, tid uint32, now uint64, s *Stack) {
-	if p, th := t.watch(pid, tid); th != nil {
+	if _, th := t.watch(pid, tid); th != nil {
 		th.worksFor(now, s, false)
 		th.sample(now, s)
-		p.trim(th.lane)
+		th.trim()
 	}
 }
 
 // SwitchOut takes the stack with which a thread leaves its CPU.
 func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
-	if p, th := t.watch(pid, tid); th != nil {
+	if _, th := t.watch(pid, tid); th != nil {
 		th.worksFor(now, s, true)
 		th.leave(now, s, why)
 		if s.Foreign && why == Poll {
@@ -90,7 +90,7 @@ func (t *Tracer) SwitchOut(pid, tid uint32, now uint64, s *Stack, why Reason) {
 		}
 		th.rests(now)
 		th.awaits(now, s.Awaits, s.Future)
-		p.trim(th.lane)
+		th.trim()
 	}
 }
 
@@ -189,9 +189,9 @@ func (t *Tracer) Scope(pid, tid uint32, now uint64, s *Scope) {
 
 // Step takes the beginning of a step of a task: the one before on the thread has ended.
 func (t *Tracer) Step(pid, tid uint32, now uint64, step Step) {
-	if p, th := t.watch(pid, tid); th != nil {
+	if _, th := t.watch(pid, tid); th != nil {
 		th.stepBegins(now, step)
-		p.trim(th.lane)
+		th.trim()
 	}
 }
 
