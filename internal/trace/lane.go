@@ -107,7 +107,8 @@ func bounded[T any](list []T) []T {
 
 // starts takes that the lane has started another.
 func (l *lane) starts(kid *lane) {
-	if len(l.kids) >= listMax {
+	const few = 32
+	if n := len(l.kids); n >= few && n&(n-1) == 0 { // seldom, where that does not help
 		l.kids = slices.DeleteFunc(l.kids, func(k *lane) bool { return k.ended && k.claimed })
 	}
 	l.kids = bounded(append(l.kids, kid))
