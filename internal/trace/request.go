@@ -42,6 +42,7 @@ type Request struct {
 	armed       *lane // that asked to be told when it can be written
 	made        *lane // task that the callback has made which got its head …
 	called      *lane // in which its application was called; nil: not known
+	partly      bool  // for some of that time nothing told whether it was called for this one
 	severalMade bool  // … and not the only one
 
 	readByLoop  bool // its head was, not by a thread that may run one for it
@@ -186,7 +187,7 @@ func (t *Tracer) settle(r *Request, now uint64) {
 // settleCalled has everything told of the lane in which the request's application was called, which does not write.
 func (r *Request) settleCalled(now uint64) {
 	l := r.called
-	r.lane, r.inTurns, r.Undecided = l, l.kind == threadLane, false
+	r.lane, r.inTurns, r.Undecided = l, l.kind == threadLane, r.partly
 	if l.on != nil && l.on.lane == l {
 		l.on.settle(max(now, r.End))
 	}

@@ -55,13 +55,13 @@ func latin1(text string) string {
 }
 
 // asked gives the request that is open and has that scope; nil where none or several may.
-func (p *process) asked(s *Scope) (found *Request) {
+func (p *process) asked(s *Scope) (found *Request, several bool) {
 	for _, c := range p.open {
 		for _, r := range c.requests {
 			switch {
 			case !r.Sampled || !s.isOf(r):
 			case found != nil:
-				return nil
+				return nil, true
 			default:
 				found = r
 			}
@@ -70,7 +70,7 @@ func (p *process) asked(s *Scope) (found *Request) {
 			}
 		}
 	}
-	return found
+	return found, false
 }
 
 // calls takes that a server has called the application for a request: in a task that no other has made but the
@@ -79,6 +79,18 @@ func (r *Request) calls(l *lane) {
 	if r.called == nil && (l.parent == nil || l.parent.kind != taskLane || l.parent.answered == 0 && l.parent.born < r.Start) {
 		r.called = l
 	}
+}
+
+// doubts takes that the stack to come was called for a request, nil where none is known, or for one of several. What was done
+// in a call while nothing told for which is in no tree.
+func (t *thread) doubts(s *Scope, r *Request, several bool) {
+	if r != nil && t.doubt {
+		r.partly = true
+	}
+	if a := t.asked; several && a != nil && s.isOf(a) {
+		a.partly = true
+	}
+	t.doubt = several
 }
 
 // worksFor takes for which request the stack that is seen now was called; it has been told if it is one that is open.

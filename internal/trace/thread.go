@@ -77,6 +77,7 @@ type course struct {
 	scope     *Request     // for which the stack of …
 	scoped    uint64       // … that time was called; 0: no stack ever told
 	asked     *Request     // for which it is at work by that
+	doubt     bool         // the stack before was called for one of several
 	outside   bool         // it ran no function when it was seen last
 }
 

@@ -173,8 +173,9 @@ func (t *Tracer) Scope(pid, tid uint32, now uint64, s *Scope) {
 		return
 	}
 	var r *Request
+	several := false
 	if s != nil {
-		r = p.asked(s)
+		r, several = p.asked(s)
 		p.scoped = p.scoped || r != nil
 		if r != nil {
 			r.shown = true
@@ -182,6 +183,7 @@ func (t *Tracer) Scope(pid, tid uint32, now uint64, s *Scope) {
 	}
 	if s == nil || s.Coroutine == 0 {
 		th.scope, th.scoped = r, now
+		th.doubts(s, r, several)
 	} else if l := p.tasks[s.Coroutine]; l != nil && r != nil {
 		r.calls(l)
 	}
