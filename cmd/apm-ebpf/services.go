@@ -303,7 +303,8 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	asyncio, greenlet := s.asyncio, s.greenlet
 	first := s.looked.IsZero() // what is built into the interpreter is there
 	if !s.asyncio && (loaded.Asyncio || first) {
-		s.asyncio = ss.lanesFound(s, "asyncio's tasks", loaded.Asyncio, ss.attachAsyncio(s))
+		builtIn, err := ss.attachAsyncio(s)
+		s.asyncio = ss.lanesFound(s, "asyncio's tasks", loaded.Asyncio || builtIn, err)
 	}
 	if !s.greenlet && loaded.Greenlet {
 		s.greenlet = ss.lanesFound(s, "greenlets", loaded.Greenlet, ss.attachGreenlet(s))
@@ -323,13 +324,14 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	s.looked = now
 }
 
-func (ss *services) attachAsyncio(s *service) error {
+// attachAsyncio tells whether it is there.
+func (ss *services) attachAsyncio(s *service) (bool, error) {
 	a, err := s.process.Asyncio()
 	if err != nil || a == nil {
-		return err
+		return false, err
 	}
 	defer a.Close()
-	return ss.probe.AttachAsyncio(s.process.PID, a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup)
+	return true, ss.probe.AttachAsyncio(s.process.PID, a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup)
 }
 
 func (ss *services) attachGreenlet(s *service) error {
