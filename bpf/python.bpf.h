@@ -17,6 +17,7 @@
 #define FIND_CALLS 128
 #define INTERPRETERS_MAX 64	    /* that are looked at for one stack */
 #define INTERPRETERS_EVERY 10000000 /* ns between looks whether there are several */
+#define BASE_FRAME_NEAR 4096	    /* a frame so soon behind its thread state is below all others, 3.15+ */
 #define STATELESS_FOR 10000000	    /* ns that a thread is believed to have no state … */
 #define YOUNG_FOR 1000000000	    /* … once it is so old */
 
@@ -167,7 +168,7 @@ static __always_inline bool py_recall(struct walk *w, struct target *t, struct k
 	w->thread = known->state;
 	if (!w->thread || !py_read_thread(w, t) || STATE(w, t, thread_next) != known->next)
 		return false;
-	if (w->frame)
+	if (w->frame && w->frame - w->thread >= BASE_FRAME_NEAR)
 		return true;
 	u64 newer = STATE(w, t, thread_prev);
 
