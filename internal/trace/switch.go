@@ -265,9 +265,13 @@ func (t *thread) stepEnds(now uint64, done bool) {
 	if l != nil && t.lane != l && !isUnder(t.under, l) && l.suspended == 0 && !l.ended {
 		l.suspend(now, now)
 	}
+	if l == nil {
+		l = t.lastStep
+	}
 	if l != nil && done {
 		l.finish()
 	}
+	t.lastStep = nil
 	t.lane, t.under, t.since, t.seen = nil, t.under[:0], now, 0
 }
 

@@ -63,6 +63,31 @@ loop 10
       [await] 3`)
 }
 
+// TestChildTaskEndsBeforeWait has the event loop wait between a child's last step and the one that tells that it has ended.
+func TestChildTaskEndsBeforeWait(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "loop", "view")
+	p.step(10, server, "*view", false)
+	p.task(12, server, "loop *view gather", "child")
+	p.step(15, server, "*child", false)
+	p.sample(16, server, "loop *child work")
+	p.leave(18, server, "loop", Poll)
+	p.resume(22, server)
+	p.step(22, server, "*view gather", true)
+	p.write(30, 1, server, "loop *view")
+	p.wants("/", `
+loop 20
+  view 20
+    gather 10
+      [task] 6
+        child 3
+          work 3
+        [runqueue] 3
+      [await] 7`)
+}
+
 // TestEagerTask has a task run on the stack of the one that creates it until it is suspended.
 func TestEagerTask(t *testing.T) {
 	p := newPlay(t)

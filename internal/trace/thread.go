@@ -58,6 +58,7 @@ type course struct {
 	woken     uint64       // waiting: when it could have gone on, 0: not yet
 	broken    bool         // the last sample could not be read
 	step      *lane        // task whose step runs
+	lastStep  *lane        // whose step ended before the event loop waited; the next step tells whether it has finished
 	begins    bool         // no stack was seen since that began
 	job       *symbol.Func // executor's thread: what it was seen to do last
 	jobSince  uint64       // since when; 0: not known
@@ -175,7 +176,9 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 		stack = t.comes()
 	default:
 		if why == Poll && t.stepOver(s) { // from there to here a loop hardly does anything
+			last := t.step
 			t.stepEnds(now, false)
+			t.lastStep = last
 		}
 		stack = t.see(now, s)
 	}
