@@ -17,8 +17,8 @@ type runtimeG struct {
 	ran     uint8
 }
 
-// workersMax bounds the goroutines among which others are looked at, and the workers that are kept in mind: of those that end when they have answered, which is seen where they
-// are looked at.
+// workersMax bounds the goroutines among which others are looked at, and the workers that are kept in mind: some end when they
+// have answered, which is seen only where they are looked at.
 const workersMax = 1024
 
 // othersEvery is how many looks there are to each search for goroutines that are not looked at yet: it goes through all.
@@ -28,9 +28,15 @@ func newCrew() crew {
 	return crew{loops: map[uint64]runtimeG{}, workers: map[uint64]runtimeG{}, watched: map[uint64]bool{}}
 }
 
+// isLoop tells whether a goroutine is known for an event loop.
+func (c *crew) isLoop(id uint64) bool {
+	_, known := c.loops[id]
+	return known
+}
+
 // answers takes that a goroutine answers what a loop has read.
 func (c *crew) answers(id uint64, g runtimeG) {
-	if c.loops[id] != (runtimeG{}) {
+	if c.isLoop(id) {
 		return
 	}
 	if len(c.workers) >= workersMax {

@@ -166,7 +166,7 @@ func (s *goService) received(e *probe.Event) {
 		return
 	}
 	by := io.Goroutine
-	if s.crew.loops[by] != (runtimeG{}) {
+	if s.crew.isLoop(by) {
 		by = io.Connection
 	}
 	w, ok := s.waiting[by]
