@@ -42,4 +42,5 @@ const enum await_told_by *unused_await __attribute__((unused));
 const enum stack_size *unused_stack_size __attribute__((unused));
 const enum read_size *unused_read_size __attribute__((unused));
 const enum scopes_for *unused_scopes __attribute__((unused));
+const enum life *unused_life __attribute__((unused));
 const enum awaited *unused_awaited __attribute__((unused));

@@ -133,7 +133,9 @@ enum runtime {
 	RUNTIME_GO,
 };
 
-#define LIFE_BLIND (1U << 31)
+enum life {
+	LIFE_BLIND = 1U << 31,
+};
 
 struct target {
 	u64 py_runtime; /* address of _PyRuntime */

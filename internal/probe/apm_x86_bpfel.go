@@ -293,6 +293,12 @@ type apmKnownStates struct {
 	}
 }
 
+type apmLife uint32
+
+const (
+	apmLifeLIFE_BLIND apmLife = 2147483648
+)
+
 type apmListener struct {
 	_    structs.HostLayout
 	Net  uint32
@@ -725,6 +731,7 @@ const (
 	apmVarUnusedGoLayout    = "unused_go_layout"
 	apmVarUnusedIo          = "unused_io"
 	apmVarUnusedKind        = "unused_kind"
+	apmVarUnusedLife        = "unused_life"
 	apmVarUnusedLoss        = "unused_loss"
 	apmVarUnusedReadSize    = "unused_read_size"
 	apmVarUnusedRuntime     = "unused_runtime"
@@ -880,6 +887,7 @@ type apmVariableSpecs struct {
 	UnusedGoLayout  *ebpf.VariableSpec `ebpf:"unused_go_layout"`
 	UnusedIo        *ebpf.VariableSpec `ebpf:"unused_io"`
 	UnusedKind      *ebpf.VariableSpec `ebpf:"unused_kind"`
+	UnusedLife      *ebpf.VariableSpec `ebpf:"unused_life"`
 	UnusedLoss      *ebpf.VariableSpec `ebpf:"unused_loss"`
 	UnusedReadSize  *ebpf.VariableSpec `ebpf:"unused_read_size"`
 	UnusedRuntime   *ebpf.VariableSpec `ebpf:"unused_runtime"`
@@ -997,6 +1005,7 @@ type apmVariables struct {
 	UnusedGoLayout  *ebpf.Variable `ebpf:"unused_go_layout"`
 	UnusedIo        *ebpf.Variable `ebpf:"unused_io"`
 	UnusedKind      *ebpf.Variable `ebpf:"unused_kind"`
+	UnusedLife      *ebpf.Variable `ebpf:"unused_life"`
 	UnusedLoss      *ebpf.Variable `ebpf:"unused_loss"`
 	UnusedReadSize  *ebpf.Variable `ebpf:"unused_read_size"`
 	UnusedRuntime   *ebpf.Variable `ebpf:"unused_runtime"`

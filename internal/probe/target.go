@@ -35,9 +35,6 @@ const (
 	AwaitByPointerRenumbered = uint32(apmAwaitToldByAWAIT_BY_POINTER_RENUMBERED) // 3.15
 )
 
-// lifeBlind is LIFE_BLIND of bpf/target.bpf.h.
-const lifeBlind = 1 << 31
-
 // Python is what the kernel programs need to know of a CPython process.
 type Python struct {
 	Runtime, RuntimeEnd uint64 // extent of _PyRuntime
@@ -68,7 +65,7 @@ func (p *Probe) AddPython(pid int, py Python) error {
 	p.lives++
 	t.Life = p.lives
 	if !py.SeesCodeEnd {
-		t.Life |= lifeBlind
+		t.Life |= uint32(apmLifeLIFE_BLIND)
 	}
 	return p.add(pid, t)
 }
