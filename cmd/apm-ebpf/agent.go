@@ -29,6 +29,7 @@ const (
 	unixIdle      = 5 * time.Second
 	catchUpEvery  = time.Second // between looks at processes whose end may have been missed
 	sweepEvery    = time.Minute // between looks at what nothing else bounds, and at CPUs
+	hinderedEvery = time.Minute // between warnings of what the agent could not do
 	stopTimeout   = time.Second // for the last records to be written
 )
 
@@ -61,6 +62,8 @@ type agent struct {
 	swept      time.Time // when what nothing else bounds was last looked at
 	newCPUs    int       // CPUs that have come online, which a warning has told
 	lostOf     uint64    // events of processes that had been lost then
+	hindered   uint64    // how often something could not be done
+	toldOf     time.Time // when a warning last told of that
 	full       chan struct{}
 	goroutines goroutines
 	urgency    urgency
@@ -130,9 +133,11 @@ func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 	defer stopWaking()
 	for {
 		if why := a.over(ctx); why != "" {
-			return a.stop(why)
+			a.stop(why)
+			return nil
 		}
 		if err := a.poll(); err != nil {
+			a.stop("events cannot be read")
 			return err
 		}
 		select {
@@ -207,7 +212,7 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// poll takes what has happened since the last time.
+// poll takes what has happened since the last time. Its errors leave no more to record: all others are told by hinder.
 func (a *agent) poll() error {
 	a.setClock()
 	a.begun = false
@@ -219,21 +224,31 @@ func (a *agent) poll() error {
 	}
 	a.records.Flush()
 	now := time.Now()
-	if a.goroutines.reading && now.Sub(a.tidied) < pollEvery {
-		return nil
+	if !a.goroutines.reading || now.Sub(a.tidied) >= pollEvery {
+		a.tidy(now)
 	}
-	return a.tidy(now)
+	return nil
+}
+
+// hinder takes that something could not be done, without which the agent goes on.
+func (a *agent) hinder(err error) {
+	if err == nil {
+		return
+	}
+	a.hindered++
+	if now := time.Now(); now.Sub(a.toldOf) >= hinderedEvery {
+		a.toldOf = now
+		a.log.Warn().Err(err).Msg("the agent is hindered: records may tell less")
+	}
 }
 
 // act does what cannot wait until all that has arrived was handled.
-func (a *agent) act() error {
+func (a *agent) act() {
 	defer a.calm()
 	if a.begun && !a.sampling() {
-		if err := a.switchSampling(); err != nil {
-			return err
-		}
+		a.hinder(a.switchSampling())
 	}
-	return a.readGoroutines()
+	a.hinder(a.readGoroutines())
 }
 
 // calm lowers the urgency, unless the next look is soon and there is little to do until then: on a busy machine the agent
@@ -246,62 +261,47 @@ func (a *agent) calm() {
 }
 
 // tidy does what is due now and then.
-func (a *agent) tidy(now time.Time) error {
+func (a *agent) tidy(now time.Time) {
 	a.urgency.lower()
 	a.tidied = now
-	if err := a.catchUp(now); err != nil {
-		return err
-	}
+	a.catchUp(now)
 	a.services.visits(now)
 	a.services.watchDeques(now)
 	if a.sampling() {
 		a.services.findMoreLanes(now)
 	}
-	if err := a.lookAtUnixSockets(now); err != nil {
-		return err
-	}
+	a.lookAtUnixSockets(now)
 	a.tracer.UntoldCallbacks(func(pid uint32) {
 		if a.services.sawCallbacks(pid) {
 			a.tracer.SeesContexts(pid, probe.Now())
 		}
 	})
-	var err error
-	a.tracer.Quiet(probe.Now(), func(w trace.Window) {
-		if e := a.probe.EndRequest(w.Connection, w.Begun); e != nil {
-			err = e
-		}
-	})
-	if err != nil {
-		return err
-	}
-	return a.switchSampling()
+	a.tracer.Quiet(probe.Now(), func(w trace.Window) { a.hinder(a.probe.EndRequest(w.Connection, w.Begun)) })
+	a.hinder(a.switchSampling())
 }
 
 // catchUp finds out what became of processes where the events that told it were lost, and drops what nothing else does.
-func (a *agent) catchUp(now time.Time) error {
+func (a *agent) catchUp(now time.Time) {
 	if now.Sub(a.caughtUp) < catchUpEvery {
-		return nil
+		return
 	}
 	a.caughtUp = now
 	for _, pid := range a.services.untold() {
 		a.exited(uint32(pid), probe.Now())
-		if err := a.probe.Drop(pid); err != nil {
-			return err
-		}
+		a.hinder(a.probe.Drop(pid))
 	}
 	if now.Sub(a.swept) >= sweepEvery {
 		a.swept = now
 		a.lookAtCPUs()
-		if err := a.probe.SweepListeners(); err != nil {
-			return err
-		}
+		a.hinder(a.probe.SweepListeners())
 	}
 	lost, err := a.probe.LostOfProcesses()
+	a.hinder(err)
 	if err != nil || lost == a.lostOf {
-		return err
+		return
 	}
 	a.lostOf = lost
-	return a.probe.Targets(func(pid int, execed, tls bool) {
+	a.hinder(a.probe.Targets(func(pid int, execed, tls bool) {
 		switch known := a.services.known[pid] != nil; {
 		case known && execed:
 			a.execed(uint32(pid), probe.Now())
@@ -310,7 +310,7 @@ func (a *agent) catchUp(now time.Time) error {
 		case !known:
 			a.services.later(pid, now)
 		}
-	})
+	}))
 }
 
 // lookAtCPUs warns, once for each, of CPUs on which nothing is sampled.
@@ -342,14 +342,14 @@ func (a *agent) pollWait() time.Duration {
 
 // lookAtUnixSockets ends the connections on Unix sockets that are gone, which no event tells: soon while a request
 // is open on any, else now and then.
-func (a *agent) lookAtUnixSockets(now time.Time) error {
+func (a *agent) lookAtUnixSockets(now time.Time) {
 	elapsed := now.Sub(a.unixLook)
 	if elapsed < unixOpen { // before every connection is gone through
-		return nil
+		return
 	}
 	pids, open := a.tracer.UnixSockets()
 	if len(pids) > 0 && !open && elapsed < unixIdle {
-		return nil
+		return
 	}
 	a.unixLook = now
 	namespaces := map[uint32]map[uint64]bool{}
@@ -362,12 +362,9 @@ func (a *agent) lookAtUnixSockets(now time.Time) error {
 			continue // the process has ended, which an event tells
 		}
 		for _, gone := range a.tracer.Vanished(pid, namespaces[namespace], probe.Now()) {
-			if err := a.probe.Forget(gone.ID, gone.Inode); err != nil {
-				return err
-			}
+			a.hinder(a.probe.Forget(gone.ID, gone.Inode))
 		}
 	}
-	return nil
 }
 
 func (a *agent) sampling() bool { return !a.probe.Idle() }
@@ -392,26 +389,22 @@ func (a *agent) switchSampling() error {
 }
 
 // stop ends the open requests, detaches and tells what was lost.
-func (a *agent) stop(why string) error {
+func (a *agent) stop(why string) {
 	a.setClock()
-	if err := a.probe.Drain(a.handle); err != nil {
-		return err
-	}
+	a.hinder(a.probe.Drain(a.handle))
 	a.tracer.Stop(probe.Now())
 	losses, err := a.probe.Losses()
-	if err != nil {
-		return err
-	}
+	a.hinder(err)
 	lost := struct {
 		probe.Losses
-		Reads uint64 `json:"reads"` // places from where on requests may have been missed
-	}{losses, a.tracer.LostReads()}
+		Reads    uint64 `json:"reads"`    // places from where on requests may have been missed
+		Hindered uint64 `json:"hindered"` // how often the agent could not do something, of which a warning has told
+	}{losses, a.tracer.LostReads(), a.hindered}
 	a.closeLog()
 	stats := a.records.Stats()
 
 	a.log.Log().Str("why", why).Uint64("records", stats.Written).Uint64("dropped_queue_full", stats.Full).
 		Uint64("dropped_write_failed", stats.Failed).Uint64("dropped_late", stats.Late).Any("lost_events", lost).Msg("stopped")
-	return nil
 }
 
 func (a *agent) closeLog() {

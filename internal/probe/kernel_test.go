@@ -90,6 +90,29 @@ func TestSweepListeners(t *testing.T) {
 	}
 }
 
+// TestTooManyListeners goes on without the ports that do not fit, and counts them, until there is room.
+func TestTooManyListeners(t *testing.T) {
+	p := open(t, lacks{})
+	listen(t)
+	unheard := func() uint64 {
+		t.Helper()
+		losses, err := p.Losses()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return losses.Conns
+	}
+	for i := range p.objects.Listeners.MaxEntries() {
+		p.objects.Listeners.Put(apmListener{Net: 2, Port: i}, uint8(1))
+	}
+	if err := p.AddPython(os.Getpid(), Python{}); err != nil || unheard() == 0 {
+		t.Errorf("the ports of a process do not fit: %v, %d counted", err, unheard())
+	}
+	if err := p.SweepListeners(); err != nil || unheard() > 0 {
+		t.Errorf("there is room again: %v, %d counted", err, unheard())
+	}
+}
+
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

@@ -8,7 +8,7 @@ type Losses struct {
 	IO        uint64 `json:"io"`        // ring buffer full: bytes of connections
 	Other     uint64 `json:"other"`     // ring buffer full: wake-ups and their like
 	Processes uint64 `json:"processes"` // ring buffer full: forks, execs, exits
-	Conns     uint64 `json:"conns"`     // more connections than fit
+	Conns     uint64 `json:"conns"`     // more connections than fit, or listening ports
 	Requests  uint64 `json:"requests"`  // more open requests than fit
 	Targets   uint64 `json:"targets"`   // more processes than fit
 	Data      uint64 `json:"data"`      // bytes that could not be read from the target
@@ -31,6 +31,7 @@ func (p *Probe) Losses() (l Losses, err error) {
 			return l, err
 		}
 	}
+	l.Conns += uint64(len(p.unheard))
 	for _, hook := range p.hooks {
 		stats, err := hook.Stats()
 		if err != nil {

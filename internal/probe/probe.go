@@ -40,7 +40,8 @@ type Probe struct {
 	uprobes  map[int][]link.Link // by process
 	deques   map[int][]link.Link // the same, those on deques
 	closer   closer
-	lives    uint32 // address spaces added so far
+	unheard  map[apmListener]bool // ports at which requests are missed
+	lives    uint32               // address spaces added so far
 	ring     *ringbuf.Reader
 	reader   *reader
 	slowRing *ringbuf.Reader
@@ -54,7 +55,7 @@ func Open(config Config) (*Probe, error) {
 	if missing := capability.Missing(capability.BPF | capability.Perfmon); missing != 0 {
 		return nil, fmt.Errorf("load BPF programs: %w: run as root or with %s", unix.EPERM, missing)
 	}
-	p := &Probe{config: config, uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}, closer: closer{log: config.Log}}
+	p := &Probe{config: config, uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}, unheard: map[apmListener]bool{}, closer: closer{log: config.Log}}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, explain(err)
@@ -256,7 +257,7 @@ func (p *Probe) Idle() bool { return p.idle }
 // Poll hands the events that have arrived to handle, in order of time, the latest 10 ms excepted, after each was shown
 // to arrived at once, in whatever order; in between it calls act. With sampling off it waits for the first one until wait
 // is over; with sampling on it does not wait.
-func (p *Probe) Poll(wait time.Duration, arrived func(*Event), act func() error, handle func(*Event)) error {
+func (p *Probe) Poll(wait time.Duration, arrived func(*Event), act func(), handle func(*Event)) error {
 	if !p.idle {
 		wait = 0
 	}
@@ -268,7 +269,7 @@ func (p *Probe) Holds() int { return len(p.reader.batch) }
 
 // Drain hands out every event that has arrived.
 func (p *Probe) Drain(handle func(*Event)) error {
-	return p.reader.poll(0, true, func(*Event) {}, func() error { return nil }, handle)
+	return p.reader.poll(0, true, func(*Event) {}, func() {}, handle)
 }
 
 // SlowWakes tells when a slow request of Go ends AwaitSlow.

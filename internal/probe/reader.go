@@ -42,17 +42,15 @@ func newArena() []byte {
 // poll reads what there is. wait is how long to sleep for a first event that forces a wake-up. Each event is shown to
 // arrived at once, in whatever order, and to handle in order of time, unless it is held back for the next poll. act is
 // called when what has arrived was shown, before it is handled.
-func (r *reader) poll(wait time.Duration, all bool, arrived func(*Event), act func() error, handle func(*Event)) error {
+func (r *reader) poll(wait time.Duration, all bool, arrived func(*Event), act func(), handle func(*Event)) error {
 	deadline := time.Now().Add(wait)
 	for {
 		r.ring.SetDeadline(deadline)
 		full, err := r.fill(arrived)
-		if err == nil {
-			err = act()
-		}
 		if err != nil {
 			return err
 		}
+		act()
 		r.deliver(all || full, handle)
 		if !full {
 			return nil

@@ -132,10 +132,21 @@ func (p *Probe) addListeners(pid int) error {
 	return p.putListeners(slices.Values(listeners))
 }
 
+// putListeners puts those that fit, and tells once if some do not.
 func (p *Probe) putListeners(listeners iter.Seq[apmListener]) error {
 	for l := range listeners {
-		if err := p.objects.Listeners.Put(l, uint8(1)); err != nil {
+		err := p.objects.Listeners.Put(l, uint8(1))
+		switch {
+		case err == nil:
+			delete(p.unheard, l)
+		case !errors.Is(err, unix.E2BIG):
 			return fmt.Errorf("add listening port %d: %w", l.Port, err)
+		default:
+			if len(p.unheard) == 0 {
+				p.config.Log.Warn().Uint32("port", l.Port).Uint32("most", p.objects.Listeners.MaxEntries()).
+					Msg("requests that arrive at this port, and maybe at others, are not recorded: its machine or container listens on too many")
+			}
+			p.unheard[l] = true
 		}
 	}
 	return nil
