@@ -25,7 +25,7 @@ type alike struct {
 func (p *process) puts(j *job) {
 	before := p.jobs[j.item]
 	switch {
-	case before == nil, before.by != nil && before.by.held == before: // which may have freed it
+	case before == nil, before.heldOn() && !before.stack.submits(): // who has it may have freed it
 	case before.lies() && !j.stack.submits() && !before.stack.submits(): // executors make a new one each time
 		if before.alike == nil {
 			before.alike = &alike{left: 1}
@@ -44,6 +44,9 @@ func (p *process) puts(j *job) {
 
 // lies tells that the object, or another like it, may still lie in a queue.
 func (j *job) lies() bool { return j.taken == 0 || j.alike != nil && j.alike.left > 0 }
+
+// heldOn tells that the thread which took the object works for it.
+func (j *job) heldOn() bool { return j.by != nil && j.by.held == j }
 
 func (j *job) end(now uint64) {
 	if j != nil && j.to == 0 {
@@ -79,6 +82,9 @@ func (t *thread) runs(item uint64) {
 		return
 	}
 	t.process.seesJobs = true
+	if held := t.home.held; held != nil && held.stack.submits() { // an executor's: from now on stacks tell
+		t.home.held, t.home.heldAt = nil, nil
+	}
 	if j := t.process.jobs[item]; j != nil && j.taken == 0 {
 		j.taken, j.by = max(t.since, j.from), &t.home
 	}

@@ -101,3 +101,46 @@ func TestQueues(t *testing.T) {
 		})
 	}
 }
+
+// TestItemReused has an executor's new thread be told to take its first job, before any stack tells which job it runs. The
+// next one, of which stacks alone tell, has the address of the first.
+func TestItemReused(t *testing.T) {
+	const (
+		worker = server + 1
+		item   = 7
+		submit = "serve#1 app pool submit@concurrent/futures/thread.py"
+		loop   = "boot _worker@concurrent/futures/thread.py"
+	)
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.read(10, 1, server, "/a")
+	p.put(11, server, submit, item)
+	p.tracer.Thread(server, server, 11*ms, p.stack(submit), worker)
+	p.take(12, worker, loop, item)
+	p.sample(13, worker, loop+" run@concurrent/futures/thread.py forA")
+	runs := func(at uint64, function string) {
+		s := p.stack(loop + " run@concurrent/futures/thread.py " + function)
+		s.Item = item
+		p.tracer.Sample(server, worker, at*ms, s)
+	}
+	runs(14, "forA")
+	p.leave(16, worker, loop, GIL)
+	p.read(18, 2, server, "/b")
+	p.put(19, server, submit, item)
+	p.resume(20, worker)
+	runs(21, "forB")
+	p.leave(23, worker, loop, Lock)
+	p.write(24, 1, server, "serve#1")
+	p.write(25, 2, server, "serve#1")
+	own := false
+	for _, f := range p.told["/a"].Frames {
+		if f.Function == "forB" {
+			t.Errorf("/a is told with another's job:\n%s", draw(p.told["/a"].Frames))
+		}
+		own = own || f.Function == "forA"
+	}
+	if !own {
+		t.Errorf("/a lacks its own job:\n%s", draw(p.told["/a"].Frames))
+	}
+}

@@ -72,7 +72,7 @@ func (p *process) thread(tid uint32) *thread {
 		slices, answered := t.home.slices[:0], t.home.answered
 		t.home = lane{slices: slices, answered: answered}
 		t.course = course{}
-		t.epoch, t.instrs = p.epoch, t.instrs[:0]
+		t.epoch, t.instrs, t.deeper = p.epoch, t.instrs[:0], nil
 	}
 	return t
 }

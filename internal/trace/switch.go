@@ -63,7 +63,7 @@ func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 	}
 	l.stack, l.begun = stack, true
 	if t.looksForLoop() {
-		t.calls(s)
+		t.calls(s, stack)
 	}
 	return stack
 }

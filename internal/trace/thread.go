@@ -31,7 +31,8 @@ type thread struct {
 	heads      []*Request // that it read and that have no answer yet
 	answering  []*Request // that it has begun to answer and others read, and that go on
 	serves     bool       // it has read requests' heads
-	instrs     []uint64   // where the functions of the last stack stood, while looksForLoop
+	deeper     *Context   // the last stack that shows more than a return from the one before, while looksForLoop
+	instrs     []uint64   // where its functions stood
 	tried      uint8      // answers that were looked at for that
 	loopRuns   bool       // the call that answers requests also runs their handlers
 	python     bool       // it was seen to run Python

@@ -47,9 +47,12 @@ const answersTried = 200
 // looksForLoop tells that it is not known yet whether the thread does that.
 func (t *thread) looksForLoop() bool { return t.serves && !t.loopRuns && t.tried < answersTried }
 
-// calls notes where the functions of the last stack stood.
-func (t *thread) calls(s *Stack) {
-	t.instrs = t.instrs[:0]
+// calls notes where the functions of a stack stood. One that only shows the thread back in a call leaves what lay below it.
+func (t *thread) calls(s *Stack, stack *Context) {
+	if t.returned(s) {
+		return
+	}
+	t.instrs, t.deeper = t.instrs[:0], stack
 	for i := range s.Frames {
 		t.instrs = append(t.instrs, s.Frames[i].Instr)
 	}
@@ -58,19 +61,20 @@ func (t *thread) calls(s *Stack) {
 // beginsAnswer takes the stack with which the thread begins an answer. Where what it ran before lay below the very same
 // call, that has called it: servers in C write answers and run handlers from their event loops.
 func (t *thread) beginsAnswer(s *Stack) {
-	n := len(s.Frames)
-	if !t.looksForLoop() || t.lane != &t.home || n == 0 {
+	if !t.looksForLoop() || t.lane != &t.home || len(s.Frames) == 0 {
 		return
 	}
 	t.tried++
-	if call := s.Frames[n-1].Instr; call == 0 || len(t.instrs) <= n || t.instrs[n-1] != call {
-		return
+	t.loopRuns = t.returned(s)
+}
+
+// returned tells that what the thread ran before lay below the very call in which the stack is.
+func (t *thread) returned(s *Stack) bool {
+	n := len(s.Frames)
+	if n == 0 || len(t.instrs) <= n || s.Frames[n-1].Instr == 0 || s.Frames[n-1].Instr != t.instrs[n-1] {
+		return false
 	}
-	ran := t.stack
-	for ran != nil && int(ran.depth) > n {
-		ran = ran.parent
-	}
-	t.loopRuns = ran == t.process.contexts.path(s.Frames)
+	return t.deeper.upTo(int32(n)) == t.process.contexts.path(s.Frames)
 }
 
 // trunks appends the branches that lie under a request's window: its lane's for as long as that was at work for it.

@@ -26,6 +26,23 @@ func TestTurns(t *testing.T) {
 		p.wants("/a", "main 20\n  [runqueue] 10\n  serve 10\n    a 10")
 		p.wants("/b", "main 12\n  [runqueue] 2\n  serve 10\n    b 10")
 	})
+	t.Run("it is seen in that call between a handler and the answer", func(t *testing.T) {
+		p := newPlay(t)
+		p.open(1)
+		p.open(2)
+		p.read(10, 1, 100, "/a")
+		p.sample(12, 100, app+"a")
+		p.read(20, 2, 100, "/b")
+		p.sample(22, 100, app+"b")
+		p.sample(28, 100, server)
+		p.write(30, 1, 100, server)
+		p.write(32, 2, 100, server)
+		for _, path := range []string{"/a", "/b"} {
+			if p.told[path].Undecided {
+				t.Errorf("%s has no owner", path)
+			}
+		}
+	})
 	t.Run("it may run them at any time", func(t *testing.T) {
 		p := newPlay(t)
 		serve(p, "main serve#8")
