@@ -67,7 +67,9 @@ func (a *agent) handle(e *probe.Event) {
 }
 
 func (a *agent) exited(pid uint32, at uint64) {
-	a.tracer.Exit(pid, at)
+	for _, gone := range a.tracer.Exit(pid, at) {
+		a.hinder(a.probe.Forget(gone.ID, gone.Inode))
+	}
 	a.services.forget(int(pid))
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -50,6 +51,70 @@ func TestFallbacks(t *testing.T) {
 				{KindClose, "", WriteEnd},
 			})
 		})
+	}
+}
+
+// TestForget ends a connection on a Unix socket while a request is open there: no stacks are taken from then on.
+func TestForget(t *testing.T) {
+	p := open(t, lacks{})
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := p.AddPython(os.Getpid(), Python{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.SetSampling(true); err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	server.Read(make([]byte, 100))
+	var connection, inode uint64
+	stacks := func() (n int) {
+		time.Sleep(10 * time.Millisecond) // which leaves the CPU
+		err := p.Drain(func(e *Event) {
+			switch e.Kind {
+			case KindOpen:
+				connection, inode = e.Conn().Connection, e.Conn().Inode
+			case KindSwitchOut:
+				n++
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := stacks(); n == 0 || inode == 0 {
+		t.Fatalf("%d stacks while a request is open, on the socket with inode %d", n, inode)
+	}
+	client.Close()
+	server.Close()
+	forget := func(inode uint64) (known bool) {
+		if err := p.Forget(connection, inode); err != nil {
+			t.Fatal(err)
+		}
+		var c apmConn
+		return p.objects.Conns.Lookup(connection, &c) == nil
+	}
+	if !forget(inode + 1) {
+		t.Error("forgets the connection that has the name now")
+	}
+	if forget(inode) {
+		t.Error("does not forget the connection")
+	}
+	stacks() // of before
+	if n := stacks(); n != 0 {
+		t.Errorf("%d stacks after the last connection was forgotten", n)
 	}
 }
 

@@ -313,12 +313,15 @@ func (p *Probe) EndRequest(connection, request uint64) error {
 	return nil
 }
 
-// Forget drops a connection that ended without the kernel's telling: Unix sockets do. Another one may have its name by
-// now, but not its inode.
+// Forget drops a connection that ended without the kernel's telling, with the request that is open on it: Unix sockets do.
+// Another one may have its name by now, but not its inode.
 func (p *Probe) Forget(connection, inode uint64) error {
 	var c apmConn
 	err := p.objects.Conns.Lookup(connection, &c)
 	if err == nil && c.Inode == inode {
+		if err := p.EndRequest(connection, c.Request); err != nil {
+			return err
+		}
 		err = p.objects.Conns.Delete(connection)
 	}
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

@@ -57,6 +57,9 @@ type Connection struct {
 	Inode         uint64         // of a Unix socket, else 0
 }
 
+// left gives a connection on a Unix socket that is about to be dropped, for the kernel programs to forget.
+func (c *conn) left() Connection { return Connection{ID: c.id, PID: c.pid, Inode: c.inode} }
+
 // Window names the part of a connection's life for which the kernel programs take stacks.
 type Window struct{ Connection, Begun uint64 }
 

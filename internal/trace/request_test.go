@@ -1,6 +1,8 @@
 package trace
 
 import (
+	"cmp"
+	"slices"
 	"testing"
 
 	"apm-ebpf/internal/http1"
@@ -103,4 +105,38 @@ func TestUndecided(t *testing.T) {
 			t.Errorf("is told as %s", draw(x.Frames))
 		}
 	})
+}
+
+// TestUnixSockets ends connections of which no event tells the end, and gives those that the kernel programs are to forget.
+func TestUnixSockets(t *testing.T) {
+	p := newPlay(t)
+	for id := uint64(1); id <= 3; id++ {
+		p.tracer.Open(Connection{ID: id, PID: server, Inode: 100 + id}, 0)
+	}
+	p.open(4)
+	p.read(10, 1, server, "/vanishes")
+	p.read(11, 2, server, "/cut")
+	vanish := func(now uint64) []Connection {
+		return p.tracer.Vanished(server, map[uint64]bool{102: true, 103: true}, now*ms)
+	}
+	if gone := vanish(20); len(gone) != 0 {
+		t.Errorf("at the first look %v are gone: what was written may be told yet", gone)
+	}
+	if gone := vanish(40); !slices.Equal(gone, []Connection{{ID: 1, PID: server, Inode: 101}}) {
+		t.Errorf("at the second look %v are gone", gone)
+	}
+	if x := p.told["/vanishes"]; x == nil || x.End != 20*ms {
+		t.Errorf("the request on the connection that vanished is told as %v", x)
+	}
+	gone := p.tracer.Exit(server, 50*ms)
+	slices.SortFunc(gone, func(a, b Connection) int { return cmp.Compare(a.ID, b.ID) })
+	if !slices.Equal(gone, []Connection{{ID: 2, PID: server, Inode: 102}, {ID: 3, PID: server, Inode: 103}}) {
+		t.Errorf("with the process %v are gone", gone)
+	}
+	if x := p.told["/cut"]; x == nil || x.Cut != TargetExited {
+		t.Errorf("the request of the process that exits is told as %v", x)
+	}
+	if pids, _ := p.tracer.UnixSockets(); len(pids) != 0 {
+		t.Errorf("Unix sockets of %v are left", pids)
+	}
 }

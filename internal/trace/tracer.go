@@ -304,13 +304,14 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	}
 }
 
-// Exit takes the end of a process: its open requests end there.
-func (t *Tracer) Exit(pid uint32, now uint64) {
-	t.endAll(func(c *conn) bool { return c.pid == pid }, TargetExited, now)
+// Exit takes the end of a process: its open requests end there. It gives its connections on Unix sockets, as Vanished does.
+func (t *Tracer) Exit(pid uint32, now uint64) (gone []Connection) {
+	gone = t.endAll(func(c *conn) bool { return c.pid == pid }, TargetExited, now)
 	if p := t.processes[pid]; p != nil {
 		p.contexts.forget()
 		delete(t.processes, pid)
 	}
+	return gone
 }
 
 // Stop ends every open request because the agent ends.
@@ -318,7 +319,7 @@ func (t *Tracer) Stop(now uint64) {
 	t.endAll(func(*conn) bool { return true }, AgentStopped, now)
 }
 
-func (t *Tracer) endAll(which func(*conn) bool, why Cut, now uint64) {
+func (t *Tracer) endAll(which func(*conn) bool, why Cut, now uint64) (gone []Connection) {
 	for _, c := range t.conns {
 		if !which(c) {
 			continue
@@ -330,6 +331,10 @@ func (t *Tracer) endAll(which func(*conn) bool, why Cut, now uint64) {
 			}
 			t.finish(c, h, now)
 		}
+		if c.inode != 0 {
+			gone = append(gone, c.left())
+		}
 		t.drop(c, now)
 	}
+	return gone
 }

@@ -204,8 +204,8 @@ func (t *Tracer) Vanished(pid uint32, there map[uint64]bool, now uint64) (gone [
 		case c.vanished == 0:
 			c.vanished = now
 		default:
+			gone = append(gone, c.left())
 			t.Close(id, http1.Closed, c.vanished)
-			gone = append(gone, Connection{ID: id, PID: pid, Inode: c.inode})
 		}
 	}
 	return gone
