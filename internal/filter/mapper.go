@@ -23,7 +23,7 @@ func ParseMapper(name string) (Mapper, error) {
 
 // Map keeps the frames that pass all filters and gives them the mapper's shape. The frames come in post-order with
 // their depths, as a whole tree: where a dropped frame stood cannot be told from those that are left, so a tree is
-// never to be built from the result of Compose. What is returned for Tree are the frames on top, each with its
+// never to be built from the result of compose. What is returned for Tree are the frames on top, each with its
 // Children and a Depth that means nothing any more.
 //
 // Map works in place: the slice and, for Tree, the frames belong to it.
@@ -31,11 +31,11 @@ func (m Mapper) Map(filters []Filter, frames []*Frame) []*Frame {
 	if m == Tree {
 		return nest(filters, frames)
 	}
-	return Compose(filters, frames)
+	return compose(filters, frames)
 }
 
-// Compose returns the frames that pass all filters, in the same order. It works in place.
-func Compose(filters []Filter, frames []*Frame) []*Frame {
+// compose returns the frames that pass all filters, in the same order. It works in place.
+func compose(filters []Filter, frames []*Frame) []*Frame {
 	if len(filters) == 0 {
 		return frames
 	}

@@ -81,7 +81,7 @@ func TestComposeAsksInOrder(t *testing.T) {
 			return f.Function != drops
 		}
 	}
-	left := Compose([]Filter{spy("1", "b"), spy("2", "a")}, grow(t, "a(b()c())"))
+	left := compose([]Filter{spy("1", "b"), spy("2", "a")}, grow(t, "a(b()c())"))
 	if draw(left) != "c()" {
 		t.Errorf("left %s", draw(left))
 	}

@@ -8,7 +8,7 @@ import "fmt"
 const NoOffset = ^uint32(0)
 
 // Layout tells where the runtime of one minor version of Go keeps what is read. Every offset is in bytes from the start
-// of runtime.g or, from MG0 on, of runtime.m; NoOffset where the version has no such field. They are the same on amd64
+// of runtime.g or, from MCurG on, of runtime.m; NoOffset where the version has no such field. They are the same on amd64
 // and arm64.
 type Layout struct {
 	Minor  int    // of Go 1
@@ -30,7 +30,6 @@ type Layout struct {
 	GoPC        uint32 // gopc: return address of the go statement that started it
 	StartPC     uint32 // startpc: entry of its outermost function
 
-	MG0   uint32 // g0: the goroutine with the system stack
 	MCurG uint32 // curg: the goroutine that runs on the thread
 
 	reasons []string // texts of runtime.waitReason, by number

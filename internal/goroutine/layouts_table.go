@@ -22,7 +22,6 @@ var layouts = []Layout{
 		ParentGoID:  NoOffset,
 		GoPC:        296,
 		StartPC:     312,
-		MG0:         0,
 		MCurG:       192,
 		reasons: []string{
 			"",
@@ -77,7 +76,6 @@ var layouts = []Layout{
 		ParentGoID:  272,
 		GoPC:        280,
 		StartPC:     296,
-		MG0:         0,
 		MCurG:       192,
 		reasons: []string{
 			"",
@@ -132,7 +130,6 @@ var layouts = []Layout{
 		ParentGoID:  272,
 		GoPC:        280,
 		StartPC:     296,
-		MG0:         0,
 		MCurG:       192,
 		reasons: []string{
 			"",
@@ -192,7 +189,6 @@ var layouts = []Layout{
 		ParentGoID:  280,
 		GoPC:        288,
 		StartPC:     304,
-		MG0:         0,
 		MCurG:       192,
 		reasons: []string{
 			"",
@@ -253,7 +249,6 @@ var layouts = []Layout{
 		ParentGoID:  280,
 		GoPC:        288,
 		StartPC:     304,
-		MG0:         0,
 		MCurG:       192,
 		reasons: []string{
 			"",
@@ -320,7 +315,6 @@ var layouts = []Layout{
 		ParentGoID:  272,
 		GoPC:        280,
 		StartPC:     296,
-		MG0:         0,
 		MCurG:       184,
 		reasons: []string{
 			"",
@@ -390,7 +384,6 @@ var layouts = []Layout{
 		ParentGoID:  280,
 		GoPC:        288,
 		StartPC:     304,
-		MG0:         0,
 		MCurG:       184,
 		reasons: []string{
 			"",
@@ -460,7 +453,6 @@ var layouts = []Layout{
 		ParentGoID:  280,
 		GoPC:        288,
 		StartPC:     304,
-		MG0:         0,
 		MCurG:       184,
 		reasons: []string{
 			"",

@@ -33,7 +33,7 @@ const (
 	KindThread    = Kind(apmEventKindEVENT_THREAD)   // Stack: starts the thread in Args[0]
 	KindHandoff   = Kind(apmEventKindEVENT_HANDOFF)  // Stack: wakes the thread in Args[0], which waited on a futex
 	KindCode      = Kind(apmEventKindEVENT_CODE)     // Code: what a code object of a later stack says of itself
-	KindTLS       = Kind(apmEventKindEVENT_TLS)      // Thread: TLS on a connection that is served; the peer is TLSFirst or TLSUnseen
+	KindTLS       = Kind(apmEventKindEVENT_TLS)      // Thread: TLS on a connection that is served; the peer may be TLSUnseen
 
 	KindGoSample    = Kind(apmEventKindEVENT_GO_SAMPLE)     // Go: a goroutine is on a CPU
 	KindGoSwitchOut = Kind(apmEventKindEVENT_GO_SWITCH_OUT) // Go: a goroutine that serves requests leaves its CPU with its thread
@@ -44,11 +44,9 @@ const (
 	KindCopy  = Kind(apmEventKindEVENT_COPY)  // Stack: has copied its contextvars.Context; the Object is the copy
 )
 
-// What a TLS event tells, from bpf/event.h.
-const (
-	TLSFirst  = uint32(apmTlsSightTLS_FIRST)  // the process had not been seen to serve TLS before
-	TLSUnseen = uint32(apmTlsSightTLS_UNSEEN) // much was read, and nothing of it was seen in clear
-)
+// TLSUnseen is the peer of a TLS event where much was read, and nothing of it was seen in clear; else the process had not
+// been seen to serve TLS before. From bpf/event.h.
+const TLSUnseen = uint32(apmTlsSightTLS_UNSEEN)
 
 // AwaitsFuture tells that the Object of a KindSwitchOut is a concurrent.futures.Future, from bpf/event.h.
 const AwaitsFuture = uint32(apmAwaitedAWAITS_FUTURE)
@@ -67,7 +65,6 @@ const (
 
 // Status of a stack, from bpf/event.h.
 const (
-	StackOK         = uint32(apmStackStatusSTACK_OK)
 	StackNoThread   = uint32(apmStackStatusSTACK_NO_THREAD) // no interpreter state: not a Python thread
 	StackEmpty      = uint32(apmStackStatusSTACK_EMPTY)     // it runs no Python code
 	StackUnreadable = uint32(apmStackStatusSTACK_UNREADABLE)
@@ -153,7 +150,7 @@ func (e *Event) Begins() bool {
 	return e.Kind == KindRecv && e.IO().Flags&both == both
 }
 
-// Stack is the view of a Sample, SwitchOut or Write.
+// Stack is the view of the kinds that say so.
 func (e *Event) Stack() *StackEvent { return (*StackEvent)(unsafe.Pointer(&e.raw[0])) }
 
 // Go is the view of a GoSample or GoSwitchOut.

@@ -1,5 +1,5 @@
 // Package probe loads the kernel programs, attaches them and reads what they tell. It knows nothing of
-// requests or names. Needs CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN before 5.8) and a kernel with BTF,
+// requests or names. Needs CAP_BPF and CAP_PERFMON, for which CAP_SYS_ADMIN stands too, and a kernel with BTF,
 // 5.10 or later.
 package probe
 

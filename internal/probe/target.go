@@ -15,11 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NoOffset marks a field that a version does not have.
-const NoOffset = uint32(0xffffffff)
-
 // PythonLayout is what the kernel programs need to walk the stacks of one CPython version: offsets in
-// bytes, NoOffset where there is none.
+// bytes, all bits set where there is none.
 type PythonLayout = apmPyLayout
 
 // PythonTypes are the addresses in a process of the types of what has names and of what suspended coroutines are made of.

@@ -15,7 +15,7 @@ var debugFields = map[int]string{
 	13: `cookie version free-threaded
 		- - interpreters.head
 		interp.size - interp.next threads.head - - - - - - - - -
-		- - thread.next thread.interp current_frame thread_id native_thread_id - -
+		- - thread.next thread.interp current_frame thread_id - - -
 		- previous executable instr_ptr localsplus owner
 		- filename name qualname linetable firstlineno - - - adaptive
 		- ob_type
@@ -25,7 +25,7 @@ var debugFields = map[int]string{
 	14: `cookie version free-threaded
 		- - interpreters.head
 		interp.size - interp.next threads.head - - - - - - - - - - - -
-		- - thread.next thread.interp current_frame thread_id native_thread_id - -
+		- - thread.next thread.interp current_frame thread_id - - -
 		- previous executable instr_ptr localsplus owner stackpointer -
 		- filename name qualname linetable firstlineno - - - adaptive copies
 		- ob_type
@@ -37,7 +37,7 @@ var debugFields = map[int]string{
 	15: `cookie version free-threaded
 		- - interpreters.head
 		interp.size - interp.next threads.head - - - - - - - - - - - -
-		- - thread.next thread.interp current_frame - - - thread_id native_thread_id - - - - - -
+		- - thread.next thread.interp current_frame - - - thread_id - - - - - - -
 		-
 		- previous executable instr_ptr localsplus owner stackpointer -
 		- filename name qualname linetable firstlineno - - - adaptive copies
@@ -63,7 +63,6 @@ func (l *Layout) fields() map[string]*uint32 {
 		"thread.interp":     &l.ThreadInterp,
 		"current_frame":     &l.ThreadFrame,
 		"thread_id":         &l.ThreadID,
-		"native_thread_id":  &l.ThreadNativeID,
 		"previous":          &l.FramePrev,
 		"executable":        &l.FrameCode,
 		"instr_ptr":         &l.FrameInstr,

@@ -26,13 +26,12 @@ type Layout struct {
 	InterpSize  uint32 // sizeof(PyInterpreterState), 3.12 and later, where it has the words of its own interpreter lock
 	ThreadsHead uint32 // PyInterpreterState.threads.head
 
-	ThreadNext     uint32 // PyThreadState.next
-	ThreadInterp   uint32 // PyThreadState.interp
-	ThreadID       uint32 // PyThreadState.thread_id: pthread_self(), on x86_64 the thread's TLS base
-	ThreadNativeID uint32 // PyThreadState.native_thread_id, a TID in the target's namespace; 3.11 and later
-	ThreadContext  uint32 // PyThreadState.context, 3.7 and later
-	ThreadFrame    uint32 // PyThreadState.frame, .cframe (where CFrame is present) or .current_frame
-	CFrame         uint32 // _PyCFrame.current_frame; NoOffset where ThreadFrame is the frame itself
+	ThreadNext    uint32 // PyThreadState.next
+	ThreadInterp  uint32 // PyThreadState.interp
+	ThreadID      uint32 // PyThreadState.thread_id: pthread_self(), on x86_64 the thread's TLS base
+	ThreadContext uint32 // PyThreadState.context, 3.7 and later
+	ThreadFrame   uint32 // PyThreadState.frame, .cframe (where CFrame is present) or .current_frame
+	CFrame        uint32 // _PyCFrame.current_frame; NoOffset where ThreadFrame is the frame itself
 
 	FramePrev       uint32 // f_back, previous
 	FrameCode       uint32 // f_code, f_executable
@@ -41,7 +40,6 @@ type Layout struct {
 	FrameStackTop   uint32 // 3.11 to 3.13: int, index into FrameLocals; before and after: pointer past the topmost value
 	FrameStackDepth uint32 // 3.10: int, index into what FrameValueStack points to
 	FrameValueStack uint32 // 3.10 and older: pointer to the bottom of the value stack
-	FrameState      uint32 // 3.10: char f_state; 3.9 and older: char f_executing
 	FrameLocals     uint32 // f_localsplus, localsplus
 	FrameGen        uint32 // f_gen, 3.10 and older
 

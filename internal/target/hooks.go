@@ -30,10 +30,9 @@ type Asyncio struct {
 	ProbeFile
 	TaskInit uint64 // tp_init of Task(self, args, kwargs): the coroutine is kwargs["coro"] or the first of args
 	TaskStep uint64 // tp_call of TaskStepMethWrapper(self, args, kwargs): the task follows self's head
-	// TaskWakeup is task_wakeup(task, future), or where WakeupWraps is set (3.9 and older) the tp_call of
-	// TaskWakeupMethWrapper(self, args, kwargs), whose task is there too.
-	TaskWakeup  uint64
-	WakeupWraps bool
+	// TaskWakeup is task_wakeup(task, future), up to 3.9 the tp_call of TaskWakeupMethWrapper(self, args, kwargs), whose
+	// task is there too.
+	TaskWakeup uint64
 }
 
 // Greenlet tells where greenlets are created and where one leaves the C stack of its thread, in bytes from the start of
@@ -175,7 +174,7 @@ func findGreenlet(im *image) (create, leave uint64, err error) {
 // probeFile opens the file behind a mapping. What is mapped of it would not do where the file is gone: probes go on
 // files, and what goes on a file that other processes share must not be told by the memory of one.
 func (p *Process) probeFile(m Mapping) (f ProbeFile, im *image, err error) {
-	file, err := p.OpenMapping(m)
+	file, err := p.openMapping(m)
 	if err != nil {
 		return f, nil, err
 	}

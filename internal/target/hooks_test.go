@@ -106,9 +106,6 @@ func isPush(text []byte) bool {
 // checkAsyncio compares what was found with what the process has in its types.
 func checkAsyncio(t *testing.T, p *Process, a *Asyncio, truth asyncioTruth) {
 	t.Helper()
-	if a.WakeupWraps != truth.Wraps {
-		t.Fatalf("WakeupWraps %v, want %v", a.WakeupWraps, truth.Wraps)
-	}
 	header := p.Python.header()
 	name := header + typeName
 	wakeup := word(t, p, truth.WakeupType+name+tpCall.offset)

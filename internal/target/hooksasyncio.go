@@ -50,9 +50,7 @@ func findAsyncio(im *image) (*Asyncio, error) {
 	var ok [3]bool
 	a.TaskInit, ok[0] = only(p.functions(refs[task], tpInit))
 	a.TaskStep, ok[1] = only(p.functions(slices.Concat(refs[step], refs[qualified]), tpCall))
-	if a.TaskWakeup, a.WakeupWraps = only(p.functions(refs[wrapper], tpCall)); a.WakeupWraps {
-		ok[2] = true
-	} else {
+	if a.TaskWakeup, ok[2] = only(p.functions(refs[wrapper], tpCall)); !ok[2] {
 		a.TaskWakeup, ok[2] = only(p.methods(refs[wakeup]))
 	}
 	for i, what := range []string{"tp_init of Task", "tp_call of TaskStepMethWrapper", "task_wakeup"} {

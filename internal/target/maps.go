@@ -13,7 +13,6 @@ type Mapping struct {
 	Perm       string // as "r-xp"
 	Inode      uint64
 	Path       string // as the target sees it
-	Deleted    bool   // unlinked or replaced since
 }
 
 // Mappings gives what files the process maps now, by ascending address. Errors: ErrGone, or the capability that is missing.
@@ -61,7 +60,7 @@ func parseMapping(line string) (m Mapping, ok bool) {
 		return m, false
 	}
 	m.Perm = field[1]
-	m.Path, m.Deleted = strings.CutSuffix(path, " (deleted)")
+	m.Path = strings.TrimSuffix(path, " (deleted)")
 	m.Path = strings.ReplaceAll(m.Path, `\012`, "\n")
 	return m, true
 }

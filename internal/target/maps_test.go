@@ -16,10 +16,10 @@ const someMaps = `00400000-0041f000 r--p 00000000 fe:01 1234                    
 
 func TestParseMaps(t *testing.T) {
 	want := []Mapping{
-		{0x400000, 0x41f000, 0, "r--p", 1234, "/usr/bin/python3.11", false},
-		{0x41f000, 0x6c6000, 0x1f000, "r-xp", 1234, "/usr/bin/python3.11", false},
-		{0x7f0000001000, 0x7f0000002000, 0, "r--p", 99, "/srv/my app/lib python3.so", true},
-		{0x7f0000003000, 0x7f0000004000, 0, "r--s", 7, "/dev/shm/a\nb", false},
+		{0x400000, 0x41f000, 0, "r--p", 1234, "/usr/bin/python3.11"},
+		{0x41f000, 0x6c6000, 0x1f000, "r-xp", 1234, "/usr/bin/python3.11"},
+		{0x7f0000001000, 0x7f0000002000, 0, "r--p", 99, "/srv/my app/lib python3.so"},
+		{0x7f0000003000, 0x7f0000004000, 0, "r--s", 7, "/dev/shm/a\nb"},
 	}
 	if got := parseMaps([]byte(someMaps)); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

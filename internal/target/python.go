@@ -173,7 +173,7 @@ func mapsLibpython(maps []Mapping) bool {
 
 // image opens the file behind a mapping, else what is mapped of it.
 func (p *Process) image(m Mapping) (*image, error) {
-	f, err := p.OpenMapping(m)
+	f, err := p.openMapping(m)
 	if err != nil {
 		im, memErr := openMemoryImage(Memory(p.PID), m.Start)
 		if memErr != nil {

@@ -38,9 +38,9 @@ func (fs procfs) openIn(pid int, path string, flags uint64) (int, error) {
 	return fd, nil
 }
 
-// OpenMapping opens the very file that is mapped, even where its path leads to another one by now: through
+// openMapping opens the very file that is mapped, even where its path leads to another one by now: through
 // /proc/PID/map_files, else /proc/PID/exe, else its path where that still leads to the same inode.
-func (p *Process) OpenMapping(m Mapping) (*os.File, error) {
+func (p *Process) openMapping(m Mapping) (*os.File, error) {
 	magic := []string{fmt.Sprintf("map_files/%x-%x", m.Start, m.End)}
 	if m.Path == p.Exe {
 		magic = append(magic, "exe")

@@ -31,7 +31,6 @@ var fields = []struct{ name, path string }{
 	{"ParentGoID", "runtime.g parentGoid"},
 	{"GoPC", "runtime.g gopc"},
 	{"StartPC", "runtime.g startpc"},
-	{"MG0", "runtime.m g0"},
 	{"MCurG", "runtime.m curg"},
 }
 

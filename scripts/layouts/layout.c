@@ -50,11 +50,6 @@ static void threads(void)
 	FIELD(ThreadNext, PyThreadState, next);
 	FIELD(ThreadInterp, PyThreadState, interp);
 	FIELD(ThreadID, PyThreadState, thread_id);
-#if PY_VERSION_HEX >= 0x030b0000
-	FIELD(ThreadNativeID, PyThreadState, native_thread_id);
-#else
-	ABSENT(ThreadNativeID);
-#endif
 #if PY_VERSION_HEX >= 0x03070000
 	FIELD(ThreadContext, PyThreadState, context);
 #else
@@ -91,7 +86,6 @@ static void frames(void)
 #endif
 	ABSENT(FrameStackDepth);
 	ABSENT(FrameValueStack);
-	ABSENT(FrameState);
 	FIELD(FrameLocals, _PyInterpreterFrame, localsplus);
 	ABSENT(FrameGen);
 	FIELD(GenFrame, PyCoroObject, cr_iframe);
@@ -108,12 +102,10 @@ static void frames(void)
 	ABSENT(FrameStackTop);
 	FIELD(FrameStackDepth, PyFrameObject, f_stackdepth);
 	FIELD(FrameValueStack, PyFrameObject, f_valuestack);
-	FIELD(FrameState, PyFrameObject, f_state);
 #else
 	FIELD(FrameStackTop, PyFrameObject, f_stacktop);
 	ABSENT(FrameStackDepth);
 	FIELD(FrameValueStack, PyFrameObject, f_valuestack);
-	FIELD(FrameState, PyFrameObject, f_executing);
 #endif
 	FIELD(FrameLocals, PyFrameObject, f_localsplus);
 	FIELD(FrameGen, PyFrameObject, f_gen);
