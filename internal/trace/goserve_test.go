@@ -43,6 +43,28 @@ func (p *play) readStreams(at, conn uint64, streams ...uint32) {
 	})
 }
 
+// TestResetAtOnce has one read bring a request and that the client has reset it: it has one record, and is open no longer.
+func TestResetAtOnce(t *testing.T) {
+	p := newPlay(t)
+	p.framer = framer
+	p.open(1)
+	p.readStreams(10, 1, 1)
+	var reset bytes.Buffer
+	http2.NewFramer(&reset, nil).WriteRSTStream(3, http2.ErrCodeCancel)
+	head := hpack.HeaderField{Name: ":path", Value: "/reset", Sensitive: true}
+	text := append(frames("", []uint32{3}, hpack.HeaderField{Name: ":method", Value: "GET", Sensitive: true}, head), reset.Bytes()...)
+	p.tracer.Received(&Transfer{
+		Connection: 1, Framed: true, PID: server, TID: server, Time: 12 * ms,
+		Goroutine: Goroutine{ID: p.framer}, Chunk: http1.Chunk{Head: text, Len: len(text)},
+	})
+	if x := p.told["/reset"]; x == nil || !x.ClientClosed || !x.NoResponse {
+		t.Errorf("the request that was reset is told as %+v", x)
+	}
+	if open := p.tracer.find(1).requests; len(open) != 1 || open[0].Target != "/a" {
+		t.Errorf("%d requests are open, want the one that was not reset", len(open))
+	}
+}
+
 func (p *play) answerStreams(at, conn uint64, streams ...uint32) {
 	text := frames("", streams, hpack.HeaderField{Name: ":status", Value: "200", Sensitive: true})
 	p.tracer.Sent(&Transfer{

@@ -106,6 +106,13 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool
 	c.requests = append(c.requests, r)
 }
 
+// finishAll hands out those requests that have begun and have not been handed out.
+func (t *Tracer) finishAll(c *conn, ended []*http1.Request, now uint64) {
+	for _, h := range ended {
+		t.finish(c, h, now)
+	}
+}
+
 // finish hands a request out. now is the time of the event that ended it.
 func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	r, ok := h.Owner.(*Request)
@@ -142,7 +149,7 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	}
 	r.loop = nil
 	r.process, r.lane, r.read, r.armed, r.made, r.called, r.conn, r.reader = nil, nil, nil, nil, nil, nil, nil, nil
-	r.Request = &over
+	r.Request, h.Owner = &over, nil
 	t.requests.Put(h)
 	if !r.shown && len(t.over) < sparesMax {
 		t.over = append(t.over, r)

@@ -130,12 +130,11 @@ func (t *Tracer) Received(x *Transfer) {
 		c.sampled = true
 		c.process.opened(c)
 	}
-	for _, h := range ended {
-		t.finish(c, h, x.Time)
-	}
+	t.finishAll(c, ended, x.Time)
 	for i, h := range opened {
 		t.begin(c, h, x, i == 0, len(opened) == 1)
 	}
+	t.finishAll(c, ended, x.Time) // streams that the client has reset within the read that brought them
 	t.settleDown(c, x.Time)
 }
 
@@ -174,9 +173,7 @@ func (t *Tracer) Sent(x *Transfer) {
 			}
 		}
 	}
-	for _, h := range ended {
-		t.finish(c, h, x.Time)
-	}
+	t.finishAll(c, ended, x.Time)
 	t.settleDown(c, x.Time)
 }
 
@@ -232,9 +229,7 @@ func (t *Tracer) Close(connection uint64, why http1.CloseReason, now uint64) {
 }
 
 func (t *Tracer) end(c *conn, why http1.CloseReason, now uint64) {
-	for _, h := range c.http.Close(now, why) {
-		t.finish(c, h, now)
-	}
+	t.finishAll(c, c.http.Close(now, why), now)
 	t.settleDown(c, now)
 }
 
