@@ -61,9 +61,15 @@ func newDestination(fd int, name string) (*destination, error) {
 	return d, nil
 }
 
+// openAppend opens a named pipe for reading as well: so it waits for no reader, and stays when one goes, to come back
+// maybe. What another name leads to, as /dev/stdout, has the reader that it has.
 func openAppend(path string) (int, error) {
+	how := unix.O_WRONLY
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+		how = unix.O_RDWR
+	}
 	for {
-		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NOCTTY|unix.O_CLOEXEC, 0o640)
+		fd, err := unix.Open(path, how|unix.O_APPEND|unix.O_CREAT|unix.O_NOCTTY|unix.O_CLOEXEC, 0o640)
 		if err != unix.EINTR {
 			return fd, err
 		}

@@ -227,6 +227,36 @@ func TestLogTellsThatTheReaderWentInTheMidst(t *testing.T) {
 	}
 }
 
+func TestLogOutlastsTheReadersOfANamedPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := OpenLog(LogOptions{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"first\n", "second\n"} {
+		if !l.append([]byte(line)) {
+			t.Error("a record was refused between two readers")
+		}
+		l.Flush()
+		r, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(line))
+		if _, err := io.ReadFull(r, got); err != nil || string(got) != line {
+			t.Errorf("read %q, %v, want %q", got, err, line)
+		}
+		r.Close()
+	}
+	closeLog(t, l)
+	if got := l.Stats(); got != (LogStats{Written: 2}) {
+		t.Errorf("counted %+v", got)
+	}
+}
+
 func TestLogWritesToAPipeThatDoesNotBlock(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
