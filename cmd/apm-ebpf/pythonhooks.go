@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"apm-ebpf/internal/probe"
@@ -109,7 +110,11 @@ func (ss *services) attachAsyncio(s *service) (bool, error) {
 		return false, err
 	}
 	defer a.Close()
-	return true, ss.probe.AttachAsyncio(s.process.PID, a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup)
+	coroutine, known := s.symbols.Layout().TaskCoroOf(a.TaskSize)
+	if !known {
+		return true, fmt.Errorf("read tasks of process %d: where those of %d bytes keep their coroutine is not known of %s", s.process.PID, a.TaskSize, s.runtime)
+	}
+	return true, ss.probe.AttachAsyncio(s.process.PID, a.Path, a.TaskInit, a.TaskStep, a.TaskWakeup, coroutine)
 }
 
 func (ss *services) attachGreenlet(s *service) error {

@@ -70,6 +70,24 @@ func (p *Probe) AddPython(pid int, py Python) error {
 // GoLayout is what the kernel programs need to find the goroutine on a thread of one Go version: offsets in bytes.
 type GoLayout = apmGoLayout
 
+// tellCoroutine corrects where a task of a process keeps its coroutine, which its module tells. What the kernel programs
+// count in these microseconds is forgotten.
+func (p *Probe) tellCoroutine(pid int, offset uint32) error {
+	var t apmTarget
+	err := p.objects.Targets.Lookup(uint32(pid), &t)
+	if err == nil && t.Py.TaskCoro != offset {
+		t.Py.TaskCoro = offset
+		err = p.objects.Targets.Update(uint32(pid), t, ebpf.UpdateExist)
+	}
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		err = unix.ESRCH
+	}
+	if err != nil {
+		return fmt.Errorf("tell how the tasks of process %d are laid out: %w", pid, err)
+	}
+	return nil
+}
+
 // AddGo makes a Go process a target. Its children become targets by themselves.
 func (p *Probe) AddGo(pid int, layout GoLayout) error {
 	return p.add(pid, apmTarget{Runtime: uint32(apmRuntimeRUNTIME_GO), Go: layout})

@@ -14,9 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AttachAsyncio has the kernel programs see the tasks of a process, given the file of its _asyncio module and
-// the offsets in it of the places where a task is created and its steps begin.
-func (p *Probe) AttachAsyncio(pid int, file string, create, step, wakeup uint64) error {
+// AttachAsyncio has the kernel programs see the tasks of a process, given the file of its _asyncio module,
+// the offsets in it of the places where a task is created and its steps begin, and where a task keeps its coroutine.
+func (p *Probe) AttachAsyncio(pid int, file string, create, step, wakeup uint64, coroutine uint32) error {
+	if err := p.tellCoroutine(pid, coroutine); err != nil {
+		return err
+	}
 	return p.attachUprobes(pid, file, []uprobe{
 		{program: p.objects.TaskInit, offset: create},
 		{program: p.objects.TaskStep, offset: step},

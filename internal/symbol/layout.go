@@ -46,6 +46,7 @@ type Layout struct {
 	GenFrame uint32 // in a generator or coroutine: its frame, embedded; a pointer where FrameIsObject
 	GenState uint32 // char gi_frame_state, 3.11 and later
 	TaskCoro uint32 // _asyncio.Task: task_coro
+	TaskSize uint32 // … of tasks of so many bytes; see TaskCoroOf
 
 	CodeSize      uint32 // sizeof(PyCodeObject) without its instructions
 	CodeFlags     uint32 // int
@@ -69,6 +70,18 @@ type Layout struct {
 	TupleItems uint32 // PyTupleObject.ob_item
 	BytesSize  uint32 // PyVarObject.ob_size, of a bytes object in bytes
 	BytesData  uint32 // PyBytesObject.ob_sval
+}
+
+// TaskCoroOf gives where tasks of so many bytes keep their coroutine, if that is known: patch releases have added to them.
+func (l *Layout) TaskCoroOf(size uint32) (offset uint32, known bool) {
+	const traceback = 8 // fut_exception_tb, which comes before it and is not in 3.10.4 yet
+	switch {
+	case size == l.TaskSize:
+		return l.TaskCoro, true
+	case l.Minor == 10 && size == l.TaskSize-traceback:
+		return l.TaskCoro - traceback, true
+	}
+	return 0, false
 }
 
 // layoutOf gives the layout of the interpreter: the row of its version, from 3.13 on under what the process itself

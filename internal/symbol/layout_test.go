@@ -29,3 +29,17 @@ func TestLayoutOfEveryVersion(t *testing.T) {
 		t.Errorf("layouts of %v, want %v", got, want)
 	}
 }
+
+// TestTaskCoroOf knows the tasks of CPython 3.10.4, and guesses at none.
+func TestTaskCoroOf(t *testing.T) {
+	row := Layout{Minor: 10, TaskCoro: 160, TaskSize: 192}
+	for size, want := range map[uint32]uint32{192: 160, 184: 152, 200: 0, 0: 0} {
+		if at, known := row.TaskCoroOf(size); at != want || known != (want != 0) {
+			t.Errorf("3.10, tasks of %d bytes: %d, %v, want %d", size, at, known, want)
+		}
+	}
+	row.Minor = 11
+	if at, known := row.TaskCoroOf(184); known {
+		t.Errorf("3.11, tasks of 184 bytes: %d", at)
+	}
+}

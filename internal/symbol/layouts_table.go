@@ -51,6 +51,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        96,
+		TaskSize:        112,
 	},
 	{
 		Minor:           7,
@@ -99,6 +100,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        112,
+		TaskSize:        136,
 	},
 	{
 		Minor:           8,
@@ -147,6 +149,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        112,
+		TaskSize:        144,
 	},
 	{
 		Minor:           9,
@@ -195,6 +198,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        152,
+		TaskSize:        184,
 	},
 	{
 		Minor:           10,
@@ -243,6 +247,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        160,
+		TaskSize:        192,
 	},
 	{
 		Minor:           11,
@@ -290,6 +295,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        136,
+		TaskSize:        176,
 	},
 	{
 		Minor:           12,
@@ -337,6 +343,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        136,
+		TaskSize:        176,
 	},
 	{
 		Minor:           13,
@@ -384,6 +391,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        120,
+		TaskSize:        144,
 	},
 	{
 		Minor:           13,
@@ -432,6 +440,7 @@ var layouts = []Layout{
 		BytesSize:       32,
 		BytesData:       48,
 		TaskCoro:        136,
+		TaskSize:        160,
 	},
 	{
 		Minor:           14,
@@ -479,6 +488,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        128,
+		TaskSize:        168,
 	},
 	{
 		Minor:           14,
@@ -527,6 +537,7 @@ var layouts = []Layout{
 		BytesSize:       32,
 		BytesData:       48,
 		TaskCoro:        144,
+		TaskSize:        192,
 	},
 	{
 		Minor:           15,
@@ -574,6 +585,7 @@ var layouts = []Layout{
 		BytesSize:       16,
 		BytesData:       32,
 		TaskCoro:        128,
+		TaskSize:        168,
 	},
 	{
 		Minor:           15,
@@ -622,5 +634,6 @@ var layouts = []Layout{
 		BytesSize:       32,
 		BytesData:       48,
 		TaskCoro:        144,
+		TaskSize:        192,
 	},
 }

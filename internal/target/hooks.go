@@ -33,6 +33,7 @@ type Asyncio struct {
 	// TaskWakeup is task_wakeup(task, future), up to 3.9 the tp_call of TaskWakeupMethWrapper(self, args, kwargs), whose
 	// task is there too.
 	TaskWakeup uint64
+	TaskSize   uint32 // Task's tp_basicsize, by which symbol.Layout.TaskCoroOf tells patch releases apart
 }
 
 // Greenlet tells where greenlets are created and where one leaves the C stack of its thread, in bytes from the start of

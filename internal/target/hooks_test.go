@@ -108,6 +108,9 @@ func checkAsyncio(t *testing.T, p *Process, a *Asyncio, truth asyncioTruth) {
 	t.Helper()
 	header := p.Python.header()
 	name := header + typeName
+	if size := word(t, p, truth.TaskType+name+typeSize); uint64(a.TaskSize) != size {
+		t.Errorf("tasks of %d bytes, want %d", a.TaskSize, size)
+	}
 	wakeup := word(t, p, truth.WakeupType+name+tpCall.offset)
 	if !truth.Wraps {
 		wakeup = word(t, p, word(t, p, truth.Wakeup+header)+8) // PyCFunctionObject.m_ml, PyMethodDef.ml_meth

@@ -22,7 +22,7 @@ var (
 
 const (
 	typeName    = 8  // PyTypeObject.tp_name, from the end of the object's head: ob_size comes first
-	typeSize    = 8  // .tp_basicsize, from tp_name on
+	typeSize    = 8  // .tp_basicsize, from tp_name on; PyType_Spec.basicsize too, an int
 	typeDealloc = 24 // .tp_dealloc, likewise
 	specSlots   = 24 // PyType_Spec.slots, .name being at 0
 	methMeth    = 8  // PyMethodDef.ml_meth, .ml_name being at 0
@@ -49,6 +49,7 @@ func findAsyncio(im *image) (*Asyncio, error) {
 	a := &Asyncio{}
 	var ok [3]bool
 	a.TaskInit, ok[0] = only(p.functions(refs[task], tpInit))
+	a.TaskSize = p.sizeWith(refs[task], tpInit)
 	a.TaskStep, ok[1] = only(p.functions(slices.Concat(refs[step], refs[qualified]), tpCall))
 	if a.TaskWakeup, ok[2] = only(p.functions(refs[wrapper], tpCall)); !ok[2] {
 		a.TaskWakeup, ok[2] = only(p.methods(refs[wakeup]))
@@ -65,15 +66,29 @@ func findAsyncio(im *image) (*Asyncio, error) {
 func (p *pointers) functions(refs []uint64, s slot) []uint64 {
 	var out []uint64
 	for _, ref := range refs {
-		at := p.specSlot(ref, s.number)
-		if p.isType(ref) {
-			at = ref + s.offset
-		}
-		if at != 0 {
+		if at := p.slotOf(ref, s); at != 0 {
 			out = p.addEntry(out, at)
 		}
 	}
 	return out
+}
+
+// slotOf gives the address of a slot of the type whose name the pointer at ref points to; 0 where it is no type's.
+func (p *pointers) slotOf(ref uint64, s slot) uint64 {
+	if p.isType(ref) {
+		return ref + s.offset
+	}
+	return p.specSlot(ref, s.number)
+}
+
+// sizeWith gives how large an object of the type is that has such a slot, bytes.
+func (p *pointers) sizeWith(refs []uint64, s slot) (size uint32) {
+	for _, ref := range refs {
+		if p.slotOf(ref, s) != 0 && readStruct(p.im.at, int64(ref+typeSize), &size) != nil {
+			return 0
+		}
+	}
+	return size
 }
 
 // specSlot gives the address of PyType_Slot.pfunc of that number in the PyType_Spec at spec; 0 where there is none.

@@ -29,6 +29,7 @@ const (
 	fakeDynamic          = fakeData + 0x780
 	fakeTextSize         = 0x100
 	fakeDataSize         = 0x800
+	fakeSize             = 64
 )
 
 const fakeStrings = "\x00TaskType\x00_asyncio.Task\x00_asyncio.TaskStepMethWrapper\x00TaskWakeupMethWrapper\x00task_wakeup\x00"
@@ -51,12 +52,13 @@ func (f *moduleFile) addType(at uint64, name string, s slot, function uint64) {
 	if !f.spec {
 		at += (&Python{}).header() + typeName
 		f.point(at, nameAt(name))
-		binary.LittleEndian.PutUint64(f.data[at+typeSize-fakeData:], 64)
+		binary.LittleEndian.PutUint64(f.data[at+typeSize-fakeData:], fakeSize)
 		f.point(at+typeDealloc, fakeDel)
 		f.point(at+s.offset, function)
 		return
 	}
 	f.point(at, nameAt(name))
+	binary.LittleEndian.PutUint32(f.data[at+typeSize-fakeData:], fakeSize)
 	f.point(at+specSlots, at+0x40)
 	for i, number := range []uint32{52, s.number} { // Py_tp_dealloc first
 		binary.LittleEndian.PutUint32(f.data[at+0x40+16*uint64(i)-fakeData:], number)
@@ -141,7 +143,7 @@ func TestFindAsyncio(t *testing.T) {
 		if &f.entry[0] == &push[0] {
 			past = 0
 		}
-		if a.TaskInit != fakeInit/2+past || a.TaskStep != fakeText/2+0x40+past || a.TaskWakeup != fakeText/2+0x80+past {
+		if a.TaskInit != fakeInit/2+past || a.TaskStep != fakeText/2+0x40+past || a.TaskWakeup != fakeText/2+0x80+past || a.TaskSize != fakeSize {
 			t.Errorf("%s: %+v", name, a)
 		}
 	}

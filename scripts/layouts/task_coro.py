@@ -1,4 +1,5 @@
-"""Prints where an asyncio Task keeps its coroutine: TaskObj is private to _asyncio.c, so no header tells."""
+"""Prints where an asyncio Task keeps its coroutine, and how large it is: TaskObj is private to _asyncio.c, so no header
+tells."""
 import asyncio
 import ctypes
 
@@ -15,6 +16,7 @@ async def main():
     found = [at for at in words if ctypes.c_uint64.from_address(id(task) + at).value == id(coro)]
     assert len(found) == 1, found
     print("TaskCoro", found[0])
+    print("TaskSize", type(task).__basicsize__)
     await task
 
 
