@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -69,31 +71,53 @@ func TestUpgrade(t *testing.T) {
 	a.exactly(t, 1)
 }
 
-// TestSlowReader has a client take its time: the wait is the writer's.
+// TestSlowReader has a client take its time: the wait is the writer's, also where signals interrupt it.
 func TestSlowReader(t *testing.T) {
 	s := answers(t)
 	a := attach(t, s.PID)
 	c := dial(t, s.Address)
 	head, _ := c.head("GET", "/slow", "")
 	c.send(t, head)
-	eventually(t, "the server to wait", s.sends)
+	waited := s.sends(t, "")
+	for range 3 { // the first ends a call that has sent some, the others end one that has sent nothing
+		tid, err := strconv.Atoi(filepath.Base(filepath.Dir(waited.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Tgkill(s.PID, tid, unix.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+		waited = s.sends(t, waited.switches)
+	}
 	c.reader = bufio.NewReaderSize(c.Conn, 1<<20)
 	if answer := c.answer(t, "GET"); len(answer.Text) != 10_000_000 {
 		t.Fatalf("%d bytes", len(answer.Text))
 	}
 	r := a.exactly(t, 1)[0]
-	if tree := r.tree(t); tree.under("slow", "[socket send]") <= 0 {
+	if tree := r.tree(t); tree.under("slow", "[socket send]") <= 0 || r.Request.BytesOut <= 10_000_000 || len(r.Request.Incomplete) > 0 {
 		t.Errorf("told as %s\n%s", r, tree)
 	}
 }
 
-// sends tells whether a thread of the service waits in sendto.
-func (s *Service) sends() bool {
-	calls, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", s.PID))
-	for _, path := range calls {
-		if text, _ := os.ReadFile(path); bytes.HasPrefix(text, fmt.Appendf(nil, "%d ", unix.SYS_SENDTO)) {
-			return true
+// sender is the status of a thread that waits in sendto, and how often it had waited for anything by then.
+type sender struct{ file, switches string }
+
+// sends waits until a thread of the service waits in sendto that has waited again since.
+func (s *Service) sends(t *testing.T, since string) (found sender) {
+	t.Helper()
+	eventually(t, "the server to wait", func() bool {
+		calls, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", s.PID))
+		for _, path := range calls {
+			if text, _ := os.ReadFile(path); !bytes.HasPrefix(text, fmt.Appendf(nil, "%d ", unix.SYS_SENDTO)) {
+				continue
+			}
+			found.file = filepath.Join(filepath.Dir(path), "status")
+			text, _ := os.ReadFile(found.file)
+			_, rest, _ := strings.Cut(string(text), "\nvoluntary_ctxt_switches:")
+			found.switches, _, _ = strings.Cut(rest, "\n")
+			return found.switches != since
 		}
-	}
-	return false
+		return false
+	})
+	return found
 }

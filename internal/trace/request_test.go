@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"apm-ebpf/internal/http1"
 )
 
@@ -63,6 +65,21 @@ func TestCutShort(t *testing.T) {
 				t.Errorf("cut %d, want %d", got, test.cut)
 			}
 		})
+	}
+}
+
+// TestFailedWrites has writes of an answer fail: where others may follow, the request goes on.
+func TestFailedWrites(t *testing.T) {
+	for errno, final := range map[unix.Errno]bool{unix.EINTR: false, 512: false, unix.EPIPE: true, unix.ECONNRESET: true} {
+		p := newPlay(t)
+		p.open(1)
+		p.read(10, 1, server, "/")
+		p.sample(12, server, "main view")
+		p.tracer.Sent(&Transfer{Connection: 1, PID: server, TID: server, Time: 14 * ms, Chunk: http1.Chunk{Len: -int(errno)}})
+		p.write(20, 1, server, "main view")
+		if x := p.told["/"]; x == nil || x.ClientClosed != final || (x.End == 14*ms) != final {
+			t.Errorf("after a write that failed with %d the request is told as %+v", errno, x)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package trace
 import (
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"apm-ebpf/internal/http1"
 )
 
@@ -138,15 +140,20 @@ func (t *Tracer) Received(x *Transfer) {
 	t.settleDown(c, x.Time)
 }
 
-// Sent takes what a target wrote. Its Chunk.Len is negative where the write failed.
+// Sent takes what a target wrote. Its Chunk.Len is -errno where the write failed.
 func (t *Tracer) Sent(x *Transfer) {
 	c := t.find(x.Connection)
 	if c == nil {
 		return
 	}
+	if x.Missed {
+		c.http.Missed()
+	}
 	if x.Chunk.Len < 0 {
-		c.hungUp = true
-		t.end(c, http1.WriteFailed, x.Time)
+		if isFinal(-x.Chunk.Len) {
+			c.hungUp = true
+			t.end(c, http1.WriteFailed, x.Time)
+		}
 		return
 	}
 	c.lost = x.Lost
@@ -155,9 +162,6 @@ func (t *Tracer) Sent(x *Transfer) {
 		p.cut(c, x, !x.Framed && c.requests[0].FirstWrite != 0)
 	}
 	c.wrote = x.Time
-	if x.Missed {
-		c.http.Missed()
-	}
 	began, ended := c.http.Wrote(x.Time, x.Chunk)
 	for _, h := range began {
 		if r, ok := h.Owner.(*Request); ok {
@@ -175,6 +179,17 @@ func (t *Tracer) Sent(x *Transfer) {
 	}
 	t.finishAll(c, ended, x.Time)
 	t.settleDown(c, x.Time)
+}
+
+// isFinal tells by the error of a write that no other can follow. One that was interrupted by a signal before it sent
+// anything is made again, be it by the kernel, which has numbers of its own for that (include/linux/errno.h).
+func isFinal(errno int) bool {
+	const restartSys, restartBlock = 512, 516
+	switch unix.Errno(errno) {
+	case unix.EINTR, unix.EAGAIN, unix.ENOMEM, unix.ENOBUFS:
+		return false
+	}
+	return errno < restartSys || errno > restartBlock
 }
 
 // UnixSockets tells which processes serve on Unix sockets, and whether a request is open on any.
