@@ -16,6 +16,7 @@ func (t *thread) given(g grant) {
 		t.idleAt = t.stack
 		t.pooled = t.pooled || !t.stack.tellsWork()
 	}
+	t.roused = t.roused || t.state == unseen
 	t.job, t.jobSince = nil, 0
 	t.gets(g)
 }
@@ -58,8 +59,7 @@ func (t *thread) busy() bool {
 	case t.idleAt != nil:
 		return t.stack.depth >= t.idleAt.depth // threads wait for work where nothing is on their stacks
 	}
-	n := len(t.home.grants)
-	return n > 0 && t.home.grants[n-1].to == 0
+	return t.granted()
 }
 
 // started tells a thread that threading started, as those that are given work are.
@@ -127,5 +127,37 @@ func (c *Context) isAnyIO() bool { return c != nil && c.fn.InPackage("anyio") }
 // mayServe tells that whose work a thread of a pool does cannot be told, since several requests were open after a time: it
 // may have gone on to the next without a wait.
 func (t *thread) mayServe(since uint64) bool {
-	return t.pooled && t.process.wasCrowded(since)
+	return (t.pooled || t.roused && t.stack != nil && !t.stack.ofToldWork()) && t.process.wasCrowded(since)
+}
+
+// mayHaveServed tells that a thread which notifies another may have worked for that one: nothing tells for whom it does.
+func (t *thread) mayHaveServed(by *Context) bool {
+	p := t.process
+	if t.servesItself() || len(t.heads) > 0 || t.home.held != nil || !ofFile(by.function(), threadFile, "notify") {
+		return false
+	}
+	if t.mayServe(p.since) {
+		return true
+	}
+	return !t.tasks && !t.greenlets && !t.granted() && t.started() && !t.stack.ofToldWork() && p.wasCrowded(p.since)
+}
+
+// servesItself tells a thread that has answered requests, or reads them.
+func (t *thread) servesItself() bool { return t.serves || t.asked != nil || t.home.answered != 0 }
+
+// granted tells a thread that works for who has given it work.
+func (t *thread) granted() bool {
+	n := len(t.home.grants)
+	return n > 0 && t.home.grants[n-1].to == 0
+}
+
+// ofToldWork tells the stack of a thread whose jobs are told by other means, wherever it is in one.
+func (c *Context) ofToldWork() bool {
+	var first *Context // that is not threading's own
+	for ; c != nil; c = c.parent {
+		if !c.fn.InFile(threadFile) {
+			first = c
+		}
+	}
+	return first.tellsWork()
 }

@@ -121,3 +121,63 @@ func TestLockAmongServers(t *testing.T) {
 		}
 	}
 }
+
+// TestPoolUnseen has a thread that waits since before anything was asked take the work of two requests in a row, of which it was
+// woken for the first.
+func TestPoolUnseen(t *testing.T) {
+	const loop = "_bootstrap@threading.py loop "
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.read(10, 1, server, "/a")
+	p.read(11, 2, other, "/b")
+	p.handoff(12, server, "main put notify@threading.py", pool)
+	p.leave(12, server, "main done wait@threading.py", Lock)
+	p.resume(13, pool)
+	p.sample(14, pool, loop+"forA")
+	p.handoff(16, pool, loop+"set notify@threading.py", server)
+	p.sample(18, pool, loop+"forB")
+	p.resume(19, server)
+	p.write(20, 1, server, "main")
+	p.leave(22, pool, loop+"get@queue.py wait@threading.py", Lock)
+	p.write(24, 2, other, "main")
+	x := p.told["/a"]
+	if !x.Undecided || strings.Contains(draw(x.Frames), "forB") {
+		t.Errorf("undecided %v:\n%s", x.Undecided, draw(x.Frames))
+	}
+}
+
+// TestPoolAlwaysAtWork has a thread, which was at work before anything was asked and never waits for any, notify who waits for
+// its answer.
+func TestPoolAlwaysAtWork(t *testing.T) {
+	const loop = "_bootstrap@threading.py loop "
+	tests := []struct {
+		name, notifies string
+		started        bool // for the request that waits
+		unsure         bool
+	}{
+		{"of a pool", loop + "set notify@threading.py", false, true},
+		{"of an executor", runs + "set_result@concurrent/futures/_base.py notify@threading.py", false, false},
+		{"lets a lock go", loop + "release", false, false},
+		{"started for it", loop + "set notify@threading.py", true, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			p.open(2)
+			p.read(10, 1, server, "/a")
+			p.read(11, 2, other, "/b")
+			if test.started {
+				p.tracer.Thread(server, server, 12*ms, p.stack("main start"), pool)
+			}
+			p.leave(13, server, "main done wait@threading.py", Lock)
+			p.handoff(16, pool, test.notifies, server)
+			p.resume(17, server)
+			p.write(18, 1, server, "main")
+			if x := p.told["/a"]; x.Undecided != test.unsure {
+				t.Errorf("undecided %v:\n%s", x.Undecided, draw(x.Frames))
+			}
+		})
+	}
+}

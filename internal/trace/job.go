@@ -104,19 +104,38 @@ func (t *thread) takes(now uint64, s *Stack, item uint64) {
 	t.cut(now, s)
 	t.runs(s.Item)
 	at := t.stack.belowQueue()
-	own := t.serves || t.asked != nil || t.home.answered != 0 // it serves requests itself
-	works := !own && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil &&
+	works := !t.servesItself() && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil &&
 		(t.home.held == nil || at.depth <= t.home.heldAt.depth)
 	j := t.process.takes(now, item, works)
 	if !works || j != nil && j.giver.worksFor(&t.home) {
 		return
 	}
 	t.drops(now)
+	if j != nil {
+		t.wasWokenAt(at)
+	}
 	t.returns(now)
 	t.fetches = true
 	if j != nil {
 		j.by = &t.home
 		t.home.held, t.home.heldAt, t.item = j, at, item
+	}
+}
+
+// wasWokenAt takes that what the thread was woken for is known by its queue, if it was nowhere else since.
+func (t *thread) wasWokenAt(queue *Context) {
+	if t.fetches || !t.granted() {
+		return
+	}
+	n := len(t.home.grants) - 1
+	g := &t.home.grants[n]
+	for i := len(t.home.slices) - 1; i >= 0 && t.home.slices[i].to > g.from; i-- {
+		if at := t.home.slices[i].stack; at != nil && at.belowQueue() != queue && at != queue.upTo(at.depth) {
+			return
+		}
+	}
+	if !g.started {
+		t.home.grants, t.roused = t.home.grants[:n], false
 	}
 }
 

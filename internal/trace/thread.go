@@ -40,6 +40,7 @@ type thread struct {
 	idleAt     *Context   // pool thread: where it waits for work
 	fetches    bool       // it was seen to take its work from a queue
 	pooled     bool       // it was seen to wait for work that others give it
+	roused     bool       // it was given some before anything was seen of it
 	end        uint64     // when it ended, 0: it goes on
 }
 

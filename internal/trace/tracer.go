@@ -285,7 +285,7 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	}
 	giver, stack := th.creates(now, s)
 	w := p.thread(woken)
-	if giver == &th.home && w.lane != nil && giver.held == nil && !th.serves && len(th.heads) == 0 && th.mayServe(p.since) &&
+	if giver == &th.home && w.lane != nil && th.mayHaveServed(stack) &&
 		ofFile(w.stack.function(), threadFile, "wait") { // for what another does; elsewhere it waits for a lock
 		w.lane.unsure = now
 	}
