@@ -309,6 +309,12 @@ func (ss *services) untold() (pids []int) {
 		}
 		s.ended = s.hasEnded()
 	}
+	for pid, s := range ss.born {
+		if s.ended {
+			pids = append(pids, pid)
+		}
+		s.ended = errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+	}
 	return pids
 }
 
