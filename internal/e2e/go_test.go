@@ -70,23 +70,7 @@ func precise(r *Record) {
 func TestGoFunctionTimes(t *testing.T) {
 	views := []string{"doze", "compute", "receive", "send", "choose", "acquire", "ask", "pipe", "fan", "several", "inline"}
 	onEachGoBuild(t, func(t *testing.T, s *Service) {
-		a := attach(t, s.PID, "-F", "1000")
-		var answers []*Answer
-		for range 4 {
-			for _, view := range views {
-				answers = append(answers, s.get(t, "/"+view))
-			}
-		}
-		records := a.exactly(t, len(answers))
-		checkSums(t, records...)
-		var c comparison
-		for _, r := range records {
-			precise(r)
-		}
-		for _, answer := range answers {
-			compareTimes(t, &c, byID(t, records)[answer.ID], answer.Truth)
-		}
-		c.check(t)
+		compareViews(t, s, attach(t, s.PID, "-F", "1000"), views)
 	})
 }
 
@@ -440,23 +424,7 @@ func TestGoAfterWork(t *testing.T) {
 
 // TestGoNoneLostUnderLoad compares the number of records with the service's own count.
 func TestGoNoneLostUnderLoad(t *testing.T) {
-	if _, err := exec.LookPath("wrk"); err != nil {
-		t.Skip("no wrk here")
-	}
 	prepared(t)
-	s := goService(t, goBuilds[1])
-	a := attach(t, s.PID)
-	out, err := exec.Command("wrk", "-t", "1", "-c", "32", "-d", "2s", "http://"+s.Address+"/").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	served, asked := settled(t, s, a)
-	records := a.exactly(t, served+asked)
-	told := a.summary(t)
-	if told.Records != served+asked || told.QueueFull+told.WriteFailed+told.Late > 0 {
-		t.Errorf("%d requests, and the agent says: %+v", served+asked, told)
-	}
+	records := underLoad(t, goService(t, goBuilds[1]), 32)
 	checkSums(t, records[:min(len(records), 1000)]...)
-	checkNothingLost(t, told)
-	t.Logf("%d requests", served)
 }
