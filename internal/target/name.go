@@ -56,6 +56,10 @@ func spawned(fs procfs, pid int) bool {
 // title is what gunicorn calls its processes: "gunicorn: worker [shop]".
 var title = regexp.MustCompile(`^gunicorn: [^\[]*\[(.+)\]`)
 
+// unpackedPEX is where PEX unpacks a file that was started, whose name it keeps in the environment, before it executes that
+// (pex/cache/dirs.py).
+var unpackedPEX = regexp.MustCompile(`/(unzipped_pexes|venvs)/[^/]+/[0-9a-f]{40}(/|$)`)
+
 // nameByArguments gives "" where the arguments tell nothing.
 func nameByArguments(argv []string, exe string, env map[string]string) string {
 	if len(argv) == 0 {
@@ -85,6 +89,8 @@ func nameByArguments(argv []string, exe string, env map[string]string) string {
 	switch {
 	case run.module != "":
 		return run.module
+	case unpackedPEX.MatchString(run.script) && env["PEX"] != "":
+		return path.Base(env["PEX"])
 	case run.script != "" && run.script != "-":
 		return path.Base(strings.TrimRight(run.script, "/"))
 	}
