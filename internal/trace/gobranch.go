@@ -24,6 +24,7 @@ func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 		return
 	}
 	child = p.goroutine(s.GoID)
+	child.isFollowed(s.Time)
 	if child.state != unseen && child.first() < root.served {
 		return // an earlier request had it started
 	}
@@ -46,6 +47,13 @@ func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 	}
 	parent.lane.starts(&child.lane)
 	root.family++
+}
+
+// isFollowed takes that the switches of its thread are told from a point on.
+func (g *goLane) isFollowed(since uint64) {
+	if g.followed == 0 {
+		g.followed = since
+	}
 }
 
 // beganUnseen takes that samples have told of the goroutine before it was known who had started it. It ran for half of their

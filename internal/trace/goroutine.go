@@ -36,6 +36,8 @@ type goLane struct {
 	woken  uint64   // exact: when the thread could have gone on, 0: not yet
 	atWork bool     // exact: it was preempted amid its work
 
+	followed uint64 // since when its thread's switches are told, 0: they are not
+
 	statement []*symbol.Func // functions of the go statement that started it, innermost first
 	absent    uint64         // when it was not there yet
 	timed     bool           // lane.born is as near as looks can tell
@@ -196,6 +198,9 @@ func (g *goLane) begins(now uint64) {
 // sample takes a stack with which the goroutine is on a CPU.
 func (g *goLane) sample(now uint64, stack *Context) {
 	g.begins(now)
+	if g.hasWorked(now, stack) {
+		g.worksInCall(g.stack)
+	}
 	switch _, lapsed := g.lapsed(now); {
 	case g.state == waiting:
 		g.goesOn(now)

@@ -185,6 +185,39 @@ serve 10
   a 5
     [runqueue] 1
     [disk] 4`},
+		{"runs in C, as its thread leaves no CPU", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 11, handler, "serve a", "sleep", 1)
+			p.sight(goroutine.Sight{After: 11, Time: 13, GoID: handler, State: goroutine.Syscall, Left: 1, Seq: 2}, "serve c")
+			p.looked(14)
+			p.goSample(17, handler, "serve c d")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  c 8
+    d 5
+  a 2
+    [sleep] 2`},
+		{"starts one that is at work in C when it is found, and one that waits there", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.goSample(11, handler, "serve a")
+			for goid := uint64(20); goid < 22; goid++ {
+				s := goroutine.Sight{After: 10, Time: 12, GoID: goid, Root: handler, Parent: handler, Left: goroutine.NotKnown}
+				s.State = goroutine.Syscall
+				p.sight(s, "child c", Frame{Func: p.fn("a")})
+			}
+			p.goSample(13, 20, "child c d")
+			p.goSample(17, 20, "child c")
+			p.looked(20)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 10
+    [goroutine] 18
+      child 18
+        c 18
+          [blocked] 9
+          d 2.5`},
 		{"not looked at for long", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.tracer.GoSwitchOut(server, 5, handler, 10*ms, p.stack("serve x"), RunQueue)

@@ -39,6 +39,7 @@ func (r *Request) serve(by Goroutine, now uint64) {
 		last.left = now
 	}
 	g.serves, g.served = r, now
+	g.isFollowed(now)
 	r.goroutine, r.Goroutine = g, by
 }
 

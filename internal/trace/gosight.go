@@ -64,10 +64,34 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	g.shows(stack)
 	g.state, g.stack, g.why, g.seen, g.told, g.exact, g.fresh = waiting, stack, parkedFor(s), s.Time, false, false, 0
 	g.left = s.Seq
-	if s.State == goroutine.Waiting {
+	switch {
+	case s.State == goroutine.Waiting:
 		g.parks(stack)
+	case s.State == goroutine.Syscall && g.toldToWait(s):
+		g.worksInCall(stack)
 	}
 	g.process.trim(&g.lane)
+}
+
+// toldToWait tells that it would be known if the goroutine waited in the system call in which it was seen: its thread's
+// switches were told before it made that.
+func (g *goLane) toldToWait(s *goroutine.Sight) bool {
+	return g.followed != 0 && s.Parent == 0 && (s.After == 0 || s.After >= g.followed)
+}
+
+// worksInCall takes that the goroutine runs in what looks like a system call, as C does: the stack is as good as a sample's.
+func (g *goLane) worksInCall(stack *Context) {
+	g.state, g.told = running, true
+	if g.park != nil {
+		g.around = common(g.around, stack)
+	}
+}
+
+// hasWorked tells of a goroutine that was first seen in a call, in which it may have waited, and is found to run there: so soon
+// that it may have run all the time.
+func (g *goLane) hasWorked(now uint64, stack *Context) bool {
+	return g.state == waiting && g.why == Blocked && !g.exact && now <= g.seen+g.process.period+late &&
+		g.stack != nil && common(g.stack, stack) == g.stack
 }
 
 // parkedFor tells what a goroutine that is not running waits for.
