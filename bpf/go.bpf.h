@@ -16,6 +16,9 @@ struct go_walk {
 	u64 low;    /* the goroutine's stack, for frames elsewhere that were called from there */
 	u64 high;
 	u64 moves; /* that is being copied to another place */
+	u64 callback; /* as in struct go_layout */
+	u32 callback_size;
+	u32 callback_skip;
 	struct go_event event;
 };
 
@@ -84,7 +87,8 @@ static __always_inline struct goroutine find_goroutine(struct target *t, struct 
 	return r;
 }
 
-#define G_COPYSTACK 8 /* runtime.g.atomicstatus (runtime/runtime2.go) */
+#define G_SYSCALL 3 /* runtime.g.atomicstatus (runtime/runtime2.go) */
+#define G_COPYSTACK 8
 
 /*
  * May the caller's frame lie below one? Stacks grow down. vDSO calls run on the system stack, above a frame
@@ -101,6 +105,19 @@ static __always_inline bool may_be_below(struct go_walk *w, u64 caller)
 		return false;
 	w->moves = 0;
 	return true;
+}
+
+/*
+ * What C calls stands on the goroutine's stack, next to what has called C, but its frame leads to the system
+ * stack, where C's are (runtime.cgocallback).
+ */
+static __always_inline u64 go_caller(struct go_walk *w, u64 frame[2])
+{
+	if (frame[1] - w->callback >= w->callback_size)
+		return frame[0];
+	u64 caller = w->fp + w->callback_skip;
+
+	return caller < w->high ? caller : 0; /* a thread of C's has nothing there */
 }
 
 /* Copies the next PCS_A_CALL return addresses. Returns nonzero while there are more. */
@@ -123,9 +140,11 @@ __noinline int go_walk_some(u32 slot)
 		if (at >= FRAMES_MAX)
 			return 0;
 		w->event.pcs[at] = frame[1];
-		if (frame[0] <= w->fp && !may_be_below(w, frame[0]))
+		u64 caller = go_caller(w, frame);
+
+		if (caller <= w->fp && !may_be_below(w, caller))
 			return 0;
-		w->fp = frame[0];
+		w->fp = caller;
 	}
 	return 1;
 }
@@ -197,10 +216,15 @@ static __always_inline void send_go(struct go_walk *w, struct target *t, struct 
 
 	w->moves = 0;
 	if (w->system) {
-		w->moves = (u32)read_user(g + t->go.g_status) == G_COPYSTACK;
+		u32 status = read_user(g + t->go.g_status);
+
+		w->moves = status == G_COPYSTACK;
 		w->event.pcs[0] = read_user(g + t->go.g_sched_pc);
 		w->fp = read_user(g + t->go.g_sched_bp);
 		sp = read_user(g + t->go.g_sched_sp);
+		/* In C that has called Go: before Go 1.23 the frame pointer is what was left of that. */
+		if (status == G_SYSCALL && w->fp < sp && t->go.callback_size)
+			w->fp = sp + t->go.call_frame;
 		w->event.callers[0] = read_user(sp);
 	} else {
 		w->event.pcs[0] = REGS_PC(regs);
@@ -211,6 +235,9 @@ static __always_inline void send_go(struct go_walk *w, struct target *t, struct 
 	w->event.callers[1] = read_user(sp + GO_CALLER_AT);
 	w->low = read_user(g); /* stack.lo, stack.hi */
 	w->high = read_user(g + 8);
+	w->callback = t->go.callback;
+	w->callback_size = t->go.callback_size;
+	w->callback_skip = t->go.callback_skip;
 	/* It is 0 where a goroutine begins. */
 	if (GO_FP_IS_LENT && !w->system && w->fp && sp >= w->low && sp < w->high && !is_go_frame(w, sp))
 		find_go_frame(w, sp);

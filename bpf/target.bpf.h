@@ -104,7 +104,11 @@ struct go_layout {
 	u32 grpc_stream;    /* in what a stream is to the server: the Stream */
 	u32 grpc_id;	    /* in Stream: id */
 	u32 grpc_stream_at; /* there is a pointer to the Stream */
-	u32 pad;
+
+	u32 callback_size; /* of runtime.cgocallback, by which C calls Go; 0: not known */
+	u32 callback_skip; /* from the frame of what it calls to that of what has called C */
+	u32 call_frame;	   /* from the stack pointer that is kept there to that frame */
+	u64 callback;	   /* where it begins */
 };
 
 /* Which kinds of lanes a target was seen to have besides threads. */

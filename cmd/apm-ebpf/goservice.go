@@ -19,6 +19,7 @@ import (
 type goService struct {
 	symbols *symbol.Go
 	layout  *goroutine.Layout
+	back    *target.GoCallback // nil: C does not call Go
 	reader  *goroutine.Reader
 	waiting map[uint64]waiting // by goroutine, or what event loops read by connection
 	on      map[uint64]int     // how many of them by connection
@@ -62,8 +63,14 @@ func newGoService(p *target.Process, lines bool) (*goService, error) {
 	if layout.SyscallsCount() {
 		s.enters = 1
 	}
+	if s.back, err = p.GoCallback(); err != nil {
+		return nil, fmt.Errorf("find what C calls in process %d: %w", p.PID, err)
+	}
 	s.reader = goroutine.NewReader(p.PID, layout, p.Go.AllGs)
 	s.reader.SPDelta, s.reader.Skip, s.reader.Interrupted = symbols.SPDelta, s.isBackground, symbols.Interrupted
+	if s.back != nil {
+		s.reader.CalledBack, s.reader.CallbackSkip = s.back.Has, s.back.Skip
+	}
 	return s, nil
 }
 
@@ -86,6 +93,10 @@ func (s *goService) kernelLayout(p *target.Go, grpc *target.GoGRPC) probe.GoLayo
 		G_trackingSeq: s.layout.TrackingSeq,
 		M_curg:        s.layout.MCurG,
 		TlsInput:      p.TLSInput(),
+	}
+	if s.back != nil {
+		layout.Callback, layout.CallbackSize = s.back.Entry, uint32(s.back.Size)
+		layout.CallbackSkip, layout.CallFrame = uint32(s.back.Skip), uint32(s.back.Frame)
 	}
 	if grpc != nil {
 		layout.GrpcConn, layout.GrpcStream, layout.GrpcId = grpc.Conn, grpc.Stream, grpc.ID
@@ -113,6 +124,9 @@ func (s *goService) stackOf(pcs []uint64, callers *[2]uint64, gap int, truncated
 			if missing := s.frameless(pcs[0], callers); missing != 0 && (len(pcs) < 2 || pcs[1] != missing) {
 				frames = s.name(frames, s.symbols.Frames(missing, true))
 			}
+		}
+		if i+1 < len(pcs) && s.back.Has(pcs[i]) && s.back.Caller != 0 {
+			frames = s.name(frames, s.symbols.Frames(s.back.Caller, false))
 		}
 		frames = s.name(frames, s.symbols.Frames(pcs[i], i > 0 || callers == nil))
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -122,6 +123,36 @@ func TestGoLentFramePointer(t *testing.T) {
 	if f := r.tree(t).find("lend"); f == nil || f.find("countDown") == nil {
 		t.Errorf("no countDown under lend:\n%s", r.tree(t))
 	}
+}
+
+// TestGoCallback has C run, and call Go that waits, computes and calls C again. What it does stands under the handler, and none
+// of it is told to wait that does not.
+func TestGoCallback(t *testing.T) {
+	prepared(t)
+	if runtime.GOARCH != "amd64" {
+		t.Skip("what C has called is not joined to its caller here")
+	}
+	s := goService(t, goBuilds[3])
+	a := attach(t, s.PID, "-F", "1000")
+	var answers []*Answer
+	for range 8 {
+		answers = append(answers, s.get(t, "/callback"))
+	}
+	records := a.exactly(t, len(answers))
+	checkSums(t, records...)
+	var c comparison
+	for i, r := range records {
+		precise(r)
+		tree := r.tree(t)
+		compareTimes(t, &c, r, answers[i].Truth)
+		if call := tree.find("Call"); call == nil || call.find("cgocallback") == nil || call.find("doze") == nil {
+			t.Errorf("what C calls is not under what calls C: %s\n%s", r, tree)
+		}
+		if tree.find("[truncated]") != nil || tree.total("[blocked]") > 0.002 {
+			t.Errorf("%s\n%s", r, tree)
+		}
+	}
+	c.check(t)
 }
 
 // TestGoGrowingStack has each request's goroutine spend most of its time on being given larger stacks. Whatever it does, it

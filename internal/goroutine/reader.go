@@ -29,6 +29,10 @@ type Reader struct {
 	// Interrupted tells that a program counter is in runtime.asyncPreempt, which a signal has had run at another, and, if no
 	// frame had been made there, how far above asyncPreempt's frame pointer the return address lies, else 0. It may be nil.
 	Interrupted func(preempt, pc uint64) (above uint64, ok bool)
+	// CalledBack tells that a return address is one to what has C call Go. The frame of what it has called lies CallbackSkip
+	// bytes below that of what has called C. It may be nil.
+	CalledBack   func(pc uint64) bool
+	CallbackSkip uint64
 	// Follow takes a goroutine that was started by one that is watched. It may be nil.
 	Follow func(goid uint64)
 
@@ -204,7 +208,7 @@ func (r *Reader) look(some []*watched, yield func(*Sight)) error {
 	now := monotonic()
 	r.news = r.news[:0]
 	r.stacks.reset()
-	r.stacks.interrupted = r.Interrupted
+	r.stacks.interrupted, r.stacks.calledBack, r.stacks.callbackSkip = r.Interrupted, r.CalledBack, r.CallbackSkip
 	for i, w := range some {
 		a, ok := r.layout.account(r.first.of(i, r.size), w.id)
 		if !ok {

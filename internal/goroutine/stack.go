@@ -18,12 +18,14 @@ const (
 
 // stacks are those that are read in one look. They keep their memory from one to the next.
 type stacks struct {
-	memory      target.PartReader
-	interrupted func(preempt, pc uint64) (above uint64, ok bool) // Reader.Interrupted
-	chains      []chain
-	parts       []target.Part
-	buf         []byte
-	pcs         []uint64
+	memory       target.PartReader
+	interrupted  func(preempt, pc uint64) (above uint64, ok bool) // Reader.Interrupted
+	calledBack   func(pc uint64) bool                             // Reader.CalledBack
+	callbackSkip uint64
+	chains       []chain
+	parts        []target.Part
+	buf          []byte
+	pcs          []uint64
 }
 
 // chain are the frame pointers of a stack. On amd64 and arm64 alike one points to the caller's, which the return address
@@ -105,6 +107,11 @@ func (s *stacks) walk(c *chain, at uint64, stack []byte) (more bool) {
 			break
 		}
 		s.keep(c, pc)
+		if s.calledBack != nil && s.calledBack(pc) {
+			if caller = c.bp + s.callbackSkip; caller >= c.high { // a thread of C's has nothing there
+				break
+			}
+		}
 		if c.ready && len(s.pcs)-c.from == interruptedAt && s.interrupted != nil {
 			s.interrupt(c)
 		}

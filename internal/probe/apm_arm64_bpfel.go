@@ -200,7 +200,10 @@ type apmGoLayout struct {
 	GrpcStream    uint32
 	GrpcId        uint32
 	GrpcStreamAt  uint32
-	Pad           uint32
+	CallbackSize  uint32
+	CallbackSkip  uint32
+	CallFrame     uint32
+	Callback      uint64
 }
 
 type apmGoPlace struct {
@@ -211,13 +214,16 @@ type apmGoPlace struct {
 }
 
 type apmGoWalk struct {
-	_      structs.HostLayout
-	Fp     uint64
-	System uint64
-	Low    uint64
-	High   uint64
-	Moves  uint64
-	Event  apmGoEvent
+	_            structs.HostLayout
+	Fp           uint64
+	System       uint64
+	Low          uint64
+	High         uint64
+	Moves        uint64
+	Callback     uint64
+	CallbackSize uint32
+	CallbackSkip uint32
+	Event        apmGoEvent
 }
 
 type apmGoroutineKey struct {
