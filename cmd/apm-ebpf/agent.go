@@ -379,7 +379,11 @@ func (a *agent) switchSampling() error {
 	switch {
 	case on != a.sampling():
 		a.since, a.switched = now, true
-		return a.probe.SetSampling(on)
+		err := a.probe.SetSampling(on)
+		if on {
+			a.tracer.SamplesSince(probe.Now())
+		}
+		return err
 	case on && now.Sub(a.since) > sampleLinger && !a.services.anyGo(): // it may take many ticks, and goroutines are to be read
 		a.urgency.raise() // for some microseconds at a time
 		defer a.urgency.lower()

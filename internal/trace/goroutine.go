@@ -127,11 +127,16 @@ func (g *goLane) parks(stack *Context) {
 // that it cannot have been on a CPU throughout, that is told as far as it was seen.
 func (g *goLane) runs(now uint64, stack *Context) {
 	if seen, lapsed := g.lapsed(now); lapsed {
-		g.run(min(seen+edge, now), stack)
-		g.pass(now, NotSampled, stack)
+		g.lapses(seen, now, stack)
 		return
 	}
 	g.run(now, stack)
+}
+
+// lapses tells that it went without samples for too long after it was last seen to run, up to a point.
+func (g *goLane) lapses(seen, to uint64, stack *Context) {
+	g.run(min(seen+edge, to), stack)
+	g.pass(to, NotSampled, stack)
 }
 
 // ranOn tells that it ran up to when it had a CPU last.
@@ -141,13 +146,18 @@ func (g *goLane) ranOn(stack *Context) {
 	}
 }
 
-// lapsed tells when the goroutine was last seen to run, and whether that is too long ago for it to have run since.
+// lapsed tells when the goroutine was last seen to run, and whether that is too long ago for it to have run since. While
+// no samples were taken none can be missing, if that was not for long.
 func (g *goLane) lapsed(now uint64) (seen uint64, lapsed bool) {
 	seen = g.seen
 	if g.looks {
 		seen = max(seen, min(g.process.looked, now))
 	}
-	return seen, g.process.lapse != 0 && now > seen+g.process.lapse
+	from := seen
+	if clocks := g.process.clocks; clocks > seen && clocks <= seen+tooLate {
+		from = clocks
+	}
+	return seen, g.process.lapse != 0 && now > from+g.process.lapse
 }
 
 // wait tells that it waited up to a point.
@@ -201,11 +211,11 @@ func (g *goLane) sample(now uint64, stack *Context) {
 	if g.hasWorked(now, stack) {
 		g.worksInCall(g.stack)
 	}
-	switch _, lapsed := g.lapsed(now); {
+	switch seen, lapsed := g.lapsed(now); {
 	case g.state == waiting:
 		g.goesOn(now)
 	case g.state == running && lapsed:
-		g.runs(now-edge, stack)
+		g.lapses(seen, now-edge, stack)
 	case g.told:
 		g.run(g.seen+(now-min(g.seen, now))/2, nil)
 	default:

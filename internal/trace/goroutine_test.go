@@ -309,6 +309,25 @@ serve 10
   b 3
   a 7
     [not sampled] 4`},
+		{"at work before samples are taken, as it has woken the agent", func(p *play) {
+			p.tracer.processes[server].lapse = 2 * ms
+			p.goRead(10, 1, handler, "/")
+			p.tracer.SamplesSince(12 * ms)
+			p.goSample(13, handler, "serve a")
+			p.goWrite(14, 1, handler)
+		}, `
+serve 4
+  a 4`},
+		{"for long before samples are taken", func(p *play) {
+			p.tracer.processes[server].lapse = 2 * ms
+			p.goRead(10, 1, handler, "/")
+			p.tracer.SamplesSince(18 * ms)
+			p.goSample(19, handler, "serve a")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  a 1.5
+  [not sampled] 8`},
 		{"preempted, then parked before it was looked at", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.tracer.GoSwitchOut(server, 5, handler, 10*ms, p.stack("serve"), RunQueue)

@@ -13,6 +13,7 @@ type goroutines struct {
 	enters  uint8  // Goroutine.Enters of those that read and write
 	period  uint64 // of the samples, 0: not known
 	lapse   uint64 // for how long a goroutine that runs may go without a sample, 0: not known
+	clocks  uint64 // since when samples are taken, which they are while requests are open and some time longer
 	looked  uint64 // when they were looked at last
 	lowered uint64 // when that was last done too rarely
 	late    uint64 // after which look the next came too late, the last time that happened

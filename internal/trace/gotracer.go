@@ -2,6 +2,14 @@ package trace
 
 import "apm-ebpf/internal/goroutine"
 
+// SamplesSince takes that samples are taken from a point on: a request that wakes the agent began earlier.
+func (t *Tracer) SamplesSince(now uint64) {
+	t.clocks = now
+	for _, p := range t.processes {
+		p.clocks = now
+	}
+}
+
 // GoSample takes the stack of a goroutine seen on a CPU, nil where that is torn: here and below it is taken to be as before.
 func (t *Tracer) GoSample(pid uint32, goid, now uint64, s *Stack) {
 	if p := t.processes[pid]; s != nil && p.watched() {

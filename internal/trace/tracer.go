@@ -23,6 +23,7 @@ type Tracer struct {
 	lostReads   uint64     // of connections that have ended
 	requests    http1.Pool
 	passed      passed
+	clocks      uint64 // since when samples are taken
 	quiet       []quiet
 	builder     builder
 	profile     Profile
@@ -54,6 +55,7 @@ func (t *Tracer) process(pid uint32) *process {
 	if p == nil {
 		p = newProcess()
 		p.contexts.all = &t.paths
+		p.clocks = t.clocks
 		if t.SamplePeriod != 0 {
 			p.period, p.lapse = t.SamplePeriod, t.SamplePeriod+late
 		}
