@@ -125,6 +125,27 @@ func TestGoLentFramePointer(t *testing.T) {
 	}
 }
 
+// TestGoReverseProxy has answers begun by another goroutine than the one that serves.
+func TestGoReverseProxy(t *testing.T) {
+	prepared(t)
+	const requests = 20
+	s := goService(t, goBuilds[1])
+	a := attach(t, s.PID)
+	for range requests {
+		s.get(t, "/pass/doze")
+	}
+	for _, r := range a.exactly(t, 2*requests) {
+		name, leaf := "doze", "[sleep]"
+		if r.Endpoint != "/doze" {
+			name, leaf = "pass", "[select]"
+		}
+		tree := r.tree(t)
+		if f := tree.find(name); f == nil || f.total(leaf) < 0.02 || r.incomplete("owner") {
+			t.Errorf("%s\n%s", r, tree)
+		}
+	}
+}
+
 // TestGoCallback has C run, and call Go that waits, computes and calls C again. What it does stands under the handler, and none
 // of it is told to wait that does not.
 func TestGoCallback(t *testing.T) {

@@ -385,6 +385,26 @@ serve 10
 serve 10
   a 10
     [sleep] 10`},
+		{"a timer flushes what the handler has written so far", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 11, handler, "serve a", "select", 1)
+			p.goSample(17, 40, "flush")
+			p.goPart(18, 1, 40, 1, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+			p.looked(20)
+			p.goPart(20, 1, handler, 1, "ok")
+		}, `
+serve 10
+  a 10
+    [select] 10`},
+		{"a timer writes all of the answer", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 11, handler, "serve a", "select", 1)
+			p.looked(20)
+			p.goWrite(20, 1, 40)
+		}, `
+serve 10
+  a 10
+    [select] 10`},
 		{"answered by a goroutine that the handler started", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.parked(0, 12, handler, "serve a", "sleep", 1)

@@ -94,10 +94,18 @@ func (p *process) answers(r *Request, x *Transfer) *lane {
 	if loop := r.loopFor(g); loop != nil {
 		return r.answeredFor(loop, g)
 	}
-	if r.goroutine != nil && (r.byHandler || r.goroutine.isAbove(g)) { // it may have had another write
+	if r.goroutine != nil && (r.byHandler || r.goroutine.isAbove(g) || g.first() >= x.Time) { // it may have had another write
 		g = r.goroutine
 	}
 	return &g.lane
+}
+
+// writesToo takes that a goroutine goes on writing the answer that another has begun: if it has read the request's head, it
+// serves, and the other has only flushed a buffer, as timers do (Go src/net/http/httputil/reverseproxy.go).
+func (r *Request) writesToo(x *Transfer) {
+	if g := r.goroutine; g != nil && g.id == x.Goroutine.ID && r.loop == nil && !g.loop && r.lane != nil && r.lane.of != nil {
+		r.lane = &g.lane
+	}
 }
 
 // beginsToRead takes that the goroutine reads what may begin a request.
@@ -190,7 +198,8 @@ func (r *Request) settleGo() bool {
 	if r.loop != nil {
 		own = g.missedOf(r)
 	}
-	r.Imprecise = max(g.process.lowered, g.process.late, g.late) >= r.Start || own.tooMuch() || beside.tooMuch()
+	unseen := own.of == 0 && r.End-r.Start > missedMax
+	r.Imprecise = unseen || max(g.process.lowered, g.process.late, g.late) >= r.Start || own.tooMuch() || beside.tooMuch()
 	return true
 }
 

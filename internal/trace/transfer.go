@@ -161,6 +161,9 @@ func (t *Tracer) Sent(x *Transfer) {
 	if c.sampled && len(c.requests) > 0 {
 		p.cut(c, x, !x.Framed && c.requests[0].FirstWrite != 0)
 	}
+	if x.Goroutine.ID != 0 && len(c.requests) > 0 && c.requests[0].FirstWrite != 0 && !x.Framed {
+		c.requests[0].writesToo(x)
+	}
 	c.wrote = x.Time
 	began, ended := c.http.Wrote(x.Time, x.Chunk)
 	for _, h := range began {

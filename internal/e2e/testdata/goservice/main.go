@@ -91,6 +91,7 @@ func main() {
 	}), time.Minute, ""))
 	http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	http.HandleFunc("/relay/", relay)
+	http.HandleFunc("/pass/", pass)
 	http.HandleFunc("/hijack", hijack)
 	http.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
 	http.HandleFunc("/outlive", func(w http.ResponseWriter, r *http.Request) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"os"
 	"runtime"
 	"strconv"
@@ -215,6 +216,18 @@ func relay(w http.ResponseWriter, r *http.Request) {
 	}
 	defer answer.Body.Close()
 	io.Copy(w, answer.Body)
+}
+
+// pass passes a request for /pass/PATH on to the service itself, with the reverse proxy of the standard library, which has a
+// timer flush the answer's head.
+//
+//go:noinline
+func pass(w http.ResponseWriter, r *http.Request) {
+	proxy := httputil.ReverseProxy{FlushInterval: -1, Director: func(out *http.Request) {
+		out.URL.Scheme, out.URL.Host = "http", r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
+		out.URL.Path = strings.TrimPrefix(out.URL.Path, "/pass")
+	}}
+	proxy.ServeHTTP(w, r)
 }
 
 // sized begins an answer of a length that it tells, and goes on with it later.
