@@ -394,20 +394,19 @@ func (s *goService) ran(e *probe.Event) *trace.Stack {
 		s.findFrames(pcs[0])
 		truncated = true
 	}
-	if len(pcs) == 1 && !truncated && s.isTorn(pcs[0]) {
+	if len(pcs) == 1 && !truncated && s.isTorn(pcs[0], &e.Go().Callers) {
 		return nil
 	}
 	return s.stackOf(pcs, &e.Go().Callers, gap, truncated)
 }
 
 // isTorn tells that a program counter without callers is none of a goroutine that has just begun, in a function that has made
-// no frame yet: a signal's handler runs, while the runtime keeps what is left from when the goroutine last left its thread.
-func (s *goService) isTorn(pc uint64) bool {
-	switch s.symbols.SPDelta(pc) {
-	case 0:
-		return false
-	case 8:
-		return runtime.GOARCH != "amd64" // see frameless
+// no frame yet: a signal's handler runs, while the runtime keeps what is left from when the goroutine last left its thread, or
+// its stack. callers are the words at its stack pointer, of which the runtime clears the latter's.
+func (s *goService) isTorn(pc uint64, callers *[2]uint64) bool {
+	switch delta := s.symbols.SPDelta(pc); {
+	case delta == 0, delta == 8 && runtime.GOARCH == "amd64":
+		return s.frameless(pc, callers) == 0
 	}
 	return true
 }
