@@ -15,7 +15,7 @@ struct go_walk {
 	u64 system; /* the thread is on a system stack: the goroutine stands where it left for it */
 	u64 low;    /* the goroutine's stack, for frames elsewhere that were called from there */
 	u64 high;
-	u64 moves; /* that is being copied to another place */
+	u64 moves;    /* that is being copied to another place */
 	u64 callback; /* as in struct go_layout */
 	u32 callback_size;
 	u32 callback_skip;
