@@ -362,6 +362,9 @@ func (s *goService) look(now uint64, wake time.Duration, yield func(*goroutine.S
 	err := s.reader.Look(func(seen *goroutine.Sight) {
 		if seen.State == goroutine.Dead {
 			s.crew.ended(seen.GoID)
+			if w, ok := s.waiting[seen.GoID]; ok { // its request is over, or another answers
+				s.forget(seen.GoID, w)
+			}
 		}
 		yield(seen)
 	})

@@ -156,6 +156,33 @@ func TestGoHTTP2Frames(t *testing.T) {
 	}
 }
 
+// TestHTTP2SampleRate has one in three requests sampled, of streams that come one after another and of those that overlap.
+func TestHTTP2SampleRate(t *testing.T) {
+	prepared(t)
+	s := goServiceTLS(t, goBuilds[1])
+	a := attach(t, s.PID, "--sample-rate", "3")
+	c := dialStreams(t, s)
+	const n = 30
+	for range n {
+		c.answer(c.ask("/doze", uuid.NewString()))
+	}
+	oneInThree(t, a.await(t, n))
+	var last uint32
+	for range n {
+		last = c.ask("/doze", uuid.NewString())
+	}
+	c.answer(last)
+	sampled := 0
+	for _, r := range a.exactly(t, 2*n)[n:] {
+		if r.sampled() {
+			sampled++
+		}
+	}
+	if sampled != n/3 {
+		t.Errorf("%d of %d requests that overlap have trees", sampled, n)
+	}
+}
+
 // TestHTTP2ReadAnywhere has a server read a long row of calls from the midst of a message's frame on, from each of its
 // bytes. Some of them look as if a frame began there that has no call in it, and some calls are cancelled in the very read
 // that brings them.

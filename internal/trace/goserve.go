@@ -1,6 +1,10 @@
 package trace
 
-import "strings"
+import (
+	"strings"
+
+	"apm-ebpf/internal/http1"
+)
 
 // Serve takes that a goroutine begins to serve a request: of a stream, or of HTTP/1 where that is 0.
 func (t *Tracer) Serve(connection uint64, stream uint32, by Goroutine, now uint64) {
@@ -23,7 +27,14 @@ func (t *Tracer) Serve(connection uint64, stream uint32, by Goroutine, now uint6
 // serve takes that a goroutine is at work for the request since now.
 func (r *Request) serve(by Goroutine, now uint64) {
 	p := r.conn.process
-	if by.ID == 0 || !r.Sampled || r.goroutine != nil && r.goroutine.id == by.ID {
+	if by.ID == 0 || r.goroutine != nil && r.goroutine.id == by.ID {
+		return
+	}
+	if !r.Sampled {
+		r.Goroutine = by
+		if g := p.byID[by.ID]; g != nil {
+			g.turns(now)
+		}
 		return
 	}
 	r.unserve()
@@ -35,12 +46,17 @@ func (r *Request) serve(by Goroutine, now uint64) {
 	g.looks = false
 	g.several = g.several || g.serves != nil && g.serves.conn != r.conn
 	g.open++
-	if last := g.serves; last != nil && last.byHandler {
-		last.left = now
-	}
+	g.turns(now)
 	g.serves, g.served = r, now
 	g.isFollowed(now)
 	r.goroutine, r.Goroutine = g, by
+}
+
+// turns takes that the goroutine is at work for another request than before.
+func (g *goLane) turns(now uint64) {
+	if last := g.serves; last != nil && last.byHandler {
+		last.left = now
+	}
 }
 
 // unserve takes that its goroutine is no longer at work for the request.
@@ -61,7 +77,9 @@ func (r *Request) unserve() {
 }
 
 // isStream tells a request of HTTP/2: the goroutine that reads and writes for all streams is not at work for it.
-func (r *Request) isStream() bool { return strings.HasPrefix(r.Proto, "HTTP/2") }
+func (r *Request) isStream() bool { return isStream(r.Request) }
+
+func isStream(h *http1.Request) bool { return strings.HasPrefix(h.Proto, "HTTP/2") }
 
 // cut takes that a thread reads or writes on a connection, or a goroutine of Go. amid: of a body, so that no request begins
 // there and no answer.

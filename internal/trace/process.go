@@ -28,6 +28,7 @@ type process struct {
 	gone       []*thread                // that have ended, the first of them first
 	open       []*conn                  // in no order
 	goroutines
+	unsampled   uint32 // streams of HTTP/2 to come that get no tree, since the last one that did
 	copiesSince uint64 // from when on copies of Contexts are told, 0: they are not
 	callsUntold bool   // event loops were seen to call what may be a request's before
 

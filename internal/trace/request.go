@@ -78,7 +78,7 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool
 		Request: h,
 		PID:     x.PID, TID: x.TID,
 		Local: c.local, Remote: c.remote,
-		Sampled: c.sampled && (first || t.sampleEvery <= 1),
+		Sampled: t.samples(c, h, first),
 		lostAt:  c.lost,
 		conn:    c,
 	}
@@ -87,6 +87,9 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool
 	}
 	switch {
 	case !r.Sampled:
+		if th := c.process.threads[x.TID]; th != nil {
+			th.callback = nil
+		}
 	case x.Goroutine.ID == 0:
 		r.reader = c.process.thread(x.TID)
 		r.reader.reads(r, alone)
@@ -104,6 +107,24 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool
 	}
 	h.Owner = r
 	c.requests = append(c.requests, r)
+}
+
+// samples tells whether a request gets a tree, of a connection whose stacks the kernel programs take for some or for none. Of
+// HTTP/1 they draw for each that begins with a read; streams of HTTP/2 that overlap they take for one request.
+func (t *Tracer) samples(c *conn, h *http1.Request, first bool) bool {
+	p := c.process
+	switch {
+	case t.sampleEvery <= 1:
+		return c.sampled
+	case !isStream(h):
+		return c.sampled && first
+	case p.unsampled > 0:
+		p.unsampled--
+		return false
+	case c.sampled:
+		p.unsampled = t.sampleEvery - 1
+	}
+	return c.sampled
 }
 
 // finishAll hands out those requests that have begun and have not been handed out.
