@@ -17,8 +17,9 @@ type job struct {
 
 // alike are jobs with one object that lay in queues at once, as where None or a number is put into several.
 type alike struct {
-	left   int  // that were not taken yet
-	worked bool // one was taken by a thread that works for who put it there: who that is cannot be told
+	left    int  // that were not taken yet
+	several bool // not all were put by one lane, at one place
+	worked  bool // one of several was taken by a thread that works for who put it there: who that is cannot be told
 }
 
 // puts takes that a lane puts an object into a queue.
@@ -32,6 +33,7 @@ func (p *process) puts(j *job) {
 		}
 		j.alike = before.alike
 		j.alike.left++
+		j.alike.several = j.alike.several || !j.isAs(before)
 	default:
 		before.end(j.from)
 	}
@@ -40,6 +42,11 @@ func (p *process) puts(j *job) {
 	}
 	p.jobs[j.item] = j
 	j.giver.jobs = bounded(append(j.giver.jobs, j))
+}
+
+// isAs tells that a lane has put both at the same place, for the same work.
+func (j *job) isAs(other *job) bool {
+	return j.giver == other.giver && j.stack == other.stack && j.work == other.work && j.outer == other.outer
 }
 
 // lies tells that the object, or another like it, may still lie in a queue.
@@ -61,16 +68,29 @@ func (p *process) takes(now uint64, item uint64, works bool) *job {
 	switch {
 	case j == nil:
 		return nil
-	case j.alike != nil:
+	case j.alike != nil && j.alike.several:
 		j.taken = now
 		j.alike.left--
 		j.alike.worked = j.alike.worked || works
 		return nil
+	case j.alike != nil && j.alike.left > 0:
+		j.alike.left--
+		if j.taken != 0 {
+			j = j.again()
+		}
 	case j.taken != 0:
 		return nil
 	}
 	j.taken = now
 	return j
+}
+
+// again gives another job that is as this one.
+func (j *job) again() *job {
+	next := *j
+	next.to, next.by = 0, nil
+	next.giver.jobs = bounded(append(next.giver.jobs, &next))
+	return &next
 }
 
 // runs takes which job the thread was seen to run, 0 for none that a stack tells.

@@ -73,6 +73,17 @@ func TestQueues(t *testing.T) {
 			p.put(14, b, "main shutdown@concurrent/futures/thread.py", 1)
 			p.put(15, worker, "_worker@concurrent/futures/thread.py", 1)
 		}, "main", "main", false},
+		{"one lane puts the same object twice", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.put(12, a, "main", 7)
+			p.take(14, worker, loop, 7)
+			p.take(15, other, loop, 7)
+			p.sample(16, worker, loop+" forA")
+			p.leave(18, other, loop+" alsoForA", Sleep)
+			p.put(20, b, "main", 7)
+			p.take(22, worker, loop, 7)
+			p.leave(24, worker, loop+" forB", Sleep)
+		}, "main boot run alsoForA forA", "main boot run forB", false},
 		{"the same object lies in queues twice", func(p *play) {
 			p.put(12, a, "main", 7)
 			p.put(12, b, "main", 7)
