@@ -1,5 +1,7 @@
 package trace
 
+import "apm-ebpf/internal/symbol"
+
 // job is what a lane handed to another by a queue: for one, the _WorkItem that ThreadPoolExecutor.submit puts into its
 // queue and that the thread which takes it runs.
 type job struct {
@@ -27,7 +29,7 @@ func (p *process) puts(j *job) {
 	before := p.jobs[j.item]
 	switch {
 	case before == nil, before.heldOn() && !before.stack.submits(): // who has it may have freed it
-	case before.lies() && !j.stack.submits() && !before.stack.submits(): // executors make a new one each time
+	case p.mayLie(before, j) && !j.stack.submits() && !before.stack.submits(): // executors make a new one each time
 		if before.alike == nil {
 			before.alike = &alike{left: 1}
 		}
@@ -48,6 +50,19 @@ func (p *process) puts(j *job) {
 func (j *job) isAs(other *job) bool {
 	return j.giver == other.giver && j.stack == other.stack && j.work == other.work && j.outer == other.outer
 }
+
+// mayLie tells that the object may still lie in a queue while it is put into another. Where none of those that a function put
+// was ever seen to be taken, a thread takes them unseen, and what has the address of one is another.
+func (p *process) mayLie(before, j *job) bool {
+	if !before.lies() {
+		return false
+	}
+	_, seen := p.emptied[before.putBy()]
+	return seen || before.putBy() == j.putBy()
+}
+
+// putBy is the function that put the object into a queue.
+func (j *job) putBy() *symbol.Func { return j.stack.belowQueue().function() }
 
 // lies tells that the object, or another like it, may still lie in a queue.
 func (j *job) lies() bool { return j.taken == 0 || j.alike != nil && j.alike.left > 0 }
@@ -82,6 +97,7 @@ func (p *process) takes(now uint64, item uint64, works bool) *job {
 		return nil
 	}
 	j.taken = now
+	p.emptied[j.putBy()] = struct{}{}
 	return j
 }
 

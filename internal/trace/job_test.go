@@ -84,6 +84,12 @@ func TestQueues(t *testing.T) {
 			p.take(22, worker, loop, 7)
 			p.leave(24, worker, loop+" forB", Sleep)
 		}, "main boot run alsoForA forA", "main boot run forB", false},
+		{"an object is taken unseen, and another has its address", func(p *play) {
+			p.put(12, a, "main defer", 7)
+			p.put(13, b, "main", 7)
+			p.take(14, worker, loop, 7)
+			p.leave(16, worker, loop+" forB", Sleep)
+		}, "main", "main boot run forB", false},
 		{"the same object lies in queues twice", func(p *play) {
 			p.put(12, a, "main", 7)
 			p.put(12, b, "main", 7)

@@ -12,21 +12,22 @@ import (
 type process struct {
 	contexts   Contexts
 	threads    map[uint32]*thread
-	recent     *thread                  // the last of them that was asked for
-	tasks      map[uint64]*lane         // by coroutine; the newest where an address was reused
-	greenlets  map[uint64]*lane         // by outermost frame; the newest where an address was reused
-	objects    map[uint64]*lane         // greenlets by object, where that was told
-	jobs       map[uint64]*job          // of executors, by address; the newest where one was reused
-	bridges    map[uint64]*bridge       // by coroutine
-	copies     map[uint64]copied        // Contexts, by address; the newest where one was reused
-	promises   map[uint64]*lane         // tasks by the Future that gets their result; the newest where an address was reused
-	fetchers   map[symbol.Func]struct{} // outermost functions of tasks that take their work from an asyncio.Queue
-	greenPools bool                     // its executors' threads are greenlets
-	seesJobs   bool                     // threads' stacks tell which they run
-	granted    uint64                   // when a thread was given work last
-	scoped     bool                     // what its application is called with was seen to tell for which request
-	gone       []*thread                // that have ended, the first of them first
-	open       []*conn                  // in no order
+	recent     *thread                   // the last of them that was asked for
+	tasks      map[uint64]*lane          // by coroutine; the newest where an address was reused
+	greenlets  map[uint64]*lane          // by outermost frame; the newest where an address was reused
+	objects    map[uint64]*lane          // greenlets by object, where that was told
+	jobs       map[uint64]*job           // of executors, by address; the newest where one was reused
+	emptied    map[*symbol.Func]struct{} // functions that put objects into queues from which threads were seen to take them
+	bridges    map[uint64]*bridge        // by coroutine
+	copies     map[uint64]copied         // Contexts, by address; the newest where one was reused
+	promises   map[uint64]*lane          // tasks by the Future that gets their result; the newest where an address was reused
+	fetchers   map[symbol.Func]struct{}  // outermost functions of tasks that take their work from an asyncio.Queue
+	greenPools bool                      // its executors' threads are greenlets
+	seesJobs   bool                      // threads' stacks tell which they run
+	granted    uint64                    // when a thread was given work last
+	scoped     bool                      // what its application is called with was seen to tell for which request
+	gone       []*thread                 // that have ended, the first of them first
+	open       []*conn                   // in no order
 	goroutines
 	unsampled   uint32 // streams of HTTP/2 to come that get no tree, since the last one that did
 	copiesSince uint64 // from when on copies of Contexts are told, 0: they are not
@@ -46,6 +47,7 @@ func newProcess() *process {
 		greenlets:  map[uint64]*lane{},
 		objects:    map[uint64]*lane{},
 		jobs:       map[uint64]*job{},
+		emptied:    map[*symbol.Func]struct{}{},
 		bridges:    map[uint64]*bridge{},
 		copies:     map[uint64]copied{},
 		promises:   map[uint64]*lane{},
