@@ -27,19 +27,26 @@ func (t *thread) preempted(now uint64, s *Stack, why Reason) bool {
 	return stack != nil && (ofFile(stack.fn, eventsFile, "_run") || stack == t.step.below)
 }
 
-// stepOver tells that the task on the thread has ended its step: the stack is the event loop's.
-func (t *thread) stepOver(s *Stack) bool {
-	if t.lane == nil || t.lane.kind != taskLane || t.lane != t.step {
-		return false
+// stepOver takes that the event loop waits, if the task on the thread has ended its step: the stack is the loop's.
+func (t *thread) stepOver(now uint64, shown *lane) {
+	if shown != &t.home || t.lane == nil || t.lane.kind != taskLane || t.lane != t.step {
+		return
 	}
-	l, _, _ := t.resolve(s)
-	return l == &t.home
+	last := t.step
+	t.stepEnds(now, false)
+	t.lastStep = last
 }
 
 // see tells which lane shows the stack, and settles with the one that was on the thread before. It gives
 // the lane's own part of the stack.
-func (t *thread) see(now uint64, s *Stack) (stack *Context) {
+func (t *thread) see(now uint64, s *Stack) *Context {
 	l, stack, below := t.resolve(s)
+	t.shows(now, s, l, stack, below)
+	return stack
+}
+
+// shows takes which lane shows the stack, with its own part of that and the tasks below it, as resolve tells.
+func (t *thread) shows(now uint64, s *Stack, l *lane, stack *Context, below []under) {
 	t.begins, t.leaver = false, 0
 	over := t.tasks && l == &t.home && t.loopOver(stack)
 	switch {
@@ -65,7 +72,6 @@ func (t *thread) see(now uint64, s *Stack) (stack *Context) {
 	if t.looksForLoop() {
 		t.calls(s, stack)
 	}
-	return stack
 }
 
 // under is a task on whose stack a kid of it runs, with the part of the stack that is its own.

@@ -177,12 +177,12 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	case t.switching(s):
 		stack = t.comes()
 	default:
-		if why == Poll && t.stepOver(s) { // from there to here a loop hardly does anything
-			last := t.step
-			t.stepEnds(now, false)
-			t.lastStep = last
+		l, own, below := t.resolve(s)
+		if why == Poll { // from there to here a loop hardly does anything
+			t.stepOver(now, l)
 		}
-		stack = t.see(now, s)
+		t.shows(now, s, l, own, below)
+		stack = own
 	}
 	if t.state == running {
 		t.runTo(now, stack)
