@@ -188,6 +188,9 @@ func (s *goService) received(e *probe.Event) {
 		return
 	}
 	head, _ := e.Data()
+	if ok && w.answering && w.answered == 0 && w.connection == io.Connection && !beginsRequest(head) {
+		return // of a body, while the answer goes on
+	}
 	s.begins(by, waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time, get: isGet(head)})
 }
 
@@ -198,6 +201,21 @@ func (s *goService) begins(by uint64, w waiting) {
 	}
 	s.waiting[by] = w
 	s.on[w.connection]++
+}
+
+// beginsRequest tells what looks like a request's first line, of which the first letter may have been read before.
+func beginsRequest(head []byte) bool {
+	const longest = len("PROPPATCH") // of the usual methods
+	method, target, found := bytes.Cut(head[:min(len(head), longest+2)], []byte(" "))
+	if !found || len(method) < 2 || len(target) == 0 {
+		return false
+	}
+	for _, c := range method {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
 }
 
 // isGet tells a request without a body, for which net/http starts its background read before it calls the handler. That of

@@ -385,6 +385,26 @@ serve 10
 serve 10
   a 10
     [sleep] 10`},
+		{"reads on while it answers", func(p *play) {
+			read := func(at uint64, text string) {
+				p.tracer.Received(&Transfer{
+					Connection: 1, Begun: at * ms, Begins: true, Sampled: true, PID: server, TID: server, Time: at * ms,
+					Goroutine: Goroutine{ID: handler, Address: handler << 8}, Chunk: http1.Chunk{Head: []byte(text), Len: len(text)},
+				})
+			}
+			read(10, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n12")
+			p.parked(0, 11, handler, "serve a", "IO wait", 1)
+			p.goPart(14, 1, handler, 1, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n1")
+			p.parked(14, 15, handler, "serve b", "IO wait", 2)
+			read(18, "34")
+			p.goPart(20, 1, handler, 2, "2")
+		}, `
+serve 10
+  [not sampled] 2
+  b 4
+    [IO wait] 4
+  a 4
+    [IO wait] 4`},
 		{"a timer flushes what the handler has written so far", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.parked(0, 11, handler, "serve a", "select", 1)

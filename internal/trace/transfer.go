@@ -108,7 +108,9 @@ func (t *Tracer) LostReads() uint64 {
 func (t *Tracer) Received(x *Transfer) {
 	c := t.conn(x)
 	if x.Begins {
-		c.process.closed(c, x.Time)
+		if !c.sampled || !x.Sampled || len(c.requests) == 0 { // else a body may be read on while it is answered
+			c.process.closed(c, x.Time)
+		}
 		c.begun, c.sampled = x.Begun, x.Sampled
 		if c.sampled {
 			c.process.opened(c)
