@@ -122,6 +122,8 @@ func TestRequests(t *testing.T) {
 		{"request after garbage in pieces", []event{read("GET /\r\n" + get), read("GET"), read(" /b HTTP/1.1\r\n\r\n"), wrote(ok2)},
 			[]string{"GET /b 200 2,3,4,4@4"}},
 		{"HTTP/2", []event{read("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), read(get), wrote(ok2), closed(Closed)}, nil},
+		{"HTTP/2's preface amid HTTP/1", []event{read(get + "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), wrote(ok2), wrote("HTTP/1.1 400 X\r\nContent-Length: 0\r\n\r\n")},
+			[]string{"GET /a 200 1,1,2,2@2", "PRI * 400 1,1,3,3@3"}},
 		{"PROXY line", []event{read("PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n" + get), wrote(ok2)}, []string{"GET /a 200 1,1,2,2@2"}},
 		{"PROXY line in pieces", []event{read("PROXY UNKNOWN"), read("\r\n" + get), wrote(ok2)}, []string{"GET /a 200 2,2,3,3@3"}},
 		{"PROXY header", []event{read(string(proxyBinary) + "\x21\x11\x00\x0c123456789012" + get), wrote(ok2)}, []string{"GET /a 200 1,1,2,2@2"}},

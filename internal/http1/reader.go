@@ -254,7 +254,7 @@ func (c *Conn) turn() {
 
 // openRequest opens the request whose head was just read.
 func (c *Conn) openRequest(ts uint64) {
-	if c.in.head.preface() {
+	if c.open.len() == 0 && c.in.head.preface() {
 		c.opaque, c.turned = true, true // HTTP/2 with prior knowledge (RFC 9113, 3.3)
 		return
 	}
