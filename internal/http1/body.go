@@ -9,7 +9,8 @@ type body struct {
 	left   int64 // bytes to come: of a sized body, of a chunk's data or of the CRLF after it
 	size   int64 // of the chunk whose header is being read
 	digits bool  // the chunk header has a size
-	blank  bool  // the line of the trailer is empty so far
+	blank  bool  // the line of the trailer is empty so far, …
+	cr     bool  // … but for a CR
 }
 
 // chunkPart is a place in a chunked body (RFC 9112, 7.1).
@@ -150,7 +151,7 @@ func (b *body) digit(c byte) progress {
 
 // endHeader ends a chunk's header line.
 func (b *body) endHeader() {
-	b.part, b.left, b.blank = partData, b.size, true
+	b.part, b.left, b.blank, b.cr = partData, b.size, true, false
 	if b.size == 0 {
 		b.part = partTrailer
 	}
@@ -159,21 +160,19 @@ func (b *body) endHeader() {
 
 // trailer takes bytes of the trailer section, which an empty line ends.
 func (b *body) trailer(p []byte) (n int, pr progress) {
-	i := bytes.IndexByte(p, '\n')
-	if i < 0 {
-		b.blank = b.blank && emptyLine(p)
+	line, _, whole := bytes.Cut(p, []byte("\n"))
+	if len(line) > 0 {
+		b.blank = b.blank && !b.cr && string(line) == "\r"
+		b.cr = true
+	}
+	switch {
+	case !whole:
 		return len(p), bodyMore
+	case b.blank:
+		return len(line) + 1, bodyDone
 	}
-	if b.blank && emptyLine(p[:i]) {
-		return i + 1, bodyDone
-	}
-	b.blank = true
-	return i + 1, bodyMore
-}
-
-// emptyLine tells whether a line has nothing but the CR of its end.
-func emptyLine(p []byte) bool {
-	return len(p) == 0 || len(p) == 1 && p[0] == '\r'
+	b.blank, b.cr = true, false
+	return len(line) + 1, bodyMore
 }
 
 // hexValue is the value of a hexadecimal digit, -1 for any other byte.

@@ -124,6 +124,7 @@ func FuzzConn(f *testing.F) {
 func FuzzSplit(f *testing.F) {
 	f.Add([]byte(get+post+"12345\r\n"+getB), byte(1))
 	f.Add([]byte("P /p HTTP/1.1\nTransfer-Encoding: chunked\n\n1\nx\n2;y\r\nzz\r\n0\r\na: b\r\n\r\n"+get), byte(7))
+	f.Add([]byte("P /p HTTP/1.1\nTransfer-Encoding: chunked\n\n0\n\r\r\n\r\n"+get), byte(0))
 	f.Fuzz(func(t *testing.T, data []byte, size byte) {
 		var one, many Conn
 		opened, _ := one.Read(1, Chunk{Head: data, Len: len(data)})
