@@ -17,7 +17,7 @@ const (
 	flushAt      = 64 << 10    // so much is written at once
 	wakeAt       = 8 * flushAt // so much waits for no Flush: each waking of the writer costs a switch or two
 	room         = 16 << 10    // beyond that, for a line that is begun before: few are longer
-	keepBuffers  = 64          // that were written, for others
+	keepBuffers  = 16          // that were written, for others
 	reportEvery  = time.Minute
 )
 

@@ -1,6 +1,10 @@
 package trace
 
-import "apm-ebpf/internal/symbol"
+import (
+	"slices"
+
+	"apm-ebpf/internal/symbol"
+)
 
 // job is what a lane handed to another by a queue: for one, the _WorkItem that ThreadPoolExecutor.submit puts into its
 // queue and that the thread which takes it runs.
@@ -15,6 +19,7 @@ type job struct {
 	work  uint64 // Context and job of the giver
 	outer uint64
 	alike *alike // others with that object that may lie in queues too, nil: none
+	past  bool   // its giver has forgotten it: no request will ask for what was done for it
 }
 
 // alike are jobs with one object that lay in queues at once, as where None or a number is put into several.
@@ -43,7 +48,28 @@ func (p *process) puts(j *job) {
 		clear(p.jobs)
 	}
 	p.jobs[j.item] = j
-	j.giver.jobs = bounded(append(j.giver.jobs, j))
+	j.giver.jobs = append(j.giver.jobs, j)
+	if n := len(j.giver.jobs); n > listMax {
+		j.giver.forgetJobs(n / 2)
+	}
+}
+
+// forgetJobs drops the oldest of the jobs that a lane has handed out.
+func (l *lane) forgetJobs(n int) {
+	for _, j := range l.jobs[:n] {
+		j.past = true
+	}
+	l.jobs = slices.Delete(l.jobs, 0, n)
+}
+
+// does takes that the thread's lane does a job.
+func (l *lane) does(j *job) {
+	j.by = l
+	const few = 32
+	if n := len(l.did); n >= few && n&(n-1) == 0 { // seldom, where that does not help
+		l.did = slices.DeleteFunc(l.did, func(j *job) bool { return j.past })
+	}
+	l.did = append(l.did, j)
 }
 
 // isAs tells that a lane has put both at the same place, for the same work.
@@ -122,7 +148,8 @@ func (t *thread) runs(item uint64) {
 		t.home.held, t.home.heldAt = nil, nil
 	}
 	if j := t.process.jobs[item]; j != nil && j.taken == 0 {
-		j.taken, j.by = max(t.since, j.from), &t.home
+		j.taken = max(t.since, j.from)
+		t.home.does(j)
 	}
 }
 
@@ -153,7 +180,7 @@ func (t *thread) takes(now uint64, s *Stack, item uint64) {
 	t.returns(now)
 	t.fetches = true
 	if j != nil {
-		j.by = &t.home
+		t.home.does(j)
 		t.home.held, t.home.heldAt, t.item = j, at, item
 	}
 }

@@ -12,11 +12,14 @@ type slice struct {
 	time     uint64 // to - from; less where several slices were folded into one
 	stack    *Context
 	work     uint64 // contextvars.Context in force
-	item     uint64 // job of an executor that ran
-	stacks   int32  // that were taken in it
+	item     uint64 // job of an executor that ran, pastJobs: that did
 	gap      gap    // on a CPU: between which stacks
+	stacks   int32  // that were taken in it
 	why      Reason
 }
+
+// pastJobs stands for the jobs in folded slices for which no request will ask.
+const pastJobs = 1
 
 type laneKind uint8
 
@@ -61,6 +64,7 @@ type lane struct {
 	works   []work   // that it handed to threads
 	jobs    []*job   // that it handed to executors
 	grants  []grant  // thread: work that it was given
+	did     []*job   // thread: that it has done or does, for which a request may ask
 	held    *job     // thread: that it has taken from a queue …
 	heldAt  *Context // … where, and does now
 
@@ -116,6 +120,7 @@ func (l *lane) starts(kid *lane) {
 
 // drop forgets all that a lane did, which no request asks for any more.
 func (l *lane) drop() {
+	l.forgetJobs(len(l.jobs))
 	l.slices, l.kids, l.works, l.jobs, l.parent, l.forJob = nil, nil, nil, nil, nil, nil
 }
 
@@ -219,7 +224,8 @@ func (l *lane) finish() {
 func (l *lane) forget(before uint64) {
 	l.slices = slices.Delete(l.slices, 0, ended(l.slices, func(s slice) bool { return s.to <= before }))
 	l.works = slices.Delete(l.works, 0, ended(l.works, func(w work) bool { return w.to <= before }))
-	l.jobs = slices.Delete(l.jobs, 0, ended(l.jobs, func(j *job) bool { return j.from <= before }))
+	l.forgetJobs(ended(l.jobs, func(j *job) bool { return j.from <= before }))
+	l.did = slices.DeleteFunc(l.did, func(j *job) bool { return j.past || j.from <= before })
 	l.grants = slices.Delete(l.grants, 0, ended(l.grants, func(g grant) bool { return g.to != 0 && g.to <= before }))
 	l.kids = slices.Delete(l.kids, 0, ended(l.kids, func(k *lane) bool { return k.born <= before }))
 }
@@ -254,9 +260,16 @@ func (l *lane) fold(points iter.Seq[uint64]) {
 			inside[i-1] = true
 		}
 	}
+	asked := map[uint64]bool{0: true}
+	for _, j := range l.did { // what is past has been forgotten
+		asked[j.item] = true
+	}
 	var folded []slice
 	at := map[key]int{}
 	for i, s := range l.slices {
+		if !asked[s.item] {
+			s.item = pastJobs
+		}
 		if cut[i] || inside[i] {
 			clear(at)
 		}

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -33,6 +34,33 @@ func TestFoldKeepsTimes(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestFoldJobs folds what was done for jobs for which no request will ask, and nothing else.
+func TestFoldJobs(t *testing.T) {
+	const rounds, none, asked, forgotten, old = 100, 0, 8, 16, 24
+	var giver, l lane
+	for _, j := range []*job{{item: old, from: 1}, {item: forgotten, from: 5}, {item: asked, from: 6}} {
+		giver.jobs = append(giver.jobs, j)
+		l.does(j)
+	}
+	at := uint64(10)
+	for range rounds {
+		for _, item := range []uint64{none, asked, forgotten, old} {
+			l.add(slice{from: at, to: at + 1, item: item})
+			at++
+		}
+	}
+	giver.forgetJobs(2)
+	l.forget(2)
+	l.fold(slices.Values([]uint64{2}))
+	times := map[uint64]uint64{}
+	for i := range l.slices {
+		times[l.slices[i].item] += l.slices[i].time
+	}
+	if want := map[uint64]uint64{none: rounds, asked: rounds, pastJobs: 2 * rounds}; !maps.Equal(times, want) || len(l.slices) != len(want) {
+		t.Errorf("%d slices of jobs %v, want %v", len(l.slices), times, want)
 	}
 }
 
