@@ -140,9 +140,12 @@ func (f *branchFinder) granted() {
 	p, br := f.process, f.of
 	for _, t := range p.threads {
 		for _, g := range t.home.grants {
+			if g.giver != br.lane || g.from < f.begun || g.from > br.to || g.doubtful || !br.has(g.work, g.item) {
+				continue
+			}
 			own := t.home.answered > g.from // it worked for a request of its own
 			told := p.seesJobs && g.stack.submits()
-			if g.giver != br.lane || g.doubtful || own || told || !br.has(g.work, g.item) || g.from < f.begun || g.from > br.to {
+			if own || told {
 				continue
 			}
 			if t.mayServe(g.from) || g.stack.ofPool() && p.wasCrowded(g.from) {

@@ -48,9 +48,14 @@ func (p *process) puts(j *job) {
 		clear(p.jobs)
 	}
 	p.jobs[j.item] = j
-	j.giver.jobs = append(j.giver.jobs, j)
-	if n := len(j.giver.jobs); n > listMax {
-		j.giver.forgetJobs(n / 2)
+	j.giver.gives(j)
+}
+
+// gives takes that the lane hands out a job.
+func (l *lane) gives(j *job) {
+	l.jobs = append(l.jobs, j)
+	if n := len(l.jobs); n > listMax {
+		l.forgetJobs(n / 2)
 	}
 }
 
@@ -130,8 +135,8 @@ func (p *process) takes(now uint64, item uint64, works bool) *job {
 // again gives another job that is as this one.
 func (j *job) again() *job {
 	next := *j
-	next.to, next.by = 0, nil
-	next.giver.jobs = bounded(append(next.giver.jobs, &next))
+	next.to, next.by, next.past = 0, nil, false
+	next.giver.gives(&next)
 	return &next
 }
 
