@@ -2,6 +2,7 @@ package trace
 
 import (
 	"slices"
+	"sort"
 
 	"apm-ebpf/internal/filter"
 )
@@ -176,11 +177,17 @@ func (br *branch) slices(g *gaps, yield func(*slice, int64)) {
 	}
 }
 
-// done tells the lane's slices in the branch's window as they are. part: only those of its work.
+// done tells the lane's slices in the branch's window as they are. part: only those of its work, of which a thread of a pool
+// may have done much else before.
 func (br *branch) done(part bool, yield func(*slice, int64)) {
-	for i := range br.lane.slices {
-		s := &br.lane.slices[i]
-		if part && (!br.has(s.work, s.item) || s.from < max(br.from, br.taken)) {
+	told := br.lane.slices
+	if part {
+		begun := max(br.from, br.taken)
+		told = told[sort.Search(len(told), func(i int) bool { return told[i].from >= begun }):]
+	}
+	for i := range told {
+		s := &told[i]
+		if part && !br.has(s.work, s.item) {
 			continue
 		}
 		if time := int64(s.within(br.from, br.to)); time > 0 {
