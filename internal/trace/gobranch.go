@@ -142,6 +142,10 @@ func (g *goLane) place(kid *goLane) {
 		return
 	}
 	kid.placed = true
+	if kid.born < g.born { // a search read where the other was to be before that began, and found its kid
+		g.beginsBefore(kid.born)
+		kid.begunSince(g.born)
+	}
 	for i := range g.slices {
 		s := &g.slices[i]
 		if !kid.timed && s.from <= kid.born && kid.born < s.to && s.why != OnCPU && s.why != Unknown {

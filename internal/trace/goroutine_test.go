@@ -482,6 +482,29 @@ serve 10
 	}
 }
 
+// TestStartedWithinASearch has one search find a goroutine, and only the next the one that started it.
+func TestStartedWithinASearch(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.goRead(10, 1, handler, "/")
+	p.parked(0, 12, handler, "serve view", "chan receive", 1)
+	p.looked(12)
+	p.starts(13, 14, handler, 20, "view", "child", "chan receive")
+	p.starts(10, 14, 20, 21, "child", "grandchild", "sleep")
+	p.looked(14)
+	p.goWrite(20, 1, handler)
+	p.wants("/", `
+serve 10
+  view 10
+    [goroutine] 7
+      child 7
+        [goroutine] 7
+          grandchild 7
+            [sleep] 7
+        [chan receive] 7
+    [chan receive] 10`)
+}
+
 // TestStartedWithinALook has the same look tell of goroutines before those that started them, and of the end of one before
 // what it started.
 func TestStartedWithinALook(t *testing.T) {
