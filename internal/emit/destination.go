@@ -70,7 +70,10 @@ func openAppend(path string) (int, error) {
 	}
 	for {
 		fd, err := unix.Open(path, how|unix.O_APPEND|unix.O_CREAT|unix.O_NOCTTY|unix.O_CLOEXEC, 0o640)
-		if err != unix.EINTR {
+		switch {
+		case err == unix.EACCES && how == unix.O_RDWR: // it may only be written to
+			how = unix.O_WRONLY
+		case err != unix.EINTR:
 			return fd, err
 		}
 	}
