@@ -112,6 +112,9 @@ func (t *thread) turnsTo(r *Request) {
 	if r.lane != &t.home || r.reader == t || t.tasks || t.greenlets {
 		return
 	}
+	if t.home.answered == 0 && r.reader != nil && !t.wasFree(r.reader) { // it may have been at work for one that was read before the agent came
+		r.shared = true
+	}
 	for _, before := range t.answering {
 		if before.left == 0 {
 			before.shared, r.shared = true, true
@@ -122,6 +125,11 @@ func (t *thread) turnsTo(r *Request) {
 		r.begun = t.left
 	}
 	t.answering = append(t.answering, r)
+}
+
+// wasFree tells that the thread was seen to wait for work, or to be given some by the one that reads requests.
+func (t *thread) wasFree(reader *thread) bool {
+	return t.left != 0 || slices.ContainsFunc(t.home.grants, func(g grant) bool { return g.giver == &reader.home })
 }
 
 // endsAnswer takes that a request has ended, whose answer a thread may have begun whether that is its own or not.

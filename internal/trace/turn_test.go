@@ -93,6 +93,7 @@ func TestOthersGoOn(t *testing.T) {
 			p.open(1)
 			p.open(2)
 			p.read(10, 1, server, "/a")
+			p.handoff(11, server, "main notify", worker)
 			p.sample(12, worker, "boot loop forA")
 			p.tracer.Write(server, worker, 14*ms, p.stack("boot loop forA"))
 			p.sent(14, 1, worker, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
@@ -117,5 +118,24 @@ func TestOthersGoOn(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestBusyBefore has a thread answer what another has read while it was at work for who knows whom, as where the agent comes in the
+// midst of a load.
+func TestBusyBefore(t *testing.T) {
+	const worker = server + 1
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.read(10, 1, server, "/a")
+	p.sample(12, worker, "boot loop forNobody")
+	p.sample(14, worker, "boot loop forA")
+	p.write(16, 1, worker, "boot loop forA")
+	p.read(16, 2, server, "/b")
+	p.sample(18, worker, "boot loop forB")
+	p.write(20, 2, worker, "boot loop forB")
+	if !p.told["/a"].Undecided || p.told["/b"].Undecided {
+		t.Errorf("told as\n%s%s", draw(p.told["/a"].Frames), draw(p.told["/b"].Frames))
 	}
 }
