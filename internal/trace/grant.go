@@ -1,9 +1,10 @@
 package trace
 
-// Files of the standard library in which threads start and wait.
+// Files of the standard library in which threads start and wait, and that of import.
 const (
 	threadFile = "/threading.py"
 	queueFile  = "/queue.py"
+	importFile = "<frozen importlib._bootstrap>"
 )
 
 // given takes work for a thread that waits for some.
@@ -31,6 +32,8 @@ func (t *thread) gets(g grant) {
 // interpreters without a lock stop all threads now and then, those too that have got their work already.
 func (t *thread) givenBy(by *Context) bool {
 	switch {
+	case by.function() != nil && by.fn.File == importFile: // modules' locks
+		return false
 	case t.state != waiting:
 		return true
 	case ofFile(t.stack.function(), executorFile, "_worker"):

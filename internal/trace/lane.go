@@ -96,7 +96,7 @@ type grant struct {
 	stack    *Context
 	started  bool   // the thread was started for it
 	taken    uint64 // executor's: when the job was seen, 0: not yet
-	doubtful bool   // executor's: another thread may have taken the job
+	doubtful bool   // executor's: another thread may have taken the job; else the thread reads requests itself
 }
 
 // listMax bounds what a lane started, gave and was given: of more, the older half is dropped.
