@@ -26,6 +26,8 @@ enum read_size {			/* bytes that can be read at once … */
 		 THREAD_SIZE_MAX = 512, /* … of a thread state */
 };
 
+#define NO_STATE 1 /* where none lies */
+
 #define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
 
 #define FRAME_OWNED_BY_GENERATOR 1
@@ -114,8 +116,9 @@ static __always_inline u64 py_top(struct target *t, u64 frame)
 /*
  * Looks at the next THREADS_A_CALL thread states from walk.thread on. Returns nonzero while there is more to
  * look at. Up to 3.11 the state of a thread that has yet to begin has the identifier of who starts it
- * (Python/pystate.c, new_threadstate), so one without frames is only noted. A scalar argument, because 5.10
- * knows no other for global functions.
+ * (Python/pystate.c, new_threadstate), so one without frames is only noted. From 3.12 on the newest is the
+ * thread's: behind it may be what is left of one of a parent's that had the identifier, where a server forks
+ * without Python's knowledge (uWSGI). A scalar argument, because 5.10 knows no other for global functions.
  */
 __noinline int py_find_some(u32 slot)
 {
@@ -130,9 +133,10 @@ __noinline int py_find_some(u32 slot)
 		if (!thread)
 			return 0;
 		if (is_thread(w->tls, read_user(thread + t->py.thread_id))) {
-			if (py_top(t, read_user(thread + t->py.thread_frame)))
+			if (t->py.eager_tasks || py_top(t, read_user(thread + t->py.thread_frame)))
 				return 0;
-			w->bare = thread;
+			if (!w->bare)
+				w->bare = thread;
 		}
 		w->thread = thread == w->until ? 0 : read_user(thread + t->py.thread_next);
 	}
@@ -214,6 +218,8 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 	known->interpreter = w->interpreter;
 	known->state = w->thread;
 	known->next = STATE(w, t, thread_next);
+	if (w->bare && w->thread != w->bare) /* which is the thread's own once it has frames */
+		known->next = NO_STATE;
 	known->newest = newest;
 	if (!stateless)
 		known->seen = w->event.event.time;

@@ -160,7 +160,11 @@ func (ss *services) addChildren(pid int) error {
 			if err := ss.probe.Follow(child); err != nil {
 				return err
 			}
+			if parent := ss.known[pid]; parent != nil && parent.golang == nil {
+				ss.born[child] = parent.child()
+			}
 			ss.look(child, time.Now())
+			delete(ss.born, child)
 		}
 		if err := ss.addChildren(child); err != nil {
 			return err

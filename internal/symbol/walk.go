@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"apm-ebpf/internal/target"
 )
 
@@ -35,7 +37,7 @@ func (p *Python) check(runtime uint64, mayIdle bool) error {
 	}
 	err := errNoStack
 	for range checkTries {
-		if err = p.look(runtime); err == nil || err == errIdle && mayIdle || errors.Is(err, target.ErrGone) {
+		if err = p.look(runtime, mayIdle); err == nil || err == errIdle && mayIdle || errors.Is(err, target.ErrGone) {
 			break
 		}
 		time.Sleep(time.Millisecond)
@@ -52,19 +54,22 @@ func (p *Python) check(runtime uint64, mayIdle bool) error {
 // errIdle: the lists of threads are right and no thread runs Python.
 var errIdle = errors.New("no thread runs a Python function")
 
-func (p *Python) look(runtime uint64) error {
+// look walks the stacks of the process once. leftovers: it may have states of threads that its parent had and it has not,
+// whose stacks are anything by now, beside those of its own.
+func (p *Python) look(runtime uint64, leftovers bool) error {
 	threads, err := p.threads(runtime)
 	if err != nil {
 		return err
 	}
-	idle := len(threads) > 0
+	idle := 0
 	for _, t := range threads {
-		if t.frame != 0 && p.plausible(t) {
+		if t.frame == 0 {
+			idle++
+		} else if p.plausible(t) {
 			return nil
 		}
-		idle = idle && t.frame == 0
 	}
-	if idle {
+	if idle > 0 && (leftovers || idle == len(threads)) {
 		return errIdle
 	}
 	return errNoStack
@@ -174,7 +179,11 @@ func (p *Python) threadsOf(interp uint64, out []thread) ([]thread, error) {
 		}
 		frame := word(raw, l.ThreadFrame)
 		if l.CFrame != NoOffset && frame != 0 {
-			if frame, err = p.pointer(frame + uint64(l.CFrame)); err != nil {
+			top, err := p.pointer(frame + uint64(l.CFrame))
+			switch {
+			case err == nil:
+				frame = top
+			case !errors.Is(err, unix.EFAULT): // else the stack that it lies on went with its thread, in a forked process
 				return nil, err
 			}
 		}
@@ -196,9 +205,13 @@ func (p *Python) stack(at uint64) ([]frame, error) {
 	}
 	raw := make([]byte, size)
 	var out []frame
+	before := at // of the frames so far one, ever later
 	for n := 0; at != 0; n++ {
-		if n == maxFrames {
+		if n == maxFrames || n > 0 && at == before {
 			return nil, errors.New("the stack has no end")
+		}
+		if n&(n-1) == 0 {
+			before = at
 		}
 		if err := p.mem.Read(raw, at); err != nil {
 			return nil, err
