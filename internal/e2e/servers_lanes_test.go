@@ -140,6 +140,11 @@ var servers = []server{
 		paths: "/work", closes: true,
 	},
 	{
+		name: "uWSGI with a thread of its master's", pip: "uwsgi", often: true, // of which the workers have the state alone
+		args:  "BIN/uwsgi --http-socket 127.0.0.1:PORT --master --processes 2 " + strings.Replace(uwsgiApp, "wsgi.py", "background.py", 1),
+		paths: "/work", closes: true,
+	},
+	{
 		name: "granian WSGI", pip: "granian", often: true,
 		args:  "BIN/granian --interface wsgi --port PORT --blocking-threads 8 wsgi:app",
 		paths: "/work /pool",
