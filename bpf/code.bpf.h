@@ -321,7 +321,7 @@ __noinline int tell_code(u64 time, u64 code, u64 says, u32 pid, u32 scratch)
 		count_loss(LOSS_RING_STACK);
 		return freed;
 	}
-	if (t->lanes & LANES_JOBS && runs_jobs(t, e))
+	if (runs_jobs(t, e))
 		t->runner = code;
 	if (is_worker(t, e))
 		t->worker = code;

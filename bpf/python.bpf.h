@@ -499,7 +499,7 @@ __noinline int py_name_frames(u32 slot)
 
 		if (!code) /* of the rest that can't be read */
 			continue;
-		if (code == t->runner) /* of nested ones the outermost counts */
+		if (code == w->runner) /* of nested ones the outermost counts */
 			w->event.item = py_local(t, f->address, 0);
 		struct seen seen = seen_code(t, &w->event.event, code, slot);
 
@@ -628,7 +628,7 @@ static __always_inline void py_begin(struct walk *w, struct target *t)
 	w->tls = current_tls();
 	w->found = 0;
 	w->process = code_owner(t, w->event.event.pid);
-	w->runner = t->runner;
+	w->runner = t->lanes & LANES_JOBS ? t->runner : 0;
 	w->bridge = t->bridge;
 	w->owner = t->py.frame_owner;
 	w->prev = t->py.frame_prev;

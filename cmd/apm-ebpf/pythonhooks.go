@@ -79,7 +79,7 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	}
 	ss.findGo(s, maps)
 	loaded := target.LaneModules(maps)
-	asyncio, greenlet := s.asyncio, s.greenlet
+	asyncio, greenlet, queue := s.asyncio, s.greenlet, s.queue
 	first := s.looked.IsZero() // what is built into the interpreter is there
 	if !s.asyncio && (loaded.Asyncio || first) {
 		builtIn, err := ss.attachAsyncio(s)
@@ -97,7 +97,7 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	if !s.deque && first && s.symbols.Waits(s.process.Python.Runtime, waitsOnQueue) {
 		ss.attachDeque(s)
 	}
-	if s.asyncio != asyncio || s.greenlet != greenlet {
+	if s.asyncio != asyncio || s.greenlet != greenlet || s.queue != queue && s.executes {
 		s.lanesFrom = probe.Now()
 	}
 	s.looked = now

@@ -47,6 +47,7 @@ type service struct {
 	looked                          time.Time // when they were last looked for
 	lanesFrom                       uint64    // when they were found (CLOCK_MONOTONIC, ns)
 	imports                         time.Time // when it was first seen to have run their modules before
+	executes                        bool      // it was seen to run an executor before its queue was found
 
 	openSSL   map[uint64]bool // inodes of the files whose copies are seen
 	goLooked  map[uint64]bool // inodes of the files that were asked whether they are built with Go
@@ -283,6 +284,10 @@ func (s *service) told(c *probe.CodeEvent) {
 	if before := c.Event.Time < s.lanesFrom; s.imports.IsZero() &&
 		((before || !s.greenlet) && ofGreenlets(fn) || (before || !s.asyncio) && fn.InPackage("asyncio")) {
 		s.imports = time.Now()
+	}
+	const queues = 7 // the minor version from which on executors have a SimpleQueue
+	if !s.queue && !s.executes && fn.InFile("/concurrent/futures/thread.py") && s.process.Python.Minor >= queues {
+		s.executes, s.imports = true, time.Now()
 	}
 }
 

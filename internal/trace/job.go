@@ -142,6 +142,7 @@ func (j *job) again() *job {
 
 // runs takes which job the thread was seen to run, 0 for none that a stack tells.
 func (t *thread) runs(item uint64) {
+	before := t.item
 	if t.item = item; item == 0 {
 		if held := t.home.held; held != nil {
 			t.item = held.item
@@ -152,7 +153,10 @@ func (t *thread) runs(item uint64) {
 	if held := t.home.held; held != nil && held.stack.submits() { // an executor's: from now on stacks tell
 		t.home.held, t.home.heldAt = nil, nil
 	}
-	if j := t.process.jobs[item]; j != nil && j.taken == 0 {
+	switch j := t.process.jobs[item]; {
+	case j == nil && item != before: // it was put unseen; its Context may tell whose it is
+		t.item = 0
+	case j != nil && j.taken == 0:
 		j.taken = max(t.since, j.from)
 		t.home.does(j)
 	}
