@@ -145,6 +145,11 @@ var servers = []server{
 		paths: "/work", closes: true,
 	},
 	{
+		name: "asyncio with a late executor", often: true,
+		args:  "late.py PORT",
+		paths: "/executor? /executor",
+	},
+	{
 		name: "granian WSGI", pip: "granian", often: true,
 		args:  "BIN/granian --interface wsgi --port PORT --blocking-threads 8 wsgi:app",
 		paths: "/work /pool",
