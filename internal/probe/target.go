@@ -228,7 +228,11 @@ func listenersOf(pid int, net uint32) (listeners []apmListener, err error) {
 func NetNamespace(pid int) (uint32, error) {
 	var st unix.Stat_t
 	path := fmt.Sprintf("/proc/%d/ns/net", pid)
-	if err := unix.Stat(path, &st); err != nil {
+	err := unix.Stat(path, &st)
+	if err == unix.ENOENT { // which it leaves as it ends
+		err = unix.ESRCH
+	}
+	if err != nil {
 		return 0, fmt.Errorf("read network namespace %s: %w", path, err)
 	}
 	return uint32(st.Ino), nil
