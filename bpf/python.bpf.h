@@ -26,8 +26,6 @@ enum read_size {			/* bytes that can be read at once … */
 		 THREAD_SIZE_MAX = 512, /* … of a thread state */
 };
 
-#define NO_STATE 1 /* where none lies */
-
 #define REFERENCE_TAGS 7ULL /* 3.14 and later (CPython Include/internal/pycore_stackref.h) */
 
 #define FRAME_OWNED_BY_GENERATOR 1
@@ -68,7 +66,7 @@ struct walk {
 	u32 instr;
 	u32 unnamed; /* there are frames of which more is to be told than their addresses */
 	u32 named;   /* frames of the event that were looked at for that */
-	u32 pad;
+	u32 behind;  /* 1: the state found lies behind a bare one, which is the thread's once it has frames */
 	u8 chunk[PAGE + FRAME_SIZE_MAX];
 	u8 single[FRAME_SIZE_MAX + 8];
 	u8 state[THREAD_SIZE_MAX + 8]; /* of the PyThreadState, from py_layout.thread_start on */
@@ -133,8 +131,10 @@ __noinline int py_find_some(u32 slot)
 		if (!thread)
 			return 0;
 		if (is_thread(w->tls, read_user(thread + t->py.thread_id))) {
-			if (t->py.eager_tasks || py_top(t, read_user(thread + t->py.thread_frame)))
+			if (t->py.eager_tasks || py_top(t, read_user(thread + t->py.thread_frame))) {
+				w->behind = !!w->bare;
 				return 0;
+			}
 			if (!w->bare)
 				w->bare = thread;
 		}
@@ -208,6 +208,7 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 	w->until = stateless ? known->newest : 0;
 	w->thread = newest;
 	w->bare = 0;
+	w->behind = 0;
 	for (int i = 0; i < FIND_CALLS; i++)
 		if (!py_find_some(slot))
 			break;
@@ -217,9 +218,7 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 		w->thread = 0;
 	known->interpreter = w->interpreter;
 	known->state = w->thread;
-	known->next = STATE(w, t, thread_next);
-	if (w->bare && w->thread != w->bare) /* which is the thread's own once it has frames */
-		known->next = NO_STATE;
+	known->next = STATE(w, t, thread_next) | w->behind; /* no other state lies at an odd address */
 	known->newest = newest;
 	if (!stateless)
 		known->seen = w->event.event.time;

@@ -622,7 +622,7 @@ type apmWalk struct {
 	Instr       uint32
 	Unnamed     uint32
 	Named       uint32
-	Pad         uint32
+	Behind      uint32
 	Chunk       [4224]uint8
 	Single      [136]uint8
 	State       [520]uint8
