@@ -164,7 +164,7 @@ struct target {
 	u64 interpreter;       /* the newest of them */
 	u64 requests;	       /* begun so far */
 	u64 lost;	       /* stack events that were lost */
-	u64 runner; /* code object of concurrent.futures' _WorkItem.run, 0: not seen; asked for with LANES_JOBS */
+	u64 runner; /* code object of concurrent.futures' _WorkItem.run; 0: not seen. Needs LANES_JOBS */
 	u64 worker; /* of the function whose threads call that; 0: not seen */
 	u64 put;    /* of queue.Queue's _put and _get; 0: not seen */
 	u64 get;
