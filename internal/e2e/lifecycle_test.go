@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -207,13 +208,14 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestStopBeforeStart ends an agent that still waits for somebody to read its log.
+// TestStopBeforeStart ends an agent that still waits for somebody to read what its log file leads to.
 func TestStopBeforeStart(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+	dir := t.TempDir()
+	fifo, name := filepath.Join(dir, "fifo"), filepath.Join(dir, "log")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.Symlink(fifo, name)); err != nil {
 		t.Fatal(err)
 	}
-	a := startAgent(t, fifo, "--pid", strconv.Itoa(os.Getpid()), "--log-file", fifo)
+	a := startAgent(t, name, "--pid", strconv.Itoa(os.Getpid()), "--log-file", name)
 	eventually(t, "the agent waits", func() bool { return a.isIn(t, syscall.SYS_OPENAT) })
 	a.signal(t, syscall.SIGTERM)
 	if status := a.exit(t); status != 0 {
