@@ -83,11 +83,7 @@ func (t *thread) takesJob(from, now uint64) {
 
 // pendingJob gives the grant of a thread that had yet to begin the executor's job for which it was woken or started.
 func (t *thread) pendingJob(then uint64) *grant {
-	n := len(t.home.grants)
-	if n == 0 || t.serves {
-		return nil
-	}
-	if g := &t.home.grants[n-1]; g.to == 0 && (g.taken == 0 || g.taken > then) && g.stack.submits() {
+	if g := t.home.openGrant(); g != nil && !t.serves && (g.taken == 0 || g.taken > then) && g.stack.submits() {
 		return g
 	}
 	return nil
@@ -135,8 +131,7 @@ func (c *Context) endsExecutor() bool {
 func (t *thread) answersJob(now uint64, waiting *thread) {
 	from, known := t.jobSince, t.job != nil
 	t.jobSince = now
-	if n := len(t.home.grants); n > 0 && t.home.grants[n-1].to == 0 {
-		g := &t.home.grants[n-1]
+	if g := t.home.openGrant(); g != nil {
 		g.to = now
 		if g.giver == waiting.lane {
 			g.doubtful = false
@@ -152,7 +147,7 @@ func (t *thread) answersJob(now uint64, waiting *thread) {
 
 // returns ends the work that the thread was given, if any.
 func (t *thread) returns(now uint64) {
-	if n := len(t.home.grants); n > 0 && t.home.grants[n-1].to == 0 {
-		t.home.grants[n-1].to = now
+	if g := t.home.openGrant(); g != nil {
+		g.to = now
 	}
 }

@@ -62,7 +62,7 @@ func (t *thread) busy() bool {
 	case t.idleAt != nil:
 		return t.stack.depth >= t.idleAt.depth // threads wait for work where nothing is on their stacks
 	}
-	return t.granted()
+	return t.home.openGrant() != nil
 }
 
 // started tells a thread that threading started, as those that are given work are.
@@ -108,8 +108,8 @@ func (l *lane) worksFor(other *lane) bool {
 		}
 		if l.held != nil {
 			l = l.held.giver
-		} else if n := len(l.grants); n > 0 && l.grants[n-1].to == 0 {
-			l = l.grants[n-1].giver
+		} else if g := l.openGrant(); g != nil {
+			l = g.giver
 		} else {
 			l = l.parent
 		}
@@ -142,16 +142,18 @@ func (t *thread) mayHaveServed(by *Context) bool {
 	if t.mayServe(p.since) {
 		return true
 	}
-	return !t.tasks && !t.greenlets && !t.granted() && t.started() && !t.stack.ofToldWork() && p.wasCrowded(p.since)
+	return !t.tasks && !t.greenlets && t.home.openGrant() == nil && t.started() && !t.stack.ofToldWork() && p.wasCrowded(p.since)
 }
 
 // servesItself tells a thread that has answered requests, or reads them.
 func (t *thread) servesItself() bool { return t.serves || t.asked != nil || t.home.answered != 0 }
 
-// granted tells a thread that works for who has given it work.
-func (t *thread) granted() bool {
-	n := len(t.home.grants)
-	return n > 0 && t.home.grants[n-1].to == 0
+// openGrant gives the work that the lane was given and is at; nil: none.
+func (l *lane) openGrant() *grant {
+	if n := len(l.grants); n > 0 && l.grants[n-1].to == 0 {
+		return &l.grants[n-1]
+	}
+	return nil
 }
 
 // ofToldWork tells the stack of a thread whose jobs are told by other means, wherever it is in one.

@@ -196,18 +196,17 @@ func (t *thread) takes(now uint64, s *Stack, item uint64) {
 
 // wasWokenAt takes that what the thread was woken for is known by its queue, if it was nowhere else since.
 func (t *thread) wasWokenAt(queue *Context) {
-	if t.fetches || !t.granted() {
+	g := t.home.openGrant()
+	if t.fetches || g == nil {
 		return
 	}
-	n := len(t.home.grants) - 1
-	g := &t.home.grants[n]
 	for i := len(t.home.slices) - 1; i >= 0 && t.home.slices[i].to > g.from; i-- {
 		if at := t.home.slices[i].stack; at != nil && at.belowQueue() != queue && at != queue.upTo(at.depth) {
 			return
 		}
 	}
 	if !g.started {
-		t.home.grants, t.roused = t.home.grants[:n], false
+		t.home.grants, t.roused = t.home.grants[:len(t.home.grants)-1], false
 	}
 }
 

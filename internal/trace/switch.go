@@ -321,8 +321,8 @@ func (t *thread) creates(now uint64, s *Stack) (*lane, *Context) {
 // reads takes that the thread has read the head of a request, and no other's with it if it is alone. For that it works, and
 // what seemed to be work for another was none: a lock was let go of.
 func (t *thread) reads(r *Request, alone bool) {
-	if n := len(t.home.grants); n > 0 && t.home.grants[n-1].to == 0 {
-		t.home.grants[n-1].doubtful = true
+	if g := t.home.openGrant(); g != nil {
+		g.doubtful = true
 	}
 	t.heads = append(t.heads, r)
 	t.serves, t.callback = true, nil

@@ -160,11 +160,15 @@ func (t *Tracer) Sent(x *Transfer) {
 	}
 	c.lost = x.Lost
 	p := t.processOf(c, x.PID)
-	if c.sampled && len(c.requests) > 0 {
-		p.cut(c, x, !x.Framed && c.requests[0].FirstWrite != 0)
-	}
-	if x.Goroutine.ID != 0 && len(c.requests) > 0 && c.requests[0].FirstWrite != 0 && !x.Framed {
-		c.requests[0].writesToo(x)
+	if len(c.requests) > 0 {
+		first := c.requests[0]
+		goesOn := !x.Framed && first.FirstWrite != 0
+		if c.sampled {
+			p.cut(c, x, goesOn)
+		}
+		if goesOn {
+			first.writesToo(x)
+		}
 	}
 	c.wrote = x.Time
 	began, ended := c.http.Wrote(x.Time, x.Chunk)
