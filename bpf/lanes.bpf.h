@@ -9,8 +9,9 @@
 
 #include "stack.bpf.h"
 
-#define OBJECT_HEAD 192	      /* bytes of a coroutine up to its frame's stack top */
-#define CHAIN_MAX 128	      /* links of a suspended chain */
+#define OBJECT_HEAD 192 /* bytes of a coroutine up to its frame's stack top */
+/* Links of a suspended chain: of an asynchronous generator's two one is a frame. */
+#define CHAIN_MAX (2 * FRAMES_MAX)
 #define CHAIN_EVERY_NS 500000 /* a task that goes on more often than this is not worth a chain each time */
 #define GREENLET_IMPL 24      /* PyGreenlet.pimpl, from ob_type on (greenlet.h, 2.0 and later) */
 #define BYTES_DATA 32
@@ -85,14 +86,14 @@ static __always_inline struct target *lanes_target(u32 kind)
 static __always_inline void add_link(struct walk *w, struct target *t, u64 object, u64 code, u64 instr,
 				     u32 slot)
 {
-	u32 at = w->event.depth;
+	u64 marked = seen_code(t, &w->event.event, code & CODE_ADDRESS, slot).marked;
+	struct frame *link = next_frame(w);
 
-	if (at >= CHAIN_MAX)
+	if (!link)
 		return;
-	w->event.frames[at].address = object;
-	w->event.frames[at].code = seen_code(t, &w->event.event, code & CODE_ADDRESS, slot).marked;
-	w->event.frames[at].instr = (instr & 0xffffffffffffffULL) | (u64)FRAME_OWNED_BY_GENERATOR << 56;
-	w->event.depth = at + 1;
+	link->address = object;
+	link->code = marked;
+	link->instr = (instr & 0xffffffffffffffULL) | (u64)FRAME_OWNED_BY_GENERATOR << 56;
 }
 
 /* The object that a suspended frame object (up to 3.10) awaits, 0: none. */

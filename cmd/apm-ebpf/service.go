@@ -244,20 +244,28 @@ func (s *service) usesQueue() bool {
 func (s *service) step(e *probe.Event) trace.Step {
 	event := e.Stack()
 	s.at = e.Time
-	chain, _, _ := e.Frames()
-	frames := s.stack.Frames[:0]
-	for i := range chain {
-		frame := s.frame(&chain[i])
-		frame.Task = chain[i].Address
-		frames = append(frames, frame)
+	outer, inner, missing := e.Frames()
+	s.stack.Frames = s.stack.Frames[:0]
+	s.addLinks(outer)
+	if missing > 0 {
+		s.stack.Frames = append(s.stack.Frames, trace.Frame{Func: trace.Truncated})
 	}
-	s.stack.Frames = frames
+	s.addLinks(inner)
 	return trace.Step{
 		Coroutine: event.Object,
-		Chain:     frames,
+		Chain:     s.stack.Frames,
 		Short:     event.Status == probe.StackEmpty,
 		Work:      event.Work,
 		LastDone:  event.Args[0] != 0 && int8(event.Args[1]) > 0,
+	}
+}
+
+// addLinks adds frames of a suspended chain, outermost first.
+func (s *service) addLinks(links []probe.Frame) {
+	for i := range links {
+		frame := s.frame(&links[i])
+		frame.Task = links[i].Address
+		s.stack.Frames = append(s.stack.Frames, frame)
 	}
 }
 
