@@ -160,7 +160,16 @@ func (t *thread) callsMaker(l *lane, s *Stack) bool {
 		return false
 	}
 	from := t.calledFrom(s)
-	return from != 0 && !loops(s.Frames[from].Func) && !servesDescriptor(s.Frames[from:])
+	if from == 0 || servesDescriptor(s.Frames[from:]) {
+		return false
+	}
+	called := s.Frames[from].Func
+	return !loops(called) || makesTask(called)
+}
+
+// makesTask tells a function of asyncio's that may be called later to make a task of a coroutine, as loaders of data do.
+func makesTask(fn *symbol.Func) bool {
+	return strings.HasSuffix(fn.Name, "ensure_future") || strings.HasSuffix(fn.Name, "create_task")
 }
 
 // stepsForNobody takes the first step of a task that was made so. By now it may be known who waits for it, or which request

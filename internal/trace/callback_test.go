@@ -123,6 +123,28 @@ func TestCallbacksOfNobody(t *testing.T) {
 	}
 }
 
+// TestBatchOfNobody has an event loop make a task of a coroutine that was given to it before copies of Contexts were seen.
+func TestBatchOfNobody(t *testing.T) {
+	p := twoTasks(t)
+	p.fn("ensure_future@asyncio/tasks.py").ShortFile = "asyncio/tasks.py"
+	p.fn("done@asyncio/tasks.py").ShortFile = "asyncio/tasks.py"
+	p.task(11, server, calls+"done@asyncio/tasks.py", "asyncio's")
+	p.step(12, server, "*asyncio's", false)
+	if p.tracer.UntoldCallbacks(func(pid uint32) { t.Errorf("process %d is said to call back", pid) }); t.Failed() {
+		return
+	}
+	p.task(13, server, calls+"ensure_future@asyncio/tasks.py", "batch")
+	p.step(14, server, "*batch", false)
+	said := false
+	p.tracer.UntoldCallbacks(func(uint32) { said = true })
+	p.answer()
+	for _, path := range []string{"/a", "/b"} {
+		if x := p.told[path]; !said || !x.Undecided || slices.Contains(p.functions(path), "batch") {
+			t.Errorf("said %v; %s: undecided %v, told as\n%s", said, path, x.Undecided, draw(x.Frames))
+		}
+	}
+}
+
 // TestContextsOfConnections has a request's task open a connection on which others' answers come too, and a Context's
 // address be another's.
 func TestContextsOfConnections(t *testing.T) {
