@@ -57,7 +57,7 @@ var servers = []server{
 	{
 		name: "uvicorn httptools", pip: "uvicorn httptools",
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http httptools --log-level warning asgi:app",
-		paths: "/await /gather /executor /tothread",
+		paths: "/await /gather /executor /tothread /deep /batched? /batched",
 	},
 	{
 		name: "uvicorn uvloop", pip: "uvicorn uvloop httptools", often: true,

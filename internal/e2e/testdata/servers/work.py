@@ -201,6 +201,18 @@ async def called_K(truth):
         loop.call_soon(first)
         await future
 
+async def batched_K(truth): # as loaders of data do
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    async def load():
+        future.set_result(await nested_K(truth))
+    with timed(truth, 'batched_K'):
+        loop.call_soon(asyncio.ensure_future, load())
+        await future
+
+async def deep_K(truth, more=150):
+    await (deep_K(truth, more - 1) if more else nested_K(truth))
+
 async def many_K(truth):
     with timed(truth, 'many_K'):
         await asyncio.gather(*(wait_K(truth) for _ in range(20)))
