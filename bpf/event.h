@@ -205,7 +205,9 @@ enum io_flag {
 	IO_MISSED = 1 << 4,    /* an event of this connection was lost before */
 	IO_FRAMED = 1 << 5,    /* HTTP/2 */
 	IO_SHORT = 1 << 6,     /* EVENT_SEND: the socket took less than it was given, so more will follow */
-	IO_CHUNK = 1 << 7,     /* EVENT_SEND: the end is like that of a chunk which is not the last */
+	IO_CHUNK =
+	    1
+	    << 7, /* EVENT_SEND: the end is like that of a chunk which is not the last, or before the first */
 };
 
 struct io_event {
@@ -215,11 +217,13 @@ struct io_event {
 	u64 lost;	/* stack events of this process that were lost, so far */
 	u64 goroutine;	/* goid and runtime.g of who reads or writes; 0: not Go */
 	u64 g;
-	s64 length;	      /* bytes that passed, -errno of a failed write */
-	u32 flags;	      /* enum io_flag */
-	u32 head;	      /* bytes kept from the beginning … */
-	u32 tail;	      /* … and from the end, which follow them in data */
-	u32 ran;	      /* g.trackingSeq: one more each time the goroutine leaves running, modulo 256 */
+	u64 next;   /* EVENT_SEND, where nothing tells that more follows: the goid which its processor gives
+		       next */
+	s64 length; /* bytes that passed, -errno of a failed write */
+	u32 flags;  /* enum io_flag */
+	u32 head;   /* bytes kept from the beginning … */
+	u32 tail;   /* … and from the end, which follow them in data */
+	u32 ran;    /* g.trackingSeq: one more each time the goroutine leaves running, modulo 256 */
 	u8 data[2 * IO_HEAD]; /* IO_HEAD + IO_TAIL are used; the rest spares the verifier a proof */
 };
 

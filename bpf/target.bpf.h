@@ -97,6 +97,8 @@ struct go_layout {
 	u32 g_goid;
 	u32 g_tracking_seq;
 	u32 m_curg;
+	u32 m_oldp;
+	u32 p_goidcache;
 	u32 tls_input; /* in crypto/tls.Conn: the bytes.Reader of what was decrypted */
 
 	/* google.golang.org/grpc/internal/transport; zero where the program has none */

@@ -275,7 +275,10 @@ static __always_inline void send_writer(struct target *t, u64 connection, u64 ti
 		t->scopes--;
 }
 
-/* Does what is kept of a write end like a chunk (RFC 9112, 7.1), and not like the last one? */
+/*
+ * Does what is kept of a write end like a chunk (RFC 9112, 7.1), and not like the last one? So does a head
+ * that net/http writes ahead of the first: "Transfer-Encoding: chunked" comes last.
+ */
 static __always_inline bool ends_chunk(struct io_event *e)
 {
 	u32 end = e->head + e->tail;
@@ -285,20 +288,34 @@ static __always_inline bool ends_chunk(struct io_event *e)
 		return false;
 	if (e->data[end - 1] != '\n' || e->data[end - 2] != '\r')
 		return false;
-	return e->data[end - 3] != '\n' || e->data[end - 4] != '\r';
+	if (e->data[end - 3] != '\n' || e->data[end - 4] != '\r')
+		return true;
+	return end >= 7 && e->data[end - 5] == 'd' && e->data[end - 6] == 'e' && e->data[end - 7] == 'k';
+}
+
+/* The number of the goroutine that will be started next on the processor of one which is in a system call. */
+static __always_inline u64 next_goid(struct target *t, u64 g)
+{
+	u64 m = g ? read_user(g + t->go.g_m) : 0;
+	u64 p = m ? read_user(m + t->go.m_oldp) : 0;
+
+	return p ? read_user(p + t->go.p_goidcache) : 0;
 }
 
 /* Goroutines of Go are to be looked at as long as an answer goes on, as far as its writes show that. */
-static __always_inline void go_answers(struct io_event *e, struct conn *c, struct buffers *b)
+static __always_inline void go_answers(struct io_event *e, struct conn *c, struct target *t,
+				       struct buffers *b)
 {
 	if (b->asked > (u64)e->length)
 		e->flags |= IO_SHORT;
 	if (ends_chunk(e))
 		e->flags |= IO_CHUNK;
-	if (!(e->flags & (IO_SHORT | IO_CHUNK)))
+	if (!(e->flags & (IO_SHORT | IO_CHUNK))) {
 		end_waiting(c);
-	else if (is_open(e->connection, c->request))
+		e->next = next_goid(t, c->g);
+	} else if (is_open(e->connection, c->request)) {
 		begin_waiting(c);
+	}
 }
 
 /* Takes bytes that a target has written, or an error: length is negative then. */
@@ -313,6 +330,7 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 
 	add_request(e, c, t);
 	e->length = length;
+	e->next = 0;
 	if (length > 0 && !c->framed)
 		keep_sent(io, c, b, length, slot);
 	if (t && t->runtime == RUNTIME_GO)
@@ -327,7 +345,7 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 			send_long_head(io, c, b, length, slot);
 	}
 	if (c->answering && length > 0 && !c->framed && t && t->runtime == RUNTIME_GO)
-		go_answers(e, c, b);
+		go_answers(e, c, t, b);
 	if (length > 0 && c->framed)
 		send_parts(io, c, &c->out, b, length, slot);
 	else

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"apm-ebpf/internal/goroutine"
@@ -44,6 +45,7 @@ type waiting struct {
 	answering  bool
 	answered   uint64 // since when its answer is written as far as that can be told, 0: it is not
 	left       int64  // bytes of it that are to follow, where its head tells
+	next       uint64 // the number of what was started next when it ended, 0: not known
 }
 
 // streaming is how long after it was begun an answer that goes on makes its request a slow one again, ns: longer than it
@@ -68,6 +70,7 @@ func newGoService(p *target.Process, lines bool) (*goService, error) {
 	}
 	s.reader = goroutine.NewReader(p.PID, layout, p.Go.AllGs)
 	s.reader.SPDelta, s.reader.Skip, s.reader.Interrupted = symbols.SPDelta, s.isBackground, symbols.Interrupted
+	s.reader.System = s.isSystem
 	if s.back != nil {
 		s.reader.CalledBack, s.reader.CallbackSkip = s.back.Has, s.back.Skip
 	}
@@ -78,6 +81,17 @@ func newGoService(p *target.Process, lines bool) (*goService, error) {
 func (s *goService) isBackground(statement uint64) bool {
 	frames := s.symbols.Frames(statement, true)
 	return len(frames) > 0 && frames[0].Func.Name == "net/http.(*connReader).startBackgroundRead"
+}
+
+// isSystem tells by its entry a goroutine of the runtime itself, as the garbage collector's workers, which whoever needs them
+// first starts (Go src/runtime/traceback.go, isSystemGoroutine). A coroutine is its starter's.
+func (s *goService) isSystem(entry uint64) bool {
+	frames := s.symbols.Frames(entry, false)
+	if len(frames) == 0 {
+		return false
+	}
+	name := frames[len(frames)-1].Func.Name
+	return strings.HasPrefix(name, "runtime.") && name != "runtime.corostart"
 }
 
 // kernelLayout is of a program without a gRPC server where grpc is nil.
@@ -92,6 +106,8 @@ func (s *goService) kernelLayout(p *target.Go, grpc *target.GoGRPC) probe.GoLayo
 		G_goid:        s.layout.GoID,
 		G_trackingSeq: s.layout.TrackingSeq,
 		M_curg:        s.layout.MCurG,
+		M_oldp:        s.layout.MOldP,
+		P_goidcache:   s.layout.PGoIDCache,
 		TlsInput:      p.TLSInput(),
 	}
 	if s.back != nil {
@@ -236,10 +252,14 @@ func (s *goService) sent(e *probe.Event) {
 			s.crew.answers(io.Goroutine, runtimeG{io.G, uint8(io.Ran)})
 		}
 	}
+	if !ok && io.Next != 0 { // of a request that is not sampled
+		s.reader.Passed(io.Goroutine, io.Next)
+	}
 	goesOn := io.Flags&(probe.Short|probe.Chunk) != 0
 	if !ok || w.answered != 0 && !goesOn {
 		return
 	}
+	w.next = io.Next
 	if w.answering {
 		w.left -= io.Length
 	} else {
@@ -341,6 +361,9 @@ func (s *goService) closed(connection, now uint64) {
 func (s *goService) forget(by uint64, w waiting) {
 	if w.watched && by != w.connection {
 		s.reader.Unwatch(by)
+	}
+	if w.next != 0 && by != w.connection {
+		s.reader.Passed(by, w.next)
 	}
 	delete(s.waiting, by)
 	if s.on[w.connection]--; s.on[w.connection] == 0 {

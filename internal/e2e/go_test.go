@@ -308,6 +308,29 @@ func TestGoOwner(t *testing.T) {
 	}
 }
 
+// TestGoOutlived has handlers start goroutines that outlive them, which is over before anyone looks. They are none of the next
+// request's on the connection, but where numbers of goroutines came to the end of a processor's batch no one can tell.
+func TestGoOutlived(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[1])
+	a := attach(t, s.PID)
+	c := s.dial(t)
+	const rounds = 32
+	for range rounds {
+		c.do(t, "GET", "/outlive", "", "")
+		c.do(t, "GET", "/doze", "", "")
+	}
+	foreign := 0
+	for _, r := range a.exactly(t, 2*rounds) {
+		if r.Endpoint == "/doze" && r.tree(t).find("outlive") != nil {
+			foreign++
+		}
+	}
+	if foreign > rounds/5 {
+		t.Errorf("%d of %d requests are told what the one before had started", foreign, rounds)
+	}
+}
+
 // TestGoEventLoop has a goroutine read for all connections, and others serve what it has read: each started for it, or one of
 // a pool.
 func TestGoEventLoop(t *testing.T) {

@@ -61,6 +61,7 @@ func TestGoTraced(t *testing.T) {
 	views := []string{
 		"doze", "receive", "send", "choose", "acquire", "ask", "fan", "readLock", "condition", "tick", "expire", "readParts",
 		"borrow", "instantiate", "deferred", "recovers", "stream", "flushed", "alternate", "proxy", "limited", "upload", "download",
+		"headFirst",
 	}
 	const rounds = 3
 	sent := map[string]string{}

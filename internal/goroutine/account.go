@@ -8,6 +8,7 @@ type account struct {
 	state      State
 	why, seq   uint8
 	pc, sp, bp uint64 // where it goes on; of no meaning while it runs
+	lr         uint64 // arm64: runnable
 	high       uint64 // end of its stack
 }
 
@@ -15,7 +16,7 @@ type account struct {
 func (l *Layout) accountSize() int {
 	size := uint32(0)
 	for _, at := range []uint32{
-		l.StackHi, l.SchedSP, l.SchedPC, l.SchedBP, l.SyscallSP, l.SyscallPC, l.SyscallBP,
+		l.StackHi, l.SchedSP, l.SchedPC, l.SchedLR, l.SchedBP, l.SyscallSP, l.SyscallPC, l.SyscallBP,
 		l.Status, l.GoID, l.WaitReason, l.TrackingSeq,
 	} {
 		if at != NoOffset {
@@ -44,6 +45,8 @@ func (l *Layout) account(g []byte, id uint64) (a account, ok bool) {
 	switch a.state {
 	case Running:
 		return a, true
+	case Runnable:
+		a.lr = word(l.SchedLR)
 	case Waiting:
 		a.why = g[l.WaitReason]
 	case Syscall:

@@ -235,7 +235,7 @@ func (r *Reader) findStarted() error {
 			if parent == nil {
 				return false
 			}
-			if r.watched[s.id] == nil && !r.skips(&s) && !parent.startedBefore(&s) {
+			if r.watched[s.id] == nil && !r.skips(&s) && !r.isSystem(&s) && !r.startedBefore(parent, &s) {
 				r.add(&watched{
 					account: account{id: s.id}, g: s.g, root: parent.root, parent: s.parent,
 					goPC: s.goPC, startPC: s.startPC, seen: s.before,
@@ -256,6 +256,8 @@ func (r *Reader) findStarted() error {
 
 func (r *Reader) skips(s *started) bool { return r.Skip != nil && r.Skip(s.goPC) }
 
+func (r *Reader) isSystem(s *started) bool { return r.System != nil && r.System(s.startPC) }
+
 // findMarks finds what a server starts for each request before its handler, which is skipped.
 func (r *Reader) findMarks() {
 	for i := range r.all.started {
@@ -270,8 +272,44 @@ func (r *Reader) findMarks() {
 // src/runtime/runtime2.go, _GoidCacheBatch).
 const idBatch = 16
 
-// startedBefore tells that the goroutine started another for an earlier request, so soon before its end that nobody
-// looked: its number comes before the mark's, from the same processor, and it was not missing since the mark was there.
-func (w *watched) startedBefore(s *started) bool {
-	return s.id < w.mark && (s.id-1)/idBatch == (w.mark-1)/idBatch && s.before < w.marked
+// startedBefore tells that a goroutine started another for an earlier request, so soon before its end that nobody looked: its
+// number comes before the mark's, from the same processor, and it was not missing since the mark was there; or not after the
+// last one's of an earlier request.
+func (r *Reader) startedBefore(w *watched, s *started) bool {
+	if s.id < w.mark && sameBatch(s.id, w.mark) && s.before < w.marked {
+		return true
+	}
+	for _, last := range r.passed[s.parent] {
+		if sameBatch(s.id, last) {
+			return s.id <= last
+		}
+	}
+	return false
 }
+
+// passed are numbers of the last goroutines that were started before a goroutine left off with a request, the latest first:
+// on one processor each, and the batches are others.
+type passed [4]uint64
+
+// passedMax bounds for how many goroutines that is kept in mind.
+const passedMax = 4096
+
+// Passed tells that a goroutine has left off with a request. next is the number of the next goroutine that is started on the
+// processor where it ran.
+func (r *Reader) Passed(goid, next uint64) {
+	last := next - 1
+	p, known := r.passed[goid]
+	if !known && len(r.passed) >= passedMax {
+		clear(r.passed)
+	}
+	at := slices.IndexFunc(p[:], func(before uint64) bool { return sameBatch(before, last) })
+	if at < 0 {
+		at = len(p) - 1
+	}
+	copy(p[1:at+1], p[:at])
+	p[0] = last
+	r.passed[goid] = p
+}
+
+// sameBatch tells that one processor has given two numbers.
+func sameBatch(a, b uint64) bool { return (a-1)/idBatch == (b-1)/idBatch }

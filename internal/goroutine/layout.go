@@ -8,7 +8,7 @@ import "fmt"
 const NoOffset = ^uint32(0)
 
 // Layout tells where the runtime of one minor version of Go keeps what is read. Every offset is in bytes from the start
-// of runtime.g or, from MCurG on, of runtime.m; NoOffset where the version has no such field. They are the same on amd64
+// of runtime.g or, from MCurG on, of what is named; NoOffset where the version has no such field. They are the same on amd64
 // and arm64.
 type Layout struct {
 	Minor  int    // of Go 1
@@ -18,6 +18,7 @@ type Layout struct {
 	M           uint32 // m: the thread that runs it, or nil
 	SchedSP     uint32 // sched.sp, .pc, .bp: where it goes on, unless it runs or is in a system call
 	SchedPC     uint32
+	SchedLR     uint32 // sched.lr: arm64's link register there, if that was given up at the beginning of a function
 	SchedBP     uint32
 	SyscallSP   uint32 // syscallsp, syscallpc, syscallbp: where it entered the system call that it is in
 	SyscallPC   uint32
@@ -30,7 +31,9 @@ type Layout struct {
 	GoPC        uint32 // gopc: return address of the go statement that started it
 	StartPC     uint32 // startpc: entry of its outermost function
 
-	MCurG uint32 // curg: the goroutine that runs on the thread
+	MCurG      uint32 // curg: the goroutine that runs on the thread
+	MOldP      uint32 // oldp: the processor that the thread had when it made the system call that it is in
+	PGoIDCache uint32 // goidcache, of runtime.p: the number that the next goroutine gets which is started there
 
 	reasons []string // texts of runtime.waitReason, by number
 }

@@ -23,8 +23,10 @@ const (
 type Reader struct {
 	// Skip tells by the go statement that started it that a goroutine is not worth following. It may be nil.
 	Skip func(goPC uint64) bool
+	// System tells by the entry of its function that a goroutine works for the whole process, whoever started it. It may be nil.
+	System func(startPC uint64) bool
 	// SPDelta tells how far below its return address the stack pointer is at a program counter, negative where that is
-	// not known. Stacks in system calls need it on amd64 before Go 1.23. It may be nil.
+	// not known. Stacks of functions without a frame need it, and those in system calls on amd64 before Go 1.23. It may be nil.
 	SPDelta func(pc uint64) int32
 	// Interrupted tells that a program counter is in runtime.asyncPreempt, which a signal has had run at another, and, if no
 	// frame had been made there, how far above asyncPreempt's frame pointer the return address lies, else 0. It may be nil.
@@ -43,6 +45,7 @@ type Reader struct {
 	order   []*watched // by address
 	changed bool       // order is not as it should be
 	all     all
+	passed  map[uint64]passed // by goroutine
 	pace    pace
 
 	first, second gather
@@ -76,7 +79,7 @@ type change struct {
 // NewReader makes a Reader. allgs is the address of the slice runtime.allgs, 0: what goroutines start is not known.
 func NewReader(pid int, l *Layout, allgs uint64) *Reader {
 	mem := target.Memory(pid)
-	r := &Reader{layout: l, size: l.accountSize(), watched: map[uint64]*watched{}}
+	r := &Reader{layout: l, size: l.accountSize(), watched: map[uint64]*watched{}, passed: map[uint64]passed{}}
 	r.first.memory.Memory, r.second.memory.Memory, r.stacks.memory.Memory = mem, mem, mem
 	if l.ParentGoID == NoOffset {
 		allgs = 0
@@ -208,7 +211,8 @@ func (r *Reader) look(some []*watched, yield func(*Sight)) error {
 	now := monotonic()
 	r.news = r.news[:0]
 	r.stacks.reset()
-	r.stacks.interrupted, r.stacks.calledBack, r.stacks.callbackSkip = r.Interrupted, r.CalledBack, r.CallbackSkip
+	r.stacks.interrupted, r.stacks.spDelta = r.Interrupted, r.SPDelta
+	r.stacks.calledBack, r.stacks.callbackSkip = r.CalledBack, r.CallbackSkip
 	for i, w := range some {
 		a, ok := r.layout.account(r.first.of(i, r.size), w.id)
 		if !ok {

@@ -19,6 +19,7 @@ func TestReader(t *testing.T) {
 			exe := toolchain.BuildGo(t, "testdata/parked", targettest.Build{})
 			for name, test := range map[string]func(*testing.T, *parked){
 				"stacks": testStacks, "changes": testChanges, "left": testLeft, "started": testStarted, "interrupted": testInterrupted,
+				"frameless": testFrameless,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, startParked(t, exe, toolchain.Minor)) })
 			}
@@ -252,6 +253,29 @@ func testInterrupted(t *testing.T, p *parked) {
 		want := []string{"main.spins", "main.start.func1"}
 		if got := p.functions(s.PCs); !slices.Equal(got, want) {
 			t.Fatalf("interrupted in %q, want %q", got, want)
+		}
+		return true
+	})
+}
+
+// testFrameless looks at a goroutine that leaves off for another before a function makes its frame. The caller is on the stack
+// nevertheless.
+func testFrameless(t *testing.T, p *parked) {
+	for range runtime.NumCPU() {
+		p.number(p.do("spin")[0])
+	}
+	name, id := p.number(p.do("call")[0])
+	p.ids[name] = id
+	r := p.reader(name)
+	r.Interrupted = p.interrupted
+	lookUntil(t, r, func(told map[uint64]Sight) bool {
+		s := told[id]
+		if s.State != Runnable || len(s.PCs) < 2 || len(p.functions(s.PCs[:1])) == 0 {
+			return false // in asyncPreempt2
+		}
+		want := []string{"main.called", "main.calls", "main.start.func1"}
+		if got := p.functions(s.PCs); !slices.Equal(got, want) {
+			t.Fatalf("left off in %q, want %q", got, want)
 		}
 		return true
 	})

@@ -20,6 +20,7 @@ const (
 type stacks struct {
 	memory       target.PartReader
 	interrupted  func(preempt, pc uint64) (above uint64, ok bool) // Reader.Interrupted
+	spDelta      func(pc uint64) int32                            // Reader.SPDelta
 	calledBack   func(pc uint64) bool                             // Reader.CalledBack
 	callbackSkip uint64
 	chains       []chain
@@ -33,8 +34,9 @@ type stacks struct {
 type chain struct {
 	low, high uint64 // of the stack in use
 	pc, bp    uint64
-	from, to  int // its program counters in stacks.pcs
-	missing   int // between those of the leaf and of the root
+	lr        uint64 // arm64: where a function without a frame returns to
+	from, to  int    // its program counters in stacks.pcs
+	missing   int    // between those of the leaf and of the root
 	ready     bool
 	truncated bool
 }
@@ -47,7 +49,7 @@ func (s *stacks) want(a *account, bp uint64) int {
 	if framePointerBelow {
 		low -= 8
 	}
-	s.chains = append(s.chains, chain{low: low, high: min(a.high, addressMax), pc: a.pc, bp: bp, ready: a.state == Runnable})
+	s.chains = append(s.chains, chain{low: low, high: min(a.high, addressMax), pc: a.pc, bp: bp, lr: a.lr, ready: a.state == Runnable})
 	return len(s.chains) - 1
 }
 
@@ -81,7 +83,13 @@ func (s *stacks) read() error {
 		s.pcs = append(s.pcs, c.pc)
 		if !p.OK {
 			c.truncated = true
-		} else if s.walk(c, c.low, p.Buf) {
+			c.to = len(s.pcs)
+			continue
+		}
+		if c.ready && s.spDelta != nil && s.spDelta(c.pc) == 0 {
+			s.keep(c, c.caller(p.Buf))
+		}
+		if s.walk(c, c.low, p.Buf) {
 			s.walkOn(c)
 		}
 		if c.to = len(s.pcs); c.missing > 0 {
@@ -118,6 +126,15 @@ func (s *stacks) walk(c *chain, at uint64, stack []byte) (more bool) {
 		c.low, c.bp = c.bp+16, caller // callers lie above
 	}
 	return false
+}
+
+// caller gives where a function returns to that left off running before it made its frame, as those do that find at their
+// beginning that others are to run (runtime.morestack). stack is what was read from the stack pointer on.
+func (c *chain) caller(stack []byte) uint64 {
+	if framePointerBelow || len(stack) < 8 {
+		return c.lr
+	}
+	return binary.LittleEndian.Uint64(stack)
 }
 
 // interruptedAt is how many program counters there are up to that at which a signal has interrupted a goroutine: those of

@@ -195,6 +195,8 @@ type apmGoLayout struct {
 	G_goid        uint32
 	G_trackingSeq uint32
 	M_curg        uint32
+	M_oldp        uint32
+	P_goidcache   uint32
 	TlsInput      uint32
 	GrpcConn      uint32
 	GrpcStream    uint32
@@ -266,6 +268,7 @@ type apmIoEvent struct {
 	Lost       uint64
 	Goroutine  uint64
 	G          uint64
+	Next       uint64
 	Length     int64
 	Flags      uint32
 	Head       uint32

@@ -20,6 +20,7 @@ var fields = []struct{ name, path string }{
 	{"M", "runtime.g m"},
 	{"SchedSP", "runtime.g sched sp"},
 	{"SchedPC", "runtime.g sched pc"},
+	{"SchedLR", "runtime.g sched lr"},
 	{"SchedBP", "runtime.g sched bp"},
 	{"SyscallSP", "runtime.g syscallsp"},
 	{"SyscallPC", "runtime.g syscallpc"},
@@ -32,6 +33,8 @@ var fields = []struct{ name, path string }{
 	{"GoPC", "runtime.g gopc"},
 	{"StartPC", "runtime.g startpc"},
 	{"MCurG", "runtime.m curg"},
+	{"MOldP", "runtime.m oldp"},
+	{"PGoIDCache", "runtime.p goidcache"},
 }
 
 // readOffsets builds a program with a version and reads where its runtime keeps the fields.
@@ -93,7 +96,7 @@ func runtimeStructs(program string) (map[string]*dwarf.StructType, error) {
 			return structs, err
 		}
 		name, _ := entry.Val(dwarf.AttrName).(string)
-		if entry.Tag != dwarf.TagStructType || name != "runtime.g" && name != "runtime.m" {
+		if entry.Tag != dwarf.TagStructType || name != "runtime.g" && name != "runtime.m" && name != "runtime.p" {
 			continue
 		}
 		t, err := data.Type(entry.Offset)

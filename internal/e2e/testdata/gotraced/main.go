@@ -64,6 +64,11 @@ var others = map[string]func(r *request){
 			r.answer.(http.Flusher).Flush()
 		}
 	},
+	"headFirst": func(r *request) { // as answers that tell of events do
+		r.answer.(http.Flusher).Flush()
+		r.part("doze", doze)
+		io.WriteString(r.answer, "part\n")
+	},
 	"flushed": func(r *request) { // at once
 		r.answer.(http.Flusher).Flush()
 		io.WriteString(r.answer, "part\n")

@@ -6,6 +6,7 @@
 //	dump    every goroutine's stack, as Go prints it
 //	step    has the goroutine "steps" go on to its next wait
 //	spin    starts one more that "spins"
+//	call    starts one that "calls"
 //	fan     starts goroutines as a handler does
 //	end     has those return
 //
@@ -122,6 +123,22 @@ func spins() {
 }
 
 //go:noinline
+func calls() {
+	for {
+		called(sum)
+	}
+}
+
+// called needs so much of the stack that it looks at its beginning whether there is so much.
+//
+//go:noinline
+func called(n int) {
+	var room [1024]byte
+	room[n%1024] = 1
+	sum += int(room[n%7])
+}
+
+//go:noinline
 func steps() {
 	for {
 		<-next
@@ -196,6 +213,8 @@ func serve() {
 			next <- 1
 		case "spin":
 			start("spins", spins)
+		case "call":
+			start("calls", calls)
 		case "fan":
 			fan(end)
 		case "end":
