@@ -318,6 +318,13 @@ static __always_inline void go_answers(struct io_event *e, struct conn *c, struc
 	}
 }
 
+/* May a write begin an answer? Where streams share a connection any may, and a greenlet must show that it
+ * writes. */
+static __always_inline bool may_begin_answer(struct conn *c, struct target *t, bool first)
+{
+	return first || (c->framed && t->lanes & LANES_GREENLETS);
+}
+
 /* Takes bytes that a target has written, or an error: length is negative then. */
 static __always_inline void take_sent(u64 connection, struct conn *c, struct target *t, struct buffers *b,
 				      s64 length, u32 slot)
@@ -335,12 +342,14 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 		keep_sent(io, c, b, length, slot);
 	if (t && t->runtime == RUNTIME_GO)
 		add_goroutine(io, c, t);
-	if (!c->answering && !is_interim(e)) {
+	bool first = !c->answering && !is_interim(e);
+
+	if (c->sampled && t && t->runtime == RUNTIME_PYTHON && may_begin_answer(c, t, first) &&
+	    (t->lanes || t->scopes || e->event.time - c->request > STACK_AFTER_NS))
+		send_writer(t, connection, e->event.time, slot);
+	if (first) {
 		c->answering = 1;
 		end_waiting(c);
-		if (c->sampled && t && t->runtime == RUNTIME_PYTHON &&
-		    (t->lanes || t->scopes || e->event.time - c->request > STACK_AFTER_NS))
-			send_writer(t, connection, e->event.time, slot);
 		if (!c->framed && b->base && !b->count)
 			send_long_head(io, c, b, length, slot);
 	}

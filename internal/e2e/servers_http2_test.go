@@ -5,19 +5,43 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/uuid"
 )
 
-// TestHTTP2Tasks has the streams of one connection be served by tasks that the connection's task starts.
-func TestHTTP2Tasks(t *testing.T) {
+// TestHTTP2Servers has the streams of one connection be served by tasks that the connection's task starts, and one after
+// another by the thread or greenlet that reads them.
+func TestHTTP2Servers(t *testing.T) {
 	prepared(t)
-	v := server{name: "hypercorn", args: "BIN/hypercorn -b 127.0.0.1:PORT --certfile CERT --keyfile KEY asgi:app", tls: true}
-	python := venv(t, v.interpreter(t))
-	install(t, python, "hypercorn")
-	s := v.start(t, python)
+	gunicorn := "BIN/gunicorn -b 127.0.0.1:PORT --certfile CERT --keyfile KEY --http-protocols h2,h1"
+	for _, v := range []server{{
+		name: "hypercorn", pip: "hypercorn",
+		args:  "BIN/hypercorn -b 127.0.0.1:PORT --certfile CERT --keyfile KEY asgi:app",
+		paths: "/await /gather",
+	}, {
+		name: "gunicorn gthread", pip: "gunicorn[http2]>=25",
+		args:  gunicorn + " -k gthread --threads 4 wsgi:app",
+		paths: "/work /thread", minor: 10,
+	}, {
+		name: "gunicorn gevent", pip: "gunicorn[http2]>=25 gevent packaging",
+		args:  gunicorn + " -k gevent wsgi:app",
+		paths: "/work /thread", minor: 10,
+	}} {
+		t.Run(v.name, func(t *testing.T) {
+			v.tls = true
+			python := venv(t, v.interpreter(t))
+			install(t, python, v.pip)
+			checkStreams(t, v.start(t, python), strings.Fields(v.paths))
+		})
+	}
+}
+
+// checkStreams asks for many streams of one connection at once.
+func checkStreams(t *testing.T, s *Service, paths []string) {
+	t.Helper()
 	a := attach(t, s.PID, "-F", "1000")
 	client := http.Client{Transport: &http.Transport{
 		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
@@ -25,7 +49,7 @@ func TestHTTP2Tasks(t *testing.T) {
 	t.Cleanup(client.CloseIdleConnections)
 	askStream(t, &client, s, "/")
 	before := len(a.await(t, 1))
-	for _, path := range []string{"/await", "/gather"} {
+	for _, path := range paths {
 		var lock sync.Mutex
 		var streams sync.WaitGroup
 		var all []asked

@@ -101,3 +101,23 @@ serve 10
   b 2
     [select] 2`)
 }
+
+// TestWatchesWindows has the agent stay awake for a stream that may begin without waking it, until the window is ended.
+func TestWatchesWindows(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.readStreams(10, 1, 1)
+	p.serve(11, 1, 7, 1)
+	p.answerStreams(20, 1, 1)
+	for _, at := range []uint64{21, 20 + framedLinger/ms - 1} {
+		p.tracer.Quiet(at*ms, func(Window) { t.Errorf("the window has ended after %d ms", at-20) })
+		if !p.tracer.Watching() {
+			t.Errorf("nobody watches after %d ms", at-20)
+		}
+	}
+	ended := 0
+	p.tracer.Quiet(20*ms+framedLinger, func(Window) { ended++ })
+	if ended != 1 || p.tracer.Watching() {
+		t.Errorf("%d windows have ended, somebody watches: %t", ended, p.tracer.Watching())
+	}
+}
