@@ -318,11 +318,13 @@ static __always_inline void go_answers(struct io_event *e, struct conn *c, struc
 	}
 }
 
-/* May a write begin an answer? Where streams share a connection any may, and a greenlet must show that it
- * writes. */
+/*
+ * May a write begin an answer? Where streams share a connection any may, and its stack must tell which task
+ * or greenlet it is of.
+ */
 static __always_inline bool may_begin_answer(struct conn *c, struct target *t, bool first)
 {
-	return first || (c->framed && t->lanes & LANES_GREENLETS);
+	return first || (c->framed && t->lanes & (LANES_TASKS | LANES_GREENLETS));
 }
 
 /* Takes bytes that a target has written, or an error: length is negative then. */

@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// TestHTTP2Servers has the streams of one connection be served by tasks that the connection's task starts, and one after
-// another by the thread or greenlet that reads them.
+// TestHTTP2Servers has the streams of one connection be served by tasks of their own, and one after another by the thread
+// or greenlet that reads them.
 func TestHTTP2Servers(t *testing.T) {
 	prepared(t)
 	gunicorn := "BIN/gunicorn -b 127.0.0.1:PORT --certfile CERT --keyfile KEY --http-protocols h2,h1"
@@ -21,6 +21,10 @@ func TestHTTP2Servers(t *testing.T) {
 		name: "hypercorn", pip: "hypercorn",
 		args:  "BIN/hypercorn -b 127.0.0.1:PORT --certfile CERT --keyfile KEY asgi:app",
 		paths: "/await /gather",
+	}, {
+		name: "daphne", pip: "daphne twisted[tls,http2]", // whose event loop writes what tasks answer
+		args:  "BIN/daphne -e ssl:PORT:privateKey=KEY:certKey=CERT:interface=127.0.0.1 asgi:app",
+		paths: "/await /gather", minor: 10,
 	}, {
 		name: "gunicorn gthread", pip: "gunicorn[http2]>=25",
 		args:  gunicorn + " -k gthread --threads 4 wsgi:app",
