@@ -219,23 +219,23 @@ enum says {
 
 #define MIX 0x9e3779b97f4a7c15ULL
 
+static __always_inline u64 mix(u64 hash, u64 word)
+{
+	hash = (hash ^ word) * MIX;
+	return hash ^ hash >> 29;
+}
+
 /* A hash of what was read of a text. */
 static __always_inline u64 mix_text(u64 hash, struct text *text)
 {
-	u32 size = text->size;
+	u32 words = text->size / 8, odd = text->size % 8;
 
 	hash = (hash ^ text->length ^ (u64)text->state << 32) * MIX;
-	for (u32 i = 0; i < TEXT_MAX / 8; i++) {
-		u64 word = *(u64 *)(text->data + 8 * i);
-
-		if (8 * i >= size)
-			break;
-		if (size - 8 * i < 8)
-			word &= (1ULL << (8 * (size - 8 * i) & 63)) - 1;
-		hash = (hash ^ word) * MIX;
-		hash ^= hash >> 29;
-	}
-	return hash;
+	for (u32 i = 0; i < TEXT_MAX / 8 && i < words; i++)
+		hash = mix(hash, *(u64 *)(text->data + 8 * i));
+	if (!odd)
+		return hash;
+	return mix(hash, *(u64 *)(text->data + (8 * words & (TEXT_MAX - 8))) & ((1ULL << 8 * odd) - 1));
 }
 
 /* Was all of a text read? One that is as long as what is read of it may be longer. */

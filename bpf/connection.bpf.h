@@ -162,14 +162,15 @@ static __always_inline bool is_server_side(struct sock *sk)
 }
 
 /* Is this request the one of sample_every that gets stacks? */
-static __always_inline bool draw_sample(struct target *t, u32 pid)
+__noinline int draw_sample(u32 pid)
 {
-	u32 every = t->sample_every;
+	struct target *t = find_target(pid);
+	u32 every = t ? t->sample_every : 0;
 	struct ticket ticket = {.pid = pid};
 	u8 drawn = 1;
 
-	if (every <= 1)
-		return true;
+	if (!every)
+		return false;
 	for (int i = 0; i < 16; i++) {
 		ticket.number = t->requests + i;
 		if (!bpf_map_update_elem(&tickets, &ticket, &drawn, BPF_NOEXIST)) {
@@ -251,7 +252,7 @@ static __always_inline void begin_request(struct conn *c, u64 connection, struct
 	c->kept_in = 0;
 	c->kept_out = 0;
 	c->answering = 0;
-	c->sampled = draw_sample(t, pid);
+	c->sampled = t->sample_every <= 1 || draw_sample(pid);
 	if (!c->sampled) {
 		end_sampling(connection, before);
 		return;

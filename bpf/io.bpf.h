@@ -21,7 +21,8 @@ struct io {
 	u32 count;
 	u32 pad;
 	struct frames frames; /* of the direction */
-	struct conn fresh;    /* a connection in the making */
+	u64 opens;	      /* a connection in the making … */
+	struct conn fresh;    /* … and what it will be */
 	u8 g[64];	      /* of a runtime.g, read at once: a read costs more than what it copies */
 	struct io_event event;
 };

@@ -13,6 +13,7 @@
 #define DATA_STACK_NEAR 65536 /* a caller's frame further away lies elsewhere: in a generator */
 #define FRAMES_A_CALL 16
 #define WALK_CALLS 128 /* at most FRAMES_A_CALL * WALK_CALLS frames are walked */
+#define NAMES_A_CALL 8
 #define THREADS_A_CALL 16
 #define FIND_CALLS 128
 #define INTERPRETERS_MAX 64	    /* that are looked at for one stack */
@@ -479,7 +480,7 @@ static __always_inline void py_tell_hand_over(struct walk *w, struct target *t, 
 	}
 }
 
-/* Sees to it that the agent knows the next FRAMES_A_CALL code objects. Returns nonzero while there are more.
+/* Sees to it that the agent knows the next NAMES_A_CALL code objects. Returns nonzero while there are more.
  */
 __noinline int py_name_frames(u32 slot)
 {
@@ -488,7 +489,7 @@ __noinline int py_name_frames(u32 slot)
 
 	if (!t)
 		return 0;
-	for (int i = 0; i < FRAMES_A_CALL; i++) {
+	for (int i = 0; i < NAMES_A_CALL; i++) {
 		u32 at = w->named++;
 
 		if (at >= FRAMES_MAX || at >= w->event.depth)
@@ -670,7 +671,7 @@ static __always_inline void py_walk(struct walk *w, struct target *t, u32 slot)
 		w->event.status = w->found ? STACK_EMPTY : STACK_NO_THREAD;
 	if (!w->unnamed)
 		return;
-	for (int i = 0; i < FRAMES_MAX / FRAMES_A_CALL; i++)
+	for (int i = 0; i < FRAMES_MAX / NAMES_A_CALL; i++)
 		if (!py_name_frames(slot))
 			break;
 }

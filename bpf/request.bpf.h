@@ -106,36 +106,50 @@ static __always_inline bool pass_proxy_header(struct buffers *b, s64 *length)
 	return true;
 }
 
-static __always_inline struct conn *open_connection(struct sock *sk, u64 connection, struct target *t,
-						    struct buffers *b, s64 *length)
+/* Enters the connection io.opens, whose first read begins so, if that may be a request: a function's argument
+ * must not be what the verifier knows for a pointer. */
+__noinline int enter_connection(u64 first, u64 length)
 {
 	u32 slot = SCRATCH_SYSCALL;
 	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
+	bool tls = length > 1 && is_tls(first);
 
-	if (!io || !is_server_side(sk))
-		return NULL;
+	if (!io || !t || (!tls && !may_begin_request(first)))
+		return 0;
+	u64 connection = io->opens;
+	struct sock *sk = (struct sock *)connection;
 	struct conn *fresh = &io->fresh;
-	bool tls;
 
-	look(b);
-	if (!pass_proxy_header(b, length))
-		return NULL;
-	tls = *length > 1 && is_tls(b->first);
-	if (!tls && !may_begin_request(b->first))
-		return NULL;
 	*fresh = (struct conn){.answering = 1, .tls = tls}; /* so that this read begins a request */
 	if (family_of(sk) == AF_UNIX)
 		fresh->inode = inode_of(sk);
 	conn_slots[conn_slot(connection)] = 1;
 	if (bpf_map_update_elem(&conns, &connection, fresh, BPF_ANY)) {
 		count_loss(LOSS_CONNS);
-		return NULL;
+		return 0;
 	}
 	if (tls)
 		tls_seen(t);
 	else
 		send_open(sk, connection);
-	return bpf_map_lookup_elem(&conns, &connection);
+	return 0;
+}
+
+static __always_inline struct conn *open_connection(struct sock *sk, u64 connection, struct buffers *b,
+						    s64 *length)
+{
+	u32 slot = SCRATCH_SYSCALL;
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+
+	if (!io || !is_server_side(sk))
+		return NULL;
+	look(b);
+	if (!pass_proxy_header(b, length))
+		return NULL;
+	io->opens = connection;
+	enter_connection(b->first, *length);
+	return find_conn(connection);
 }
 
 static __always_inline void target_received(struct target *t, struct sock *sk, s64 length,
@@ -156,7 +170,7 @@ static __always_inline void target_received(struct target *t, struct sock *sk, s
 	bool fresh = !c;
 
 	if (fresh)
-		c = open_connection(sk, connection, t, &b, &length);
+		c = open_connection(sk, connection, &b, &length);
 	if (t->tls)
 		tls_received(connection, c, t);
 	if (c && c->tls && !c->object)

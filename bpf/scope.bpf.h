@@ -12,8 +12,8 @@
 #define SCOPE_ARGS 4	    /* of a function that are looked at */
 #define SCOPE_FIELDS 8	    /* words of an object there */
 #define SCOPE_FRAMES 2	    /* outermost functions of a thread */
-#define SCOPE_KEYS_A_CALL 8 /* of a dict */
-#define SCOPE_KEYS_CALLS 16 /* at most SCOPE_KEYS_A_CALL * SCOPE_KEYS_CALLS keys are looked at */
+#define SCOPE_KEYS_A_CALL 2 /* of a dict */
+#define SCOPE_KEYS_CALLS 64 /* at most SCOPE_KEYS_A_CALL * SCOPE_KEYS_CALLS keys are looked at */
 #define SCOPE_DICTS 4	    /* that are looked at for one function */
 
 /* From the end of an object's head on; the same from 3.6 to 3.15 (CPython Include/cpython/dictobject.h,

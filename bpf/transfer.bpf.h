@@ -209,18 +209,33 @@ static __always_inline void keep_sent(struct io *io, struct conn *c, struct buff
 		keep_tail(&io->event, io->end - IO_TAIL);
 }
 
+#define ENDS_A_CALL 64 /* bytes; the verifier goes through each */
+#define HEAD_ENDS (1 << 24)
+
+/* Looks for an empty line in the next ENDS_A_CALL bytes that are kept, after the last three. Returns these as
+ * they are then, or HEAD_ENDS. */
+__noinline u32 io_ends_head_some(u32 slot, u32 at, u32 last)
+{
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
+
+	if (!io || at >= IO_HEAD)
+		return HEAD_ENDS;
+	for (u32 i = 0; i < ENDS_A_CALL; i++) {
+		last = (last << 8 | io->event.data[at + i]) & 0xffffff;
+		if (last == ('\n' << 16 | '\r' << 8 | '\n') || (last & 0xffff) == ('\n' << 8 | '\n'))
+			return HEAD_ENDS;
+	}
+	return last;
+}
+
 /* Does a head end in the bytes that are kept: at an empty line? */
 __noinline int io_ends_head(u32 slot)
 {
-	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
 	u32 last = 0;
 
-	if (!io)
-		return 1;
-	for (u32 i = 0; i < IO_HEAD; i++) {
-		last = last << 8 | io->event.data[i];
-		if ((last & 0xffffff) == ('\n' << 16 | '\r' << 8 | '\n') ||
-		    (last & 0xffff) == ('\n' << 8 | '\n'))
+	for (u32 at = 0; at < IO_HEAD; at += ENDS_A_CALL) {
+		last = io_ends_head_some(slot, at, last);
+		if (last == HEAD_ENDS)
 			return 1;
 	}
 	return 0;
@@ -255,24 +270,28 @@ enum scopes_for {
 };
 
 /*
- * The stack with which an answer is begun: its lane served the request, unless it is none of Python's, or the
- * event loop's own.
+ * The stack with which an answer is begun, of which io tells: its lane served the request, unless it is none
+ * of Python's, or the event loop's own. As a global function it is verified once, not for each way to get
+ * there.
  */
-static __always_inline void send_writer(struct target *t, u64 connection, u64 time, u32 slot)
+__noinline int send_writer(u32 slot)
 {
 	u64 id = bpf_get_current_pid_tgid();
+	struct io *io = bpf_map_lookup_elem(&io_scratch, &slot);
 	struct walk *w = begin_stack(slot, EVENT_WRITE, id >> 32, id);
+	struct target *t = walked(w);
 
-	if (!w)
-		return;
-	w->event.object = connection;
-	w->event.event.time = time;
+	if (!io || !t)
+		return 0;
+	w->event.object = io->event.connection;
+	w->event.event.time = io->event.event.time;
 	py_walk(w, t, slot);
 	send_frames(w, t);
 	if (w->event.status == STACK_NO_THREAD || (t->lanes & LANES_TASKS && !runs_coroutine(slot)))
 		t->scopes = SCOPES_FOR;
 	else if (t->scopes)
 		t->scopes--;
+	return 0;
 }
 
 /*
@@ -348,7 +367,7 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 
 	if (c->sampled && t && t->runtime == RUNTIME_PYTHON && may_begin_answer(c, t, first) &&
 	    (t->lanes || t->scopes || e->event.time - c->request > STACK_AFTER_NS))
-		send_writer(t, connection, e->event.time, slot);
+		send_writer(slot);
 	if (first) {
 		c->answering = 1;
 		end_waiting(c);

@@ -255,6 +255,7 @@ type apmIo struct {
 		Lost   uint8
 		Pad    uint8
 	}
+	Opens uint64
 	Fresh apmConn
 	G     [64]uint8
 	Event apmIoEvent
