@@ -137,7 +137,8 @@ struct stack_event {
 		       EVENT_SWITCH_OUT: what the thread waits for and another runs, see awaits;
 		       EVENT_SPAWN: the greenlet; EVENT_GREENLET: the one that comes; EVENT_COPY: the copy */
 	u64 work;   /* contextvars.Context of the thread; EVENT_STEP: one that the chain's last frame holds */
-	u64 item;   /* _WorkItem of an executor that the thread runs, 0: none */
+	u64 item; /* _WorkItem of an executor that the thread runs, 0: none; EVENT_STEP: Context in which trio
+		     runs it, 0: asyncio does */
 	u64 args[2]; /* EVENT_SWITCH_OUT: first two arguments of the system call;
 			EVENT_TASK: the concurrent.futures.Future that gets its result, 0: none such;
 			EVENT_STEP: coroutine of the step before, its frame state */

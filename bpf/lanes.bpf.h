@@ -1,8 +1,9 @@
 /*
- * Lanes inside a Python thread: asyncio tasks and greenlets switch without a system call. Uprobes where
- * a task is created and where its step begins (in _asyncio), and where a greenlet is created and leaves (in
- * greenlet); internal/target finds them, internal/trace reads what they tell. While no sampled request is
- * open a hit costs its trap and one load. 5.10.
+ * Lanes inside a Python thread: tasks and greenlets switch without a system call. Uprobes where a task is
+ * created and where its step begins (in _asyncio; for trio, where a Context is copied and where one runs
+ * something), and where a greenlet is created and leaves (in greenlet); internal/target finds them,
+ * internal/trace reads what they tell. While no sampled request is open a hit costs its trap and one load.
+ * 5.10.
  */
 #ifndef APM_LANES_H
 #define APM_LANES_H
@@ -14,6 +15,8 @@
 #define CHAIN_MAX (2 * FRAMES_MAX)
 #define CHAIN_EVERY_NS 500000 /* a task that goes on more often than this is not worth a chain each time */
 #define GREENLET_IMPL 24      /* PyGreenlet.pimpl, from ob_type on (greenlet.h, 2.0 and later) */
+#define METHOD_SELF                                                                                          \
+	16 /* PyCFunctionObject.m_self, from ob_type on (CPython Include/cpython/methodobject.h) */
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
 
@@ -347,7 +350,7 @@ static __always_inline void send_lane_event(u32 kind, struct target *t, u64 obje
  * A step begins: the one before on this thread has ended. The chain of the task that goes on is walked
  * now, when nothing of it can have changed, rather than when it was suspended.
  */
-static __always_inline void begin_step(struct target *t, u64 task)
+static __always_inline void begin_step(struct target *t, u64 coroutine, u64 context)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	struct task_step *last = bpf_map_lookup_elem(&py_steps, &id);
@@ -356,9 +359,10 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	if (!w)
 		return;
 	struct coroutine_key key = {.coroutine = last ? last->coroutine : 0, .pid = id >> 32};
-	u64 coroutine = read_user(task + t->py.task_coro), now = w->event.event.time;
+	u64 now = w->event.event.time;
 
 	w->event.object = coroutine;
+	w->event.item = context;
 	w->event.status = STACK_OK;
 	w->event.depth = 0;
 	if (key.coroutine) {
@@ -381,6 +385,11 @@ static __always_inline void begin_step(struct target *t, u64 task)
 	struct task_step step = {.coroutine = coroutine, .code = coroutine_code(t, coroutine)};
 
 	bpf_map_update_elem(&py_steps, &id, &step, BPF_ANY);
+}
+
+static __always_inline void step_task(struct target *t, u64 task)
+{
+	begin_step(t, read_user(task + t->py.task_coro), 0);
 }
 
 /* A thread of a target starts another. */
@@ -423,7 +432,7 @@ int task_step(struct pt_regs *ctx)
 	struct target *t = lanes_target(LANES_TASKS);
 
 	if (t)
-		begin_step(t, own_field(t, UPROBE_ARG0(ctx)));
+		step_task(t, own_field(t, UPROBE_ARG0(ctx)));
 	return 0;
 }
 
@@ -435,12 +444,29 @@ int task_wakeup(struct pt_regs *ctx)
 	u64 task = UPROBE_ARG0(ctx);
 
 	if (t)
-		begin_step(t, t->py.wakeup_is_wrapper ? own_field(t, task) : task);
+		step_task(t, t->py.wakeup_is_wrapper ? own_field(t, task) : task);
 	return 0;
 }
 
-/* PyContext_CopyCurrent() has returned the copy, or NULL. Event loops make one for each callback that they
- * are given. */
+/* contextvars.Context.run(self, args, nargs, kwnames), by which trio steps its tasks: args[0] is the send()
+ * of a coroutine. */
+SEC("uprobe")
+int context_run(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_TASKS);
+
+	if (!t)
+		return 0;
+	u64 method = read_user(UPROBE_ARG1(ctx));
+	u64 coroutine = read_user(method + t->py.object_type + METHOD_SELF);
+
+	if (t->py_types.coroutine && type_of(t, coroutine) == t->py_types.coroutine)
+		begin_step(t, coroutine, UPROBE_ARG0(ctx));
+	return 0;
+}
+
+/* PyContext_CopyCurrent() has returned the copy, or NULL, as does PyContext_Copy(). Event loops make one for
+ * each callback that they are given, trio for each task. */
 SEC("uprobe")
 int context_copied(struct pt_regs *ctx)
 {

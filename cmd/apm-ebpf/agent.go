@@ -276,6 +276,11 @@ func (a *agent) tidy(now time.Time) {
 			a.tracer.SeesContexts(pid, probe.Now())
 		}
 	})
+	a.tracer.UnseenSteps(func(pid uint32) {
+		if a.services.sawTrio(pid) {
+			a.tracer.SeesSteps(pid, probe.Now())
+		}
+	})
 	a.tracer.Quiet(probe.Now(), func(w trace.Window) { a.hinder(a.probe.EndRequest(w.Connection, w.Begun)) })
 	a.hinder(a.switchSampling())
 }

@@ -246,6 +246,29 @@ func (ss *services) sawCallbacks(pid uint32) bool {
 	return err == nil
 }
 
+// sawTrio takes that tasks of trio run, of which nothing tells when they switch. It runs each in a Context of its own, which
+// whoever starts one has copied. It tells whether their steps are seen from now on.
+func (ss *services) sawTrio(pid uint32) bool {
+	s := ss.known[int(pid)]
+	if s == nil || s.golang != nil {
+		return false
+	}
+	t, err := s.process.Trio()
+	if err == nil {
+		if s.contexts { // the first is probed
+			t.Copies = t.Copies[1:]
+		}
+		err = ss.probe.AttachTrio(s.process.PID, t.Path, t.Copies, t.Run)
+		t.Close()
+	}
+	if err != nil {
+		ss.warn(s, err, "where tasks of trio switch is not seen")
+		return false
+	}
+	s.contexts = true
+	return true
+}
+
 // How often a service at work is looked at for modules that it imported meanwhile, and how often while it imports them.
 const (
 	lanesEvery  = 2 * time.Second

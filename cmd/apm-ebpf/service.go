@@ -39,7 +39,7 @@ type service struct {
 
 	asyncio, greenlet, queue, epoll bool      // no more to look for
 	uvloop                          bool      // the same, once an answer's owner could not be told
-	contexts                        bool      // the same, once an event loop called what nobody is known to have given it
+	contexts                        bool      // the same, once an event loop called what nobody is known to have given it, or trio's ran
 	deque                           bool      // the same, once a thread was seen to use a queue.Queue
 	dequeUses                       uint64    // of its deques, when they were counted last; 0 where they are not probed
 	dequeCount                      time.Time // when that was
@@ -256,6 +256,7 @@ func (s *service) step(e *probe.Event) trace.Step {
 		Chain:     s.stack.Frames,
 		Short:     event.Status == probe.StackEmpty,
 		Work:      event.Work,
+		Context:   event.Item,
 		LastDone:  event.Args[0] != 0 && int8(event.Args[1]) > 0,
 	}
 }

@@ -80,6 +80,16 @@ var servers = []server{
 		paths: "/await /gather /tothread",
 	},
 	{
+		name: "hypercorn trio", pip: "hypercorn trio", often: true,
+		args:  "BIN/hypercorn -k trio -b 127.0.0.1:PORT tri:app",
+		paths: "/trio? /trio /nursery /channel /lock /socket /lend /fromthread /timeout",
+	},
+	{
+		name: "hypercorn trio FastAPI", pip: "hypercorn trio fastapi",
+		args:  "BIN/hypercorn -k trio -b 127.0.0.1:PORT fast:app",
+		paths: "/def/work? /def/work /stream-def/work",
+	},
+	{
 		name: "daphne", pip: "daphne greenlet",
 		args:  "BIN/daphne -p PORT asgi:app",
 		paths: "/switch /await /gather /tothread",

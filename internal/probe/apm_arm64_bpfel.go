@@ -683,6 +683,7 @@ const (
 	apmMapWatched           = "watched"
 	apmProgCodeDealloc      = "code_dealloc"
 	apmProgContextCopied    = "context_copied"
+	apmProgContextRun       = "context_run"
 	apmProgDequeAppend      = "deque_append"
 	apmProgDequePopleft     = "deque_popleft"
 	apmProgEndRequest       = "end_request"
@@ -799,6 +800,7 @@ type apmSpecs struct {
 type apmProgramSpecs struct {
 	CodeDealloc      *ebpf.ProgramSpec `ebpf:"code_dealloc"`
 	ContextCopied    *ebpf.ProgramSpec `ebpf:"context_copied"`
+	ContextRun       *ebpf.ProgramSpec `ebpf:"context_run"`
 	DequeAppend      *ebpf.ProgramSpec `ebpf:"deque_append"`
 	DequePopleft     *ebpf.ProgramSpec `ebpf:"deque_popleft"`
 	EndRequest       *ebpf.ProgramSpec `ebpf:"end_request"`
@@ -1035,6 +1037,7 @@ type apmVariables struct {
 type apmPrograms struct {
 	CodeDealloc      *ebpf.Program `ebpf:"code_dealloc"`
 	ContextCopied    *ebpf.Program `ebpf:"context_copied"`
+	ContextRun       *ebpf.Program `ebpf:"context_run"`
 	DequeAppend      *ebpf.Program `ebpf:"deque_append"`
 	DequePopleft     *ebpf.Program `ebpf:"deque_popleft"`
 	EndRequest       *ebpf.Program `ebpf:"end_request"`
@@ -1082,6 +1085,7 @@ func (p *apmPrograms) Close() error {
 	return _ApmClose(
 		p.CodeDealloc,
 		p.ContextCopied,
+		p.ContextRun,
 		p.DequeAppend,
 		p.DequePopleft,
 		p.EndRequest,

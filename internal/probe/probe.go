@@ -157,6 +157,7 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.EpollModify = c.DetachProgram("epoll_modify")
 	p.objects.StreamWrite = c.DetachProgram("stream_write")
 	p.objects.ContextCopied = c.DetachProgram("context_copied")
+	p.objects.ContextRun = c.DetachProgram("context_run")
 	p.objects.QueuePut = c.DetachProgram("queue_put")
 	p.objects.QueueGot = c.DetachProgram("queue_got")
 	p.objects.DequeAppend = c.DetachProgram("deque_append")

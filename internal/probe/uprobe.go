@@ -93,6 +93,16 @@ func (p *Probe) AttachContexts(pid int, file string, copies uint64) error {
 	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.ContextCopied, offset: copies, ret: true}})
 }
 
+// AttachTrio has the kernel programs see the steps of trio's tasks, given the file of a process's interpreter and the offsets
+// in it of the functions that copy a contextvars.Context and of the one that runs something in one.
+func (p *Probe) AttachTrio(pid int, file string, copies []uint64, run uint64) error {
+	probes := []uprobe{{program: p.objects.ContextRun, offset: run}}
+	for _, offset := range copies {
+		probes = append(probes, uprobe{program: p.objects.ContextCopied, offset: offset, ret: true})
+	}
+	return p.attachUprobes(pid, file, probes)
+}
+
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
 // interpreter and the offset in it of their destructor.
 func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {

@@ -30,17 +30,31 @@ func (t *Tracer) Copied(pid, tid uint32, now uint64, s *Stack, context uint64) {
 		return
 	}
 	giver, stack := th.creates(now, s)
+	p.copiedAgain(context, now)
+	switch {
+	case giver == nil:
+	case stack.handsOn():
+		p.hands(giver, context, now, stack)
+		giver = nil
+	case stack.spawns():
+		p.keepsCopy(context, copied{giver: giver, from: now, stack: stack, item: th.item})
+		return
+	}
 	if giver == nil || giver == &th.home && (th.tasks || th.calledFrom(s) > 0) || stack.waitsForDescriptor() {
 		delete(p.copies, context)
 		return
 	}
-	if len(p.copies) >= lanesMax {
-		clear(p.copies)
-		p.copiesSince = now
-	}
 	c := copied{giver: giver, from: now, stack: stack, work: s.Work, item: th.item, once: th.calledOnce(stack)}
 	if giver.kind == callbackLane { // they go on in one lane
 		c.callbacks = giver
+	}
+	p.keepsCopy(context, c)
+}
+
+func (p *process) keepsCopy(context uint64, c copied) {
+	if len(p.copies) >= lanesMax {
+		clear(p.copies)
+		p.copiesSince = c.from
 	}
 	p.copies[context] = c
 }

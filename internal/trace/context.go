@@ -15,7 +15,8 @@ type Context struct {
 	truncated bool         // Truncated is on the path
 	job       *symbol.Func // what an executor was given to do, nil: not on the path of one
 	looped    bool         // an event loop's function is on the path
-	unseen    bool         // so is one of a loop whose tasks switch unseen
+	unseen    bool         // so is one of a loop whose tasks switch unseen …
+	trio      bool         // … or of trio, whose do until they are probed
 	parent    *Context
 	callee    *Context // the last one called from here that was asked for
 	place     place
@@ -77,12 +78,13 @@ func (c *Contexts) call(parent *Context, fn *symbol.Func, line int32) *Context {
 	if c.known == nil || c.tooMany(2*contextLimit) {
 		c.forget()
 	}
-	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated, looped: loops(fn), unseen: loopsUnseen(fn)}
+	x := &Context{fn: fn, line: line, parent: parent, depth: 1, truncated: fn == Truncated, looped: loops(fn), unseen: loopsUnseen(fn), trio: ofTrio(fn.ShortFile)}
 	if parent != nil {
 		x.depth = parent.depth + 1
 		x.truncated = x.truncated || parent.truncated
 		x.looped = x.looped || parent.looped
 		x.unseen = x.unseen || parent.unseen
+		x.trio = x.trio || parent.trio
 		x.job = jobBelow(parent, fn)
 	}
 	c.known[key], caller.callee = x, x

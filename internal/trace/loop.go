@@ -18,12 +18,7 @@ func loops(fn *symbol.Func) bool {
 }
 
 // loopsUnseen tells whether a function drives tasks of which nothing tells when they switch.
-func loopsUnseen(fn *symbol.Func) bool {
-	return strings.HasPrefix(fn.ShortFile, "trio/") || strings.HasPrefix(fn.ShortFile, "curio/")
-}
-
-// switchesUnseen tells whether the path is one of such a task.
-func (c *Context) switchesUnseen() bool { return c != nil && c.unseen }
+func loopsUnseen(fn *symbol.Func) bool { return strings.HasPrefix(fn.ShortFile, "curio/") }
 
 // loopOver tells that the thread has left the event loop that it ran, as its stack shows: a handler may run one and go on
 // when that has ended (asyncio.run). Of a loop written in C the stack shows what called it.

@@ -20,6 +20,7 @@ type process struct {
 	emptied    map[*symbol.Func]struct{} // functions that put objects into queues from which threads were seen to take them
 	bridges    map[uint64]*bridge        // by coroutine
 	copies     map[uint64]copied         // Contexts, by address; the newest where one was reused
+	handed     map[uint64]*lane          // tasks that copied a Context for a thread of trio's, by its address; likewise
 	promises   map[uint64]*lane          // tasks by the Future that gets their result; the newest where an address was reused
 	fetchers   map[symbol.Func]struct{}  // outermost functions of tasks that take their work from an asyncio.Queue
 	greenPools bool                      // its executors' threads are greenlets
@@ -31,6 +32,9 @@ type process struct {
 	goroutines
 	unsampled   uint32 // streams of HTTP/2 to come that get no tree, since the last one that did
 	copiesSince uint64 // from when on copies of Contexts are told, 0: they are not
+	stepsSince  uint64 // from when on steps of trio's tasks are, 0: they are not
+	trio        bool   // it was seen to run such tasks …
+	stepsUntold bool   // … and their steps are not told, which is to be asked for
 	callsUntold bool   // event loops were seen to call what may be a request's before
 
 	goneLimit, threadsLimit, lanesLimit int // at which it is worth looking for what can be forgotten
@@ -50,6 +54,7 @@ func newProcess() *process {
 		emptied:    map[*symbol.Func]struct{}{},
 		bridges:    map[uint64]*bridge{},
 		copies:     map[uint64]copied{},
+		handed:     map[uint64]*lane{},
 		promises:   map[uint64]*lane{},
 		fetchers:   map[symbol.Func]struct{}{},
 		goroutines: newGoroutines(),
@@ -161,6 +166,18 @@ func (p *process) task(key uint64) *lane {
 	return l
 }
 
+// startsTask takes that a task was started around a coroutine.
+func (p *process) startsTask(coroutine uint64, l *lane) *lane {
+	if before := p.tasks[coroutine]; before != nil && before.suspended != 0 {
+		before.finish() // unseen: its coroutine's address is another's now
+	}
+	p.tasks[coroutine] = l
+	if l.parent != nil {
+		l.parent.starts(l)
+	}
+	return l
+}
+
 // watched tells whether anything of the process is worth keeping.
 func (p *process) watched() bool { return p != nil && len(p.open) > 0 }
 
@@ -178,6 +195,7 @@ func (p *process) opened(c *conn) {
 		clear(p.jobs)
 		clear(p.bridges)
 		clear(p.copies)
+		clear(p.handed)
 		clear(p.promises)
 		clear(p.offCPU)
 		p.lanesLimit = 0

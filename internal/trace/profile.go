@@ -66,7 +66,7 @@ func (p *Profile) own(b *builder, r *Request) {
 	}
 	from = min(from, r.End)
 	untold, told := int64(r.End-from), int64(0)
-	r.Imprecise = r.Imprecise || l.below.switchesUnseen()
+	r.ranUnseen(l.below)
 	trunks := r.trunks(b.trunks[:0], b.node(0, l.below), from)
 	b.trunks = trunks[:0]
 	p.addOwn(b, &slice{why: RunQueue}, 0, r.Duration()-untold)
@@ -74,7 +74,7 @@ func (p *Profile) own(b *builder, r *Request) {
 		trunks[i].slices(&b.gaps, func(s *slice, time int64) {
 			p.addOwn(b, s, trunks[i].at, time)
 			told += time
-			r.Imprecise = r.Imprecise || s.stack.switchesUnseen()
+			r.ranUnseen(s.stack)
 		})
 	}
 	if r.inTurns { // between its turns it waits for the thread

@@ -9,7 +9,7 @@ const (
 )
 
 // poolFiles are those of gevent's and trio's pools of threads.
-var poolFiles = []string{"/gevent/threadpool.py", "/gevent/_threading.py", "/trio/_core/_thread_cache.py"}
+var poolFiles = []string{"/gevent/threadpool.py", "/gevent/_threading.py", trioPoolFile}
 
 // takesItem tells the chain of a task that goes on with what an asyncio.Queue gives it: one that the application has made
 // to work so. Servers and frameworks pass on bodies by such queues too.

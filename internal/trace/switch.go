@@ -106,6 +106,9 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 			from = i
 			if i > 0 {
 				l.below = p.contexts.path(s.Frames[:i])
+				if l.below.ofTrio() {
+					p.runsTrio()
+				}
 				t.callsTasks = l.below
 				t.loop = l.below
 				t.runsLoop(s)
@@ -200,6 +203,7 @@ type Step struct {
 	Chain     []Frame // where it was suspended, outermost first
 	Short     bool    // so soon after the one before that the chain was not taken
 	Work      uint64  // a Context among the locals of the chain's last frame: handed to a thread
+	Context   uint64  // in which trio runs the task, 0: it is not trio's
 	LastDone  bool    // the task of the step before has finished
 }
 
@@ -210,8 +214,8 @@ func (t *thread) stepBegins(now uint64, s Step) {
 		t.resume(now)
 	}
 	t.stepEnds(now, s.LastDone)
-	l := p.task(s.Coroutine)
-	if l.born == 0 && l.suspended == 0 && l.stepped == 0 {
+	l := p.taskIn(s.Coroutine, s.Context)
+	if l.born == 0 && l.suspended == 0 && l.stepped == 0 && !l.begun {
 		l.suspend(p.since, p.since) // it was there before the first of the open requests
 	}
 	stack := p.contexts.path(s.Chain)
@@ -219,7 +223,7 @@ func (t *thread) stepBegins(now uint64, s Step) {
 		l.suspend(l.born, l.born) // an eager task that was suspended before it was seen
 	}
 	switch {
-	case len(s.Chain) <= 1 && !s.Short && !l.begun && l.born != 0: // created and not yet begun
+	case len(s.Chain) <= 1 && !l.begun && l.born != 0: // created and not yet begun
 		l.add(slice{from: l.born, to: now, why: RunQueue})
 		l.stack, l.suspended = stack, 0
 	case s.Short:
@@ -230,6 +234,9 @@ func (t *thread) stepBegins(now uint64, s Step) {
 	}
 	if s.Work != 0 {
 		l.works = bounded(append(l.works, work{context: s.Work, from: l.stepped, to: now, stack: stack}))
+	}
+	if !s.Short && !waitsForThread(s.Chain) {
+		l.regains(now)
 	}
 	p.fulfils(l)
 	if !l.fetches && takesItem(s.Chain) {

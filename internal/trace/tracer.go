@@ -157,14 +157,7 @@ func (t *Tracer) Task(pid, tid uint32, now uint64, s *Stack, coroutine, future u
 	}
 	p.sweep()
 	parent, stack := th.creates(now, s)
-	if before := p.tasks[coroutine]; before != nil && before.suspended != 0 {
-		before.finish() // unseen: its coroutine's address is another's now
-	}
-	l := &lane{kind: taskLane, born: now, parent: parent, started: stack, item: th.item}
-	p.tasks[coroutine] = l
-	if parent != nil {
-		parent.starts(l)
-	}
+	l := p.startsTask(coroutine, &lane{kind: taskLane, born: now, parent: parent, started: stack, item: th.item})
 	th.makes(l)
 	p.bridged(l, coroutine)
 	p.promised(l, future)
@@ -296,7 +289,7 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 		w.lane.unsure = now
 	}
 	if giver != nil && (stack.ofPool() || w.stack.outermost().ofPool()) { // what its threads do is not told
-		if !stack.looksUpName() {
+		if !stack.looksUpName() && !p.tellsPool(stack) {
 			giver.unsure = now
 		}
 		return
