@@ -110,7 +110,7 @@ struct {
 
 struct ticket {
 	u32 pid;
-	u32 pad;
+	u32 life; /* of the target, whose numbers begin anew with it */
 	u64 number;
 };
 
@@ -166,7 +166,7 @@ __noinline int draw_sample(u32 pid)
 {
 	struct target *t = find_target(pid);
 	u32 every = t ? t->sample_every : 0;
-	struct ticket ticket = {.pid = pid};
+	struct ticket ticket = {.pid = pid, .life = t ? t->life : 0};
 	u8 drawn = 1;
 
 	if (!every)
@@ -178,6 +178,8 @@ __noinline int draw_sample(u32 pid)
 			return ticket.number % every == 0;
 		}
 	}
+	/* A thread was slow to write the number back, and others have drawn all these. */
+	t->requests = ticket.number + 1;
 	return false;
 }
 

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,6 +107,34 @@ func TestSampleRate(t *testing.T) {
 		}
 		oneInThree(t, a.exactly(t, n))
 	})
+}
+
+// TestSampleRateAfterExec counts anew in a process that has become another program.
+func TestSampleRateAfterExec(t *testing.T) {
+	s := plain(t, anyPython(t), "127.0.0.1")
+	a := attach(t, s.PID, "--sample-rate", "3")
+	const n = 30
+	for range n {
+		s.get(t, "/before")
+	}
+	s.get(t, "/renew")
+	s.Address = net.JoinHostPort("127.0.0.1", s.Log.wait(t, `Listening at: (\d+)`, 2)[1])
+	eventually(t, "it is recognised again", func() bool {
+		s.get(t, "/again")
+		return slices.ContainsFunc(a.records(t), func(r *Record) bool { return r.Endpoint == "/again" })
+	})
+	for range n {
+		s.get(t, "/after")
+	}
+	sampled := map[string]int{}
+	for _, r := range a.stop(t) {
+		if r.sampled() {
+			sampled[r.Endpoint]++
+		}
+	}
+	if sampled["/before"] != n/3 || sampled["/after"] != n/3 {
+		t.Errorf("of %d requests before and after these have trees: %v", n, sampled)
+	}
 }
 
 // oneInThree holds requests of 2 ms and more, which came one after another, against --sample-rate 3.

@@ -572,7 +572,7 @@ type apmThreadKey struct {
 type apmTicket struct {
 	_      structs.HostLayout
 	Pid    uint32
-	Pad    uint32
+	Life   uint32
 	Number uint64
 }
 

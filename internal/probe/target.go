@@ -59,10 +59,8 @@ func (p *Probe) AddPython(pid int, py Python) error {
 	if py.Lines {
 		t.Lines = 1
 	}
-	p.lives++
-	t.Life = p.lives
 	if !py.SeesCodeEnd {
-		t.Life |= uint32(apmLifeLIFE_BLIND)
+		t.Life = uint32(apmLifeLIFE_BLIND)
 	}
 	return p.add(pid, t)
 }
@@ -116,6 +114,8 @@ func (p *Probe) FollowGoroutine(pid int, goroutine uint64) {
 // add makes a process a target that samples as it is configured to.
 func (p *Probe) add(pid int, t apmTarget) error {
 	t.SampleEvery = max(p.config.SampleEvery, 1)
+	p.lives++
+	t.Life |= p.lives
 	if err := p.addListeners(pid); err != nil {
 		return err
 	}

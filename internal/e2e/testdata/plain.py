@@ -1,5 +1,6 @@
 """A server of the standard library that knows pipelining: it reads through a buffer. Its address is its argument."""
 import http.server
+import os
 import socket
 import sys
 
@@ -13,6 +14,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        if self.path == '/renew':  # as autoreload of Tornado and CherryPy does
+            os.execv(sys.executable, [sys.executable, *sys.argv])
 
     def do_POST(self):
         self.rfile.read(int(self.headers['Content-Length']))
