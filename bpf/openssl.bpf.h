@@ -124,7 +124,7 @@ int ssl_write_done(struct pt_regs *ctx)
 
 	if (!c || !c->request || !claim_uprobe_io(c))
 		return 0;
-	take_sent(connection, c, find_target(c->pid), &b, length, SCRATCH_UPROBE);
+	take_sent(connection, c, answers(c), &b, length, SCRATCH_UPROBE);
 	release_uprobe();
 	return 0;
 }

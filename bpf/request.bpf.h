@@ -218,7 +218,7 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 	else if (length > 0)
 		b = find_buffers(regs, nr);
 	if (length)
-		take_sent(connection, c, find_target(c->pid), &b, length, SCRATCH_SYSCALL);
+		take_sent(connection, c, answers(c), &b, length, SCRATCH_SYSCALL);
 	release_cpu();
 }
 

@@ -346,7 +346,13 @@ static __always_inline bool may_begin_answer(struct conn *c, struct target *t, b
 	return first || (c->framed && t->lanes & (LANES_TASKS | LANES_GREENLETS));
 }
 
-/* Takes bytes that a target has written, or an error: length is negative then. */
+/* The target that answers what it has read; NULL: another process has it, and does. */
+static __always_inline struct target *answers(struct conn *c)
+{
+	return c->pid == bpf_get_current_pid_tgid() >> 32 ? find_target(c->pid) : NULL;
+}
+
+/* Takes bytes that were written, by t if it is not NULL, or an error: length is negative then. */
 static __always_inline void take_sent(u64 connection, struct conn *c, struct target *t, struct buffers *b,
 				      s64 length, u32 slot)
 {

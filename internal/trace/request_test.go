@@ -109,6 +109,17 @@ func TestUndecided(t *testing.T) {
 			t.Errorf("is told as %s", draw(x.Frames))
 		}
 	})
+	t.Run("another process", func(t *testing.T) { // to which the connection was passed
+		p := newPlay(t)
+		p.open(1)
+		p.read(10, 1, server, "/")
+		p.sample(12, server, "main view")
+		const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+		p.tracer.Sent(&Transfer{Connection: 1, PID: 2 * server, TID: 2 * server, Time: 20 * ms, Chunk: http1.Chunk{Head: []byte(ok), Len: len(ok)}})
+		if x := p.told["/"]; !x.Undecided || x.PID != 2*server {
+			t.Errorf("is told as %s", draw(x.Frames))
+		}
+	})
 	t.Run("an event loop outside of its tasks", func(t *testing.T) {
 		p := newPlay(t)
 		p.open(1)

@@ -176,7 +176,10 @@ func (t *Tracer) Sent(x *Transfer) {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
 			if r.Sampled {
-				if r.lane = p.answers(r, x); r.lane == nil || r.misses(x) {
+				if p == c.process { // stacks are taken of the process that has read the request
+					r.lane = p.answers(r, x)
+				}
+				if r.lane == nil || r.misses(x) {
 					r.lane = r.answerer()
 				}
 				r.Undecided = r.lane == nil
