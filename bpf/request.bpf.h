@@ -13,11 +13,13 @@
 #define EAGAIN 11
 #define S_IFSOCK 0140000
 
-static __always_inline struct buffers find_buffers(struct pt_regs *regs, s32 nr)
+/* Where the bytes of the current system call lie. */
+static __always_inline struct buffers find_buffers(void)
 {
+	struct pt_regs *regs = user_regs();
 	struct buffers b = {};
 
-	switch (nr) {
+	switch (REGS_SYSCALL(regs)) {
 	case NR_RECVFROM:
 		b.peeked = REGS_ARG3(regs) & MSG_PEEK;
 	case NR_READ:
@@ -152,11 +154,10 @@ static __always_inline struct conn *open_connection(struct sock *sk, u64 connect
 	return find_conn(connection);
 }
 
-static __always_inline void target_received(struct target *t, struct sock *sk, s64 length,
-					    struct pt_regs *regs, s32 nr)
+static __always_inline void target_received(struct target *t, struct sock *sk, s64 length)
 {
 	u64 connection = (u64)sk;
-	struct buffers b = find_buffers(regs, nr);
+	struct buffers b = find_buffers();
 
 	if (b.peeked)
 		return;
@@ -179,14 +180,14 @@ static __always_inline void target_received(struct target *t, struct sock *sk, s
 		take_received(connection, c, t, &b, length, fresh, SCRATCH_SYSCALL);
 }
 
-static __always_inline void received(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
+static __always_inline void received(struct sock *sk, s64 length)
 {
 	struct target *t = find_target(bpf_get_current_pid_tgid() >> 32);
 
 	if (!t || t->runtime == RUNTIME_NONE)
 		return;
 	hold_cpu();
-	target_received(t, sk, length, regs, nr);
+	target_received(t, sk, length);
 	release_cpu();
 }
 
@@ -203,7 +204,7 @@ static __always_inline s64 clear_sent(struct conn *c, s64 length, struct buffers
 	return clear;
 }
 
-static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *regs, s32 nr)
+static __always_inline void sent(struct sock *sk, s64 length)
 {
 	u64 connection = (u64)sk;
 	struct conn *c = find_conn(connection);
@@ -216,7 +217,7 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 	if (length > 0 && c->tls)
 		length = clear_sent(c, length, &b);
 	else if (length > 0)
-		b = find_buffers(regs, nr);
+		b = find_buffers();
 	if (length)
 		take_sent(connection, c, answers(c), &b, length, SCRATCH_SYSCALL);
 	release_cpu();
@@ -225,20 +226,15 @@ static __always_inline void sent(struct sock *sk, s64 length, struct pt_regs *re
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(sock_recv_length, struct sock *sk, int ret, int flags)
 {
-	if (ret <= 0 || flags & MSG_PEEK)
-		return 0;
-	struct pt_regs *regs = user_regs();
-
-	received(sk, ret, regs, REGS_SYSCALL(regs));
+	if (ret > 0 && !(flags & MSG_PEEK))
+		received(sk, ret);
 	return 0;
 }
 
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(sock_send_length, struct sock *sk, int ret, int flags)
 {
-	struct pt_regs *regs = user_regs();
-
-	sent(sk, ret, regs, REGS_SYSCALL(regs));
+	sent(sk, ret);
 	return 0;
 }
 
@@ -270,9 +266,9 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	if (!sk)
 		return 0;
 	if (in)
-		received(sk, ret, regs, nr);
+		received(sk, ret);
 	else
-		sent(sk, ret, regs, nr);
+		sent(sk, ret);
 	return 0;
 }
 
