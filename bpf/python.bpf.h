@@ -132,7 +132,7 @@ __noinline int py_find_some(u32 slot)
 		if (!thread)
 			return 0;
 		if (is_thread(w->tls, read_user(thread + t->py.thread_id))) {
-			if (t->py.eager_tasks || py_top(t, read_user(thread + t->py.thread_frame))) {
+			if (t->py.newest_is_own || py_top(t, read_user(thread + t->py.thread_frame))) {
 				w->behind = !!w->bare;
 				return 0;
 			}

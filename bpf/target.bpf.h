@@ -55,6 +55,7 @@ struct py_layout {
 	u32 await_told_by;     /* enum await_told_by */
 	u32 wakeup_is_wrapper; /* up to 3.9 */
 	u32 eager_tasks;       /* some begin at once, from 3.12 on */
+	u32 newest_is_own;     /* the newest state with a thread's identifier is the thread's, from 3.12 on */
 };
 
 /* How a generator that awaits is told from one that stands at a plain yield. */

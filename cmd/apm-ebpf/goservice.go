@@ -438,21 +438,14 @@ func (s *goService) ran(e *probe.Event) *trace.Stack {
 		s.findFrames(pcs[0])
 		truncated = true
 	}
-	if len(pcs) == 1 && !truncated && s.isTorn(pcs[0], &e.Go().Callers) {
+	callers := &e.Go().Callers
+	// A program counter without callers is that of a goroutine which has just begun, in a function that has made no frame
+	// yet. Else a signal's handler runs, while the runtime keeps what is left from when the goroutine last left its thread,
+	// or its stack, and clears the words at its stack pointer.
+	if len(pcs) == 1 && !truncated && s.frameless(pcs[0], callers) == 0 {
 		return nil
 	}
-	return s.stackOf(pcs, &e.Go().Callers, gap, truncated)
-}
-
-// isTorn tells that a program counter without callers is none of a goroutine that has just begun, in a function that has made
-// no frame yet: a signal's handler runs, while the runtime keeps what is left from when the goroutine last left its thread, or
-// its stack. callers are the words at its stack pointer, of which the runtime clears the latter's.
-func (s *goService) isTorn(pc uint64, callers *[2]uint64) bool {
-	switch delta := s.symbols.SPDelta(pc); {
-	case delta == 0, delta == 8 && runtime.GOARCH == "amd64":
-		return s.frameless(pc, callers) == 0
-	}
-	return true
+	return s.stackOf(pcs, callers, gap, truncated)
 }
 
 // started names the functions of the go statement that started a goroutine, outermost first, where its starter is told.

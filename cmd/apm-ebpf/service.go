@@ -402,7 +402,7 @@ func pythonLayout(l *symbol.Layout) (probe.PythonLayout, error) {
 		k.WakeupIsWrapper = 1
 	}
 	if l.Minor >= 12 {
-		k.EagerTasks = 1
+		k.EagerTasks, k.NewestIsOwn = 1, 1
 	}
 	switch {
 	case l.FrameIsObject:

@@ -381,6 +381,7 @@ type apmPyLayout struct {
 	AwaitToldBy     uint32
 	WakeupIsWrapper uint32
 	EagerTasks      uint32
+	NewestIsOwn     uint32
 }
 
 type apmPyTypes struct {
@@ -513,7 +514,6 @@ type apmTarget struct {
 	PyUnsetEnd       uint64
 	PyGil            uint64
 	Py               apmPyLayout
-	_                [4]byte
 	PyTypes          apmPyTypes
 	Go               apmGoLayout
 	Lanes            uint32
