@@ -171,19 +171,25 @@ static __always_inline struct pt_regs *user_regs(void)
 	return task_regs((struct task_struct *)bpf_get_current_task());
 }
 
-#define PF_EXITING 4 /* include/linux/sched.h */
+#define PF_EXITING 0x4 /* include/linux/sched.h */
+#define PF_IO_WORKER 0x10
 
-/* The TLS base of the current task; 0: it ends, and what was its memory may be another thread's by now. */
+/*
+ * The TLS base of the current task; 0: it has none of its own. One that ends has left its memory to other
+ * threads by now, and one of io_uring's, which never leaves the kernel, has the base of the thread for which
+ * it was made.
+ */
 static __always_inline u64 current_tls(void)
 {
+	const u32 without = PF_EXITING | PF_IO_WORKER;
 	struct task_struct *task;
 
 	if (HAVE_TASK_REGS) {
 		task = bpf_get_current_task_btf();
-		return task->flags & PF_EXITING ? 0 : task->TLS_BASE;
+		return task->flags & without ? 0 : task->TLS_BASE;
 	}
 	task = (struct task_struct *)bpf_get_current_task();
-	return BPF_CORE_READ(task, flags) & PF_EXITING ? 0 : BPF_CORE_READ(task, TLS_BASE);
+	return BPF_CORE_READ(task, flags) & without ? 0 : BPF_CORE_READ(task, TLS_BASE);
 }
 
 #endif

@@ -83,6 +83,28 @@ func TestChildProcess(t *testing.T) {
 	}
 }
 
+// TestIOUring has the kernel read for requests, in a thread that it makes: what that waits for is not the event loop's.
+func TestIOUring(t *testing.T) {
+	s := startService(t, anyPython(t), "uring.py")
+	port := s.Log.wait(t, `Listening at: (\d+)|no io_uring`, 1)[0]
+	if port == "" {
+		t.Skip("no io_uring here")
+	}
+	s.Address = "127.0.0.1:" + port
+	a := attach(t, s.PID)
+	const n = 5
+	for range n {
+		s.get(t, "/")
+	}
+	for _, r := range a.exactly(t, n) {
+		checkSums(t, r)
+		tree := r.tree(t)
+		if view := tree.find("view"); view == nil || view.find("sleep") == nil || tree.find("[blocked]") != nil {
+			t.Errorf("is told as\n%s", tree)
+		}
+	}
+}
+
 // TestThreadsThatBegin has a request start threads that get a CPU late: until then the interpreter takes them for the one
 // that starts them.
 func TestThreadsThatBegin(t *testing.T) {
