@@ -12,6 +12,7 @@
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define TCP_ESTABLISHED 1
+#define TCP_SYN_RECV 3
 #define TCP_CLOSE 7
 #define TCP_CLOSE_WAIT 8
 
@@ -140,7 +141,7 @@ static __always_inline u16 port_of(struct sock *sk)
 
 /*
  * Can requests arrive here: accepted by a listener of a target, and not closed by it. What came before the
- * peer reset a connection is read as any other.
+ * peer reset a connection is read as any other, and so is what came with a SYN (RFC 7413).
  */
 static __always_inline bool is_server_side(struct sock *sk)
 {
@@ -152,7 +153,8 @@ static __always_inline bool is_server_side(struct sock *sk)
 		return false;
 	u8 state = tcp_state(sk);
 
-	if (state != TCP_ESTABLISHED && state != TCP_CLOSE_WAIT && state != TCP_CLOSE)
+	if (state != TCP_ESTABLISHED && state != TCP_SYN_RECV && state != TCP_CLOSE_WAIT &&
+	    state != TCP_CLOSE)
 		return false;
 	struct listener key = {
 	    .net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
