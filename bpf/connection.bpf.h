@@ -11,6 +11,7 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
+#define IPPROTO_MPTCP 262
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_RECV 3
 #define TCP_CLOSE 7
@@ -133,6 +134,12 @@ static __always_inline u8 tcp_state(struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_state);
 }
 
+/* Multipath TCP: of a connection that the peer resets nothing tells when the server closes it. */
+static __always_inline bool is_mptcp(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP;
+}
+
 /* The local port. A connection that was reset has no skc_num any more. */
 static __always_inline u16 port_of(struct sock *sk)
 {
@@ -154,7 +161,7 @@ static __always_inline bool is_server_side(struct sock *sk)
 	u8 state = tcp_state(sk);
 
 	if (state != TCP_ESTABLISHED && state != TCP_SYN_RECV && state != TCP_CLOSE_WAIT &&
-	    state != TCP_CLOSE)
+	    (state != TCP_CLOSE || is_mptcp(sk)))
 		return false;
 	struct listener key = {
 	    .net = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),

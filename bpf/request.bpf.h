@@ -313,10 +313,12 @@ int BPF_PROG(inet_sock_set_state, struct sock *sk, int old, int new)
 	}
 	if (old != TCP_ESTABLISHED && old != TCP_CLOSE_WAIT)
 		return 0;
-	if (new == TCP_CLOSE)
+	bool reset = new == TCP_CLOSE;
+
+	if (reset && !is_mptcp(sk))
 		closed(sk, IO_PEER, false);
 	else if (new != TCP_CLOSE_WAIT)
-		closed(sk, IO_WRITE_END | (old == TCP_CLOSE_WAIT ? IO_PEER : 0), true);
+		closed(sk, IO_WRITE_END | (reset || old == TCP_CLOSE_WAIT ? IO_PEER : 0), true);
 	return 0;
 }
 

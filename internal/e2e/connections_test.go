@@ -10,9 +10,9 @@ import (
 )
 
 // plain starts a server of the standard library on a host.
-func plain(t testing.TB, python Python, host string) *Service {
+func plain(t testing.TB, python Python, host string, args ...string) *Service {
 	t.Helper()
-	s := startService(t, python, "plain.py", host)
+	s := startService(t, python, append([]string{"plain.py", host}, args...)...)
 	s.Address = net.JoinHostPort(host, s.Log.wait(t, `Listening at: (\d+)`, 1)[0])
 	return s
 }
@@ -220,5 +220,50 @@ func hangUpUnread(t *testing.T) {
 	checkSums(t, records...)
 	if r := byID(t, records)[id]; r == nil || !r.incomplete("client_closed") || r.Services != s.Address {
 		t.Errorf("the request of the client that left is told as %s", r)
+	}
+}
+
+// TestMultipath has clients of Multipath TCP leave, whose sockets' ends nothing tells, and others come, which get those.
+func TestMultipath(t *testing.T) {
+	if enabled, _ := os.ReadFile("/proc/sys/net/mptcp/enabled"); strings.TrimSpace(string(enabled)) != "1" {
+		t.Skip("no Multipath TCP here")
+	}
+	s := plain(t, anyPython(t), "127.0.0.1", "mptcp")
+	a := attach(t, s.PID)
+	dialer := net.Dialer{}
+	dialer.SetMultipathTCP(true)
+	client := func() *Client {
+		c, err := dialer.Dial("tcp", s.Address)
+		return newClient(t, c, err, s.Address)
+	}
+	const n = 30
+	ids := map[string]string{}
+	for range n {
+		c := client()
+		head, id := c.head("POST", "/left", "Expect: 100-continue\r\nContent-Length: 10\r\n")
+		ids[id] = c.LocalAddr().String()
+		c.send(t, head)
+		if line, err := c.reader.ReadString('\n'); err != nil || !strings.Contains(line, " 100 ") {
+			t.Fatalf("%q, %v in place of 100 Continue", line, err)
+		}
+		if multi, err := c.Conn.(*net.TCPConn).MultipathTCP(); err != nil || !multi {
+			t.Skip("the server does not take Multipath TCP: ", err)
+		}
+		c.Conn.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
+	a.await(t, n)
+	for range n {
+		c := client()
+		ids[c.do(t, "GET", "/stays", "Connection: close\r\n", "").ID] = c.LocalAddr().String()
+		c.Close()
+	}
+	records := a.exactly(t, 2*n)
+	checkSums(t, records...)
+	for _, r := range records {
+		left := r.Endpoint == "/left"
+		if r.Request.Client != ids[r.Apitrace.TraceID] || r.incomplete("client_closed") != left || r.incomplete("no_response") != left {
+			t.Errorf("%s from %s", r, r.Request.Client)
+		}
 	}
 }

@@ -1,4 +1,5 @@
-"""A server of the standard library that knows pipelining: it reads through a buffer. Its address is its argument."""
+"""A server of the standard library that knows pipelining: it reads through a buffer. Its address is its argument, which
+mptcp may follow."""
 import http.server
 import os
 import socket
@@ -31,6 +32,11 @@ class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
 
 
-with Server((sys.argv[1], 0), Handler) as server:
+with Server((sys.argv[1], 0), Handler, bind_and_activate=False) as server:
+    if 'mptcp' in sys.argv:
+        server.socket.close()
+        server.socket = socket.socket(server.address_family, socket.SOCK_STREAM, 262)  # IPPROTO_MPTCP, Python 3.10
+    server.server_bind()
+    server.server_activate()
     print('Listening at: %d' % server.server_port, file=sys.stderr)
     server.serve_forever()
