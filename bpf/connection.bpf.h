@@ -174,12 +174,13 @@ static __always_inline bool is_server_side(struct sock *sk)
 __noinline int draw_sample(u32 pid)
 {
 	struct target *t = find_target(pid);
-	u32 every = t ? t->sample_every : 0;
-	struct ticket ticket = {.pid = pid, .life = t ? t->life : 0};
 	u8 drawn = 1;
 
-	if (!every)
+	if (!t)
 		return false;
+	struct ticket ticket = {.pid = pid, .life = t->life};
+	u32 every = t->sample_every;
+
 	for (int i = 0; i < 16; i++) {
 		ticket.number = t->requests + i;
 		if (!bpf_map_update_elem(&tickets, &ticket, &drawn, BPF_NOEXIST)) {
