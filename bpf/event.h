@@ -206,9 +206,7 @@ enum io_flag {
 	IO_MISSED = 1 << 4,    /* an event of this connection was lost before */
 	IO_FRAMED = 1 << 5,    /* HTTP/2 */
 	IO_SHORT = 1 << 6,     /* EVENT_SEND: the socket took less than it was given, so more will follow */
-	IO_CHUNK =
-	    1
-	    << 7, /* EVENT_SEND: the end is like that of a chunk which is not the last, or before the first */
+	IO_CHUNK = 1 << 7,     /* EVENT_SEND: the end is like that of a chunk, or a head, that one follows */
 };
 
 struct io_event {
@@ -218,8 +216,7 @@ struct io_event {
 	u64 lost;	/* stack events of this process that were lost, so far */
 	u64 goroutine;	/* goid and runtime.g of who reads or writes; 0: not Go */
 	u64 g;
-	u64 next;   /* EVENT_SEND, where nothing tells that more follows: the goid which its processor gives
-		       next */
+	u64 next;   /* EVENT_SEND that more may not follow: the goid which its processor gives next */
 	s64 length; /* bytes that passed, -errno of a failed write */
 	u32 flags;  /* enum io_flag */
 	u32 head;   /* bytes kept from the beginning … */
