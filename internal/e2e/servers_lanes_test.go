@@ -203,7 +203,7 @@ var servers = []server{
 	{
 		name: "Flask async", pip: "flask[async] gunicorn",
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gthread --threads 32 wsgi:async_views",
-		paths: "/await /gather /work",
+		paths: "/await /gather /work /handed",
 	},
 	{
 		name: "a2wsgi", pip: "a2wsgi uvicorn h11", often: true,

@@ -76,10 +76,11 @@ type branchFinder struct {
 	found   []branch
 }
 
-// hang puts a branch into the tree, under the stack with which it was started.
+// hang puts a branch into the tree, under the stack with which it was started. What the trunk's own lane did for others is
+// in the tree with all else that it did.
 func (f *branchFinder) hang(stack *Context, next branch) {
 	next.from, next.to, next.end, next.cut = max(next.from, f.of.from), min(next.to, f.of.end), f.of.end, f.of.cut
-	if next.to > next.from && (next.work != 0 || next.item != 0 || !f.seen[next.lane]) {
+	if next.to > next.from && next.lane != f.builder.trunk && (next.work != 0 || next.item != 0 || !f.seen[next.lane]) {
 		f.seen[next.lane] = true
 		next.at = f.builder.callee(f.builder.node(f.of.at, stack), next.lane.kind.branch())
 		f.found = append(f.found, next)

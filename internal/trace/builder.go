@@ -39,6 +39,7 @@ type builder struct {
 	trunks  []branch
 	gaps    gaps
 	answers *lane // that of the request
+	trunk   *lane // of which all is told
 }
 
 func (b *builder) reset() {

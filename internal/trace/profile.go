@@ -57,6 +57,7 @@ func (p *Profile) own(b *builder, r *Request) {
 		return
 	}
 	l = r.trunk()
+	b.trunk = l
 	from := max(r.Start, r.PrevEnd, r.begun, r.free)
 	if !r.inTurns && (r.begun == 0 || l.kind == threadLane) {
 		from = max(from, min(l.answered, r.End))

@@ -282,6 +282,11 @@ async def executor_K(truth):
 async def tothread_K(truth):
     with timed(truth, 'tothread_K'):
         await asyncio.to_thread(work_K, truth)
+
+async def handed_K(truth): # to the thread that waits for this very coroutine
+    from asgiref.sync import sync_to_async
+    with timed(truth, 'handed_K'):
+        await sync_to_async(work_K)(truth)
 '''
 
 for k in range(32):
