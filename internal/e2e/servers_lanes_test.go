@@ -169,6 +169,11 @@ var servers = []server{
 		args:  "BIN/granian --interface asgi --port PORT asgi:app",
 		paths: "/await /gather /work /tothread",
 	},
+	{
+		name: "granian RSGI", pip: "granian", // which tells an application nothing that could tell requests apart
+		args:  "BIN/granian --interface rsgi --port PORT rsgi:app",
+		paths: "/await?",
+	},
 
 	{
 		name: "FastAPI", pip: "fastapi uvicorn h11 greenlet", often: true,
@@ -277,7 +282,7 @@ func (v *server) check(t *testing.T, s *Service, a *Agent, path string) {
 // between at any moment.
 func TestAlone(t *testing.T) {
 	prepared(t)
-	for _, name := range []string{"uvicorn h11", "uvicorn uvloop", "aiohttp"} {
+	for _, name := range []string{"uvicorn h11", "uvicorn uvloop", "aiohttp", "granian RSGI"} {
 		t.Run(name, func(t *testing.T) {
 			v := servers[slices.IndexFunc(servers, func(v server) bool { return v.name == name })]
 			python := venv(t, v.interpreter(t))

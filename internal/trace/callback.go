@@ -178,7 +178,7 @@ func (t *thread) callsMaker(l *lane, s *Stack) bool {
 		return false
 	}
 	called := s.Frames[from].Func
-	return !loops(called) || makesTask(called)
+	return !loops(called) && !called.InFile(granianFile) || makesTask(called)
 }
 
 // makesTask tells a function of asyncio's that may be called later to make a task of a coroutine, as loaders of data do.

@@ -195,6 +195,9 @@ func (t *Tracer) settle(r *Request, now uint64) {
 	if r.lane == nil && !r.Undecided {
 		r.lane = r.unanswered(th)
 	}
+	if r.lane == nil && r.called == nil {
+		r.called = r.onlyTask(th)
+	}
 	if r.called != nil && (r.lane == nil || r.lane.kind == threadLane && r.lane != r.called) {
 		r.settleCalled(now)
 		return
