@@ -116,6 +116,10 @@ func (p *Probe) add(pid int, t apmTarget) error {
 	t.SampleEvery = max(p.config.SampleEvery, 1)
 	p.lives++
 	t.Life |= p.lives
+	var before apmTarget // where it was forked by a target, or has run another program
+	if p.objects.Targets.Lookup(uint32(pid), &before) == nil {
+		t.Requests = before.Requests
+	}
 	if err := p.addListeners(pid); err != nil {
 		return err
 	}
