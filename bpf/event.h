@@ -216,12 +216,12 @@ struct io_event {
 	u64 lost;	/* stack events of this process that were lost, so far */
 	u64 goroutine;	/* goid and runtime.g of who reads or writes; 0: not Go */
 	u64 g;
-	u64 next;   /* EVENT_SEND that more may not follow: the goid which its processor gives next */
-	s64 length; /* bytes that passed, -errno of a failed write */
-	u32 flags;  /* enum io_flag */
-	u32 head;   /* bytes kept from the beginning … */
-	u32 tail;   /* … and from the end, which follow them in data */
-	u32 ran;    /* g.trackingSeq: one more each time the goroutine leaves running, modulo 256 */
+	u64 goids[2];	      /* EVENT_SEND that more may not follow: its processor gives next, up to */
+	s64 length;	      /* bytes that passed, -errno of a failed write */
+	u32 flags;	      /* enum io_flag */
+	u32 head;	      /* bytes kept from the beginning … */
+	u32 tail;	      /* … and from the end, which follow them in data */
+	u32 ran;	      /* g.trackingSeq: one more each time the goroutine leaves running, modulo 256 */
 	u8 data[2 * IO_HEAD]; /* IO_HEAD + IO_TAIL are used; the rest spares the verifier a proof */
 };
 

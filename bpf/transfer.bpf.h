@@ -312,13 +312,14 @@ static __always_inline bool ends_chunk(struct io_event *e)
 	return end >= 7 && e->data[end - 5] == 'd' && e->data[end - 6] == 'e' && e->data[end - 7] == 'k';
 }
 
-/* The number of the goroutine that will be started next on the processor of one which is in a system call. */
-static __always_inline u64 next_goid(struct target *t, u64 g)
+/* Adds which goids the processor of a goroutine in a system call gives next: p.goidcache, p.goidcacheend. */
+static __always_inline void add_goids(struct io_event *e, struct target *t, u64 g)
 {
 	u64 m = g ? read_user(g + t->go.g_m) : 0;
 	u64 p = m ? read_user(m + t->go.m_oldp) : 0;
 
-	return p ? read_user(p + t->go.p_goidcache) : 0;
+	if (p)
+		bpf_probe_read_user(e->goids, sizeof(e->goids), (void *)(p + t->go.p_goidcache));
 }
 
 /* Goroutines of Go are to be looked at as long as an answer goes on, as far as its writes show that. */
@@ -331,7 +332,7 @@ static __always_inline void go_answers(struct io_event *e, struct conn *c, struc
 		e->flags |= IO_CHUNK;
 	if (!(e->flags & (IO_SHORT | IO_CHUNK))) {
 		end_waiting(c);
-		e->next = next_goid(t, c->g);
+		add_goids(e, t, c->g);
 	} else if (is_open(e->connection, c->request)) {
 		begin_waiting(c);
 	}
@@ -364,7 +365,7 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 
 	add_request(e, c, t);
 	e->length = length;
-	e->next = 0;
+	e->goids[0] = 0;
 	if (length > 0 && !c->framed)
 		keep_sent(io, c, b, length, slot);
 	if (t && t->runtime == RUNTIME_GO)

@@ -43,9 +43,9 @@ type waiting struct {
 	watched    bool
 	begun      uint64 // CLOCK_MONOTONIC, ns
 	answering  bool
-	answered   uint64 // since when its answer is written as far as that can be told, 0: it is not
-	left       int64  // bytes of it that are to follow, where its head tells
-	next       uint64 // the number of what was started next when it ended, 0: not known
+	answered   uint64    // since when its answer is written as far as that can be told, 0: it is not
+	left       int64     // bytes of it that are to follow, where its head tells
+	goids      [2]uint64 // of goroutines that were started next when it ended, from and to; 0: not known
 }
 
 // streaming is how long after it was begun an answer that goes on makes its request a slow one again, ns: longer than it
@@ -252,14 +252,14 @@ func (s *goService) sent(e *probe.Event) {
 			s.crew.answers(io.Goroutine, runtimeG{io.G, uint8(io.Ran)})
 		}
 	}
-	if !ok && io.Next != 0 { // of a request that is not sampled
-		s.reader.Passed(io.Goroutine, io.Next)
+	if !ok && io.Goids[0] != 0 { // of a request that is not sampled
+		s.reader.Passed(io.Goroutine, io.Goids[0], io.Goids[1])
 	}
 	goesOn := io.Flags&(probe.Short|probe.Chunk) != 0
 	if !ok || w.answered != 0 && !goesOn {
 		return
 	}
-	w.next = io.Next
+	w.goids = io.Goids
 	if w.answering {
 		w.left -= io.Length
 	} else {
@@ -362,8 +362,8 @@ func (s *goService) forget(by uint64, w waiting) {
 	if w.watched && by != w.connection {
 		s.reader.Unwatch(by)
 	}
-	if w.next != 0 && by != w.connection {
-		s.reader.Passed(by, w.next)
+	if w.goids[0] != 0 && by != w.connection {
+		s.reader.Passed(by, w.goids[0], w.goids[1])
 	}
 	delete(s.waiting, by)
 	if s.on[w.connection]--; s.on[w.connection] == 0 {

@@ -268,48 +268,48 @@ func (r *Reader) findMarks() {
 	}
 }
 
-// idBatch is how many numbers the runtime gives a processor to hand out in order, from a multiple of it plus one (Go
-// src/runtime/runtime2.go, _GoidCacheBatch).
+// idBatch is how many numbers the runtime gives a processor to hand out in order (Go src/runtime/runtime2.go, _GoidCacheBatch).
 const idBatch = 16
 
 // startedBefore tells that a goroutine started another for an earlier request, so soon before its end that nobody looked: its
 // number comes before the mark's, from the same processor, and it was not missing since the mark was there; or not after the
 // last one's of an earlier request.
 func (r *Reader) startedBefore(w *watched, s *started) bool {
-	if s.id < w.mark && sameBatch(s.id, w.mark) && s.before < w.marked {
+	if s.id < w.mark && r.batch(s.id) == r.batch(w.mark) && s.before < w.marked {
 		return true
 	}
-	for _, last := range r.passed[s.parent] {
-		if sameBatch(s.id, last) {
-			return s.id <= last
+	for _, p := range r.passed[s.parent] {
+		if s.id < p.end && s.id+idBatch >= p.end {
+			return s.id < p.next
 		}
 	}
 	return false
 }
 
-// passed are numbers of the last goroutines that were started before a goroutine left off with a request, the latest first:
-// on one processor each, and the batches are others.
-type passed [4]uint64
+// batch tells batches of numbers apart. The first begins at 1, but threads that may come from C take numbers singly (Go
+// src/runtime/proc.go, oneNewExtraM).
+func (r *Reader) batch(id uint64) uint64 { return (id + idBatch - r.batchEnd%idBatch) / idBatch }
+
+// passed are the batches of the processors on which a goroutine left off with a request, the latest first: what it started
+// before has lower numbers than next.
+type passed [4]struct{ next, end uint64 }
 
 // passedMax bounds for how many goroutines that is kept in mind.
 const passedMax = 4096
 
-// Passed tells that a goroutine has left off with a request. next is the number of the next goroutine that is started on the
-// processor where it ran.
-func (r *Reader) Passed(goid, next uint64) {
-	last := next - 1
+// Passed tells that a goroutine has left off with a request, on a processor that gives those which are started there the numbers
+// from next to end.
+func (r *Reader) Passed(goid, next, end uint64) {
+	r.batchEnd = end
 	p, known := r.passed[goid]
 	if !known && len(r.passed) >= passedMax {
 		clear(r.passed)
 	}
-	at := slices.IndexFunc(p[:], func(before uint64) bool { return sameBatch(before, last) })
-	if at < 0 {
-		at = len(p) - 1
+	at := 0
+	for at < len(p)-1 && p[at].end != end {
+		at++
 	}
 	copy(p[1:at+1], p[:at])
-	p[0] = last
+	p[0].next, p[0].end = next, end
 	r.passed[goid] = p
 }
-
-// sameBatch tells that one processor has given two numbers.
-func sameBatch(a, b uint64) bool { return (a-1)/idBatch == (b-1)/idBatch }

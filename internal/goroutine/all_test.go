@@ -11,14 +11,15 @@ import (
 // TestStartedBefore tells what a goroutine started for an earlier request from what it started for this one.
 func TestStartedBefore(t *testing.T) {
 	const background = 1000 // address of the server's go statement
-	r := &Reader{Skip: func(goPC uint64) bool { return goPC == background }, watched: map[uint64]*watched{}, passed: map[uint64]passed{}}
+	r := &Reader{Skip: func(goPC uint64) bool { return goPC == background }, watched: map[uint64]*watched{}, passed: map[uint64]passed{}, batchEnd: 1}
 	w := &watched{account: account{id: 7}, skipsFirst: true}
 	r.watched[7] = w
 	r.all.started = []started{{id: 36, parent: 7, goPC: background, before: 50, at: 100}}
 	r.findMarks()
-	for _, next := range []uint64{70, 100, 120, 53, 75} {
-		r.Passed(7, next)
+	for _, next := range []uint64{70, 100, 120, 54, 75} {
+		r.Passed(7, next, (next+13)/16*16+2) // a thread may come from C
 	}
+	r.batchEnd = 49
 	for _, test := range []struct {
 		name       string
 		id, before uint64
@@ -29,7 +30,9 @@ func TestStartedBefore(t *testing.T) {
 		{"found by a later look", 35, 110, false},
 		{"of another processor", 32, 50, false},
 		{"left over there", 74, 50, true},
-		{"left over there and of another batch", 52, 50, true},
+		{"left over there and of another batch", 53, 50, true},
+		{"first of a batch there", 50, 50, true},
+		{"last of a batch of no one's", 49, 50, false},
 		{"left over from long before", 99, 50, true},
 		{"of this one there", 75, 50, false},
 	} {

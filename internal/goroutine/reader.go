@@ -38,15 +38,16 @@ type Reader struct {
 	// Follow takes a goroutine that was started by one that is watched. It may be nil.
 	Follow func(goid uint64)
 
-	layout  *Layout
-	size    int // bytes of runtime.g that tell an account
-	watched map[uint64]*watched
-	roots   int        // of those that are watched
-	order   []*watched // by address
-	changed bool       // order is not as it should be
-	all     all
-	passed  map[uint64]passed // by goroutine
-	pace    pace
+	layout   *Layout
+	size     int // bytes of runtime.g that tell an account
+	watched  map[uint64]*watched
+	roots    int        // of those that are watched
+	order    []*watched // by address
+	changed  bool       // order is not as it should be
+	all      all
+	passed   map[uint64]passed // by goroutine
+	batchEnd uint64            // where one of those batches ends
+	pace     pace
 
 	first, second gather
 	addrs         []uint64
@@ -79,7 +80,7 @@ type change struct {
 // NewReader makes a Reader. allgs is the address of the slice runtime.allgs, 0: what goroutines start is not known.
 func NewReader(pid int, l *Layout, allgs uint64) *Reader {
 	mem := target.Memory(pid)
-	r := &Reader{layout: l, size: l.accountSize(), watched: map[uint64]*watched{}, passed: map[uint64]passed{}}
+	r := &Reader{layout: l, size: l.accountSize(), watched: map[uint64]*watched{}, passed: map[uint64]passed{}, batchEnd: 1}
 	r.first.memory.Memory, r.second.memory.Memory, r.stacks.memory.Memory = mem, mem, mem
 	if l.ParentGoID == NoOffset {
 		allgs = 0

@@ -269,7 +269,7 @@ type apmIoEvent struct {
 	Lost       uint64
 	Goroutine  uint64
 	G          uint64
-	Next       uint64
+	Goids      [2]uint64
 	Length     int64
 	Flags      uint32
 	Head       uint32
