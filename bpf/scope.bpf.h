@@ -30,8 +30,7 @@
 #define OLD_KEYS_SIZE 8
 #define OLD_KEYS_COUNT 32
 #define OLD_KEYS_INDICES 40
-#define KEYS_LOG2_INDEX 9
-#define KEYS_KIND 10 /* 0: entries have a hash too */
+#define KEYS_SIZES 8 /* log2 of the table's and of the indices' size, kind; a byte each */
 #define KEYS_COUNT 24
 #define KEYS_INDICES 32
 
@@ -169,11 +168,11 @@ __noinline int scope_dict(u32 slot, u64 dict)
 		s->left = read_user(keys + OLD_KEYS_COUNT);
 		s->entry = keys + OLD_KEYS_INDICES + size * (size <= 0xff ? 1 : size <= 0xffff ? 2 : 4) + 8;
 	} else {
-		u64 kinds = read_user(keys + 8);
+		u64 sizes = read_user(keys + KEYS_SIZES);
 
 		s->left = read_user(keys + KEYS_COUNT);
-		s->entry = keys + KEYS_INDICES + (1ULL << (kinds >> 8 & 31));
-		if (kinds >> 16 & 0xff)
+		s->entry = keys + KEYS_INDICES + (1ULL << (sizes >> 8 & 31));
+		if (sizes >> 16 & 0xff) /* entries have no hash */
 			s->size = 16;
 		else
 			s->entry += 8;
