@@ -606,4 +606,26 @@ int greenlet_switch(struct pt_regs *ctx)
 	return 0;
 }
 
+/* Before greenlet 2.0 the Python object is the greenlet: tp_init as above. */
+SEC("uprobe")
+int old_greenlet_init(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_GREENLETS);
+
+	if (t)
+		send_lane_event(EVENT_SPAWN, t, UPROBE_ARG0(ctx));
+	return 0;
+}
+
+/* g_switch(target, args, kwargs), before greenlet 2.0: one leaves for the target. */
+SEC("uprobe")
+int old_greenlet_switch(struct pt_regs *ctx)
+{
+	struct target *t = lanes_target(LANES_GREENLETS);
+
+	if (t)
+		send_lane_event(EVENT_GREENLET, t, UPROBE_ARG0(ctx));
+	return 0;
+}
+
 #endif

@@ -123,7 +123,7 @@ func (ss *services) attachGreenlet(s *service) error {
 		return err
 	}
 	defer g.Close()
-	return ss.probe.AttachGreenlet(s.process.PID, g.Path, g.Init, g.Switch)
+	return ss.probe.AttachGreenlet(s.process.PID, g.Path, g.Init, g.Switch, g.Old)
 }
 
 // attachQueue tells whether there is no more to look for.

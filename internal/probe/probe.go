@@ -164,6 +164,8 @@ func (p *Probe) take(c *ebpf.Collection) {
 	p.objects.DequePopleft = c.DetachProgram("deque_popleft")
 	p.objects.GreenletInit = c.DetachProgram("greenlet_init")
 	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
+	p.objects.OldGreenletInit = c.DetachProgram("old_greenlet_init")
+	p.objects.OldGreenletSwitch = c.DetachProgram("old_greenlet_switch")
 	p.objects.GoNewproc = c.DetachProgram("go_newproc")
 	p.objects.GoRunHandler = c.DetachProgram("go_run_handler")
 	p.objects.GoRunInternal = c.DetachProgram("go_run_internal")

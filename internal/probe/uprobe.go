@@ -28,8 +28,11 @@ func (p *Probe) AttachAsyncio(pid int, file string, create, step, wakeup uint64,
 }
 
 // AttachGreenlet has the kernel programs see the greenlets of a process, given the file of its greenlet module
-// and the offsets in it of the places where one is created and where one leaves its thread.
-func (p *Probe) AttachGreenlet(pid int, file string, create, leave uint64) error {
+// and the offsets in it of the places where one is created and where one leaves its thread. old: it is older than 2.0.
+func (p *Probe) AttachGreenlet(pid int, file string, create, leave uint64, old bool) error {
+	if old {
+		return p.attachUprobes(pid, file, []uprobe{{program: p.objects.OldGreenletInit, offset: create}, {program: p.objects.OldGreenletSwitch, offset: leave}})
+	}
 	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GreenletInit, offset: create}, {program: p.objects.GreenletSwitch, offset: leave}})
 }
 

@@ -21,7 +21,7 @@ func TestUprobes(t *testing.T) {
 				t.Fatal(err)
 			}
 			at := offsetOf(t, probed)
-			if err := p.AttachGreenlet(os.Getpid(), "/proc/self/exe", at, at); err != nil {
+			if err := p.AttachGreenlet(os.Getpid(), "/proc/self/exe", at, at, false); err != nil {
 				t.Fatal(err)
 			}
 			inAnotherThread(probed)
@@ -48,7 +48,7 @@ func TestUprobesOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := offsetOf(t, probed)
-	if err := p.AttachGreenlet(os.Getppid(), "/proc/self/exe", at, at); err != nil {
+	if err := p.AttachGreenlet(os.Getppid(), "/proc/self/exe", at, at, false); err != nil {
 		t.Fatal(err)
 	}
 	inAnotherThread(probed)
@@ -65,7 +65,7 @@ func TestUprobesOfAll(t *testing.T) {
 			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.AttachGreenlet(os.Getpid(), "/proc/self/exe", offsetOf(t, probed), 1<<40); err == nil {
+			if err := p.AttachGreenlet(os.Getpid(), "/proc/self/exe", offsetOf(t, probed), 1<<40, false); err == nil {
 				t.Error("attached beyond the end of the file")
 			}
 			inAnotherThread(probed)
@@ -85,7 +85,7 @@ func TestUprobesOfEnded(t *testing.T) {
 	for name, lacks := range map[string]lacks{"uprobe_multi": {}, "perf events": {multi: true}} {
 		t.Run(name, func(t *testing.T) {
 			at := offsetOf(t, probed)
-			if err := open(t, lacks).AttachGreenlet(ended.Process.Pid, "/proc/self/exe", at, at); !errors.Is(err, unix.ESRCH) {
+			if err := open(t, lacks).AttachGreenlet(ended.Process.Pid, "/proc/self/exe", at, at, false); !errors.Is(err, unix.ESRCH) {
 				t.Errorf("%v", err)
 			}
 		})

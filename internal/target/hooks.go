@@ -44,6 +44,7 @@ type Greenlet struct {
 	// Switch is greenlet::Greenlet::g_switchstack(), which greenlet 2.0 and later export. The thread's Python stack is
 	// the leaving greenlet's at that moment.
 	Switch uint64
+	Old    bool // before 2.0: Switch is g_switch(target, args, kwargs)
 }
 
 const (
@@ -137,7 +138,7 @@ func (p *Process) Asyncio() (*Asyncio, error) {
 }
 
 // Greenlet finds where greenlets switch, which the caller must close. It gives nil where greenlet is not loaded, and an
-// error where it cannot be read or is older than 2.0.
+// error where it cannot be read, or is older than 2.0 and not told.
 func (p *Process) Greenlet() (*Greenlet, error) {
 	maps, err := p.Mappings()
 	if err != nil {
@@ -152,24 +153,43 @@ func (p *Process) Greenlet() (*Greenlet, error) {
 		return nil, err
 	}
 	g := &Greenlet{ProbeFile: f}
-	if g.Init, g.Switch, err = findGreenlet(im); err != nil {
+	if g.Init, g.Switch, g.Old, err = findGreenlet(im); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("find greenlet's switch in %s of process %d: %w: use greenlet 2.0 or newer", m.Path, p.PID, err)
 	}
 	return g, nil
 }
 
-func findGreenlet(im *image) (create, leave uint64, err error) {
+func findGreenlet(im *image) (create, leave uint64, old bool, err error) {
 	p, err := im.pointers()
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, false, err
 	}
-	create, created := only(p.functions(p.toNames(greenletType)[greenletType], tpInit))
-	leave, exported := im.entry(im.lookup(switchStack)[switchStack].addr)
-	if !created || !exported {
-		return 0, 0, errors.New("no tp_init of " + greenletType + ", or it does not export Greenlet::g_switchstack")
+	types := p.toNames(greenletType)[greenletType]
+	create, created := only(p.functions(types, tpInit))
+	leave, known := im.entry(im.lookup(switchStack)[switchStack].addr)
+	if !known {
+		leave, known = p.oldSwitch(types)
+		old = true
 	}
-	return create, leave, nil
+	if !created || !known {
+		return 0, 0, false, errors.New("no tp_init of " + greenletType + ", or neither Greenlet::g_switchstack nor g_switch")
+	}
+	return create, leave, old, nil
+}
+
+// oldSwitch finds g_switch, which greenlet's method switch calls first.
+func (p *pointers) oldSwitch(types []uint64) (offset uint64, found bool) {
+	const size = 80 // bytes of the method that are looked at
+	method, found := p.method(types, entryOf("switch"))
+	if !found {
+		return 0, false
+	}
+	inner := p.im.callee(extent{p.im.addr(method), size})
+	if inner == 0 || !p.im.pushes(inner) {
+		return 0, false
+	}
+	return p.im.entry(inner)
 }
 
 // probeFile opens the file behind a mapping. What is mapped of it would not do where the file is gone: probes go on

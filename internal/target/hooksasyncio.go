@@ -157,6 +157,16 @@ func (im *image) code(addr uint64) (uint64, bool) {
 	return 0, false
 }
 
+// addr undoes code.
+func (im *image) addr(offset uint64) uint64 {
+	for _, s := range im.progs {
+		if elf.ProgType(s.Type) == elf.PT_LOAD && elf.ProgFlag(s.Flags)&elf.PF_X != 0 && offset-s.Off < s.Filesz {
+			return s.Vaddr + offset - s.Off
+		}
+	}
+	return 0
+}
+
 // landings are instructions that mark where indirect calls may land and do nothing else that a probe could notice, but
 // for the last, which also signs the return address.
 var landings = [][]byte{
