@@ -16,7 +16,7 @@ import (
 type server struct {
 	name   string
 	pip    string // what it needs, for pip
-	older  string // release of a package that it is to have instead of the newest, for pip
+	older  string // releases of packages that it is to have instead of the newest, for pip
 	args   string // after the interpreter, or BIN/PROGRAM of its environment; PORT is the port to listen on
 	paths  string // requests: a kind of work.py each, below a prefix; with ~ the branches may be missing, with ? untold
 	minor  int    // oldest Python 3 on which it runs
@@ -88,11 +88,11 @@ func install(t *testing.T, python, packages string) {
 	}
 }
 
-// older gives a directory with an older release of a package, to be looked in first.
-func older(t *testing.T, python, release string) string {
+// older gives a directory with older releases of packages, to be looked in first.
+func older(t *testing.T, python, releases string) string {
 	t.Helper()
-	dir := filepath.Join(filepath.Dir(filepath.Dir(python)), "older", release)
-	install(t, python, "--no-deps --target "+dir+" "+release)
+	dir := filepath.Join(filepath.Dir(filepath.Dir(python)), "older", strings.ReplaceAll(releases, " ", "+"))
+	install(t, python, "--no-deps --target "+dir+" "+releases)
 	return dir
 }
 
