@@ -109,6 +109,7 @@ func run(ctx context.Context, o *options, log zerolog.Logger, reopen <-chan os.S
 	a.dropPrivileges()
 	stopExiting()
 	log.Log().Ints("pids", a.services.pids()).Int("frequency", a.probe.Frequency()).Msg("ready")
+	a.probe.LoadLater()
 	if o.duration > 0 { // attaching took its time
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.duration)

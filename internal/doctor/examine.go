@@ -28,10 +28,13 @@ func Examine(pids []int, btf string) *Report {
 func programs(btf string) (checks []Check) {
 	const name = "programs"
 	p, err := probe.Open(probe.Config{SampleEvery: 1, BTF: btf, Log: zerolog.Nop()})
+	if err == nil {
+		defer p.Close()
+		err = p.LoadAll()
+	}
 	if err != nil {
 		return []Check{{Name: name, Grade: Fail, Found: err.Error(), Remedy: "put right what is told above; needed are Linux 5.10 or newer, BTF and the capabilities"}}
 	}
-	defer p.Close()
 	checks = append(checks, Check{Name: name, Grade: OK, Found: "load and attach"})
 	for _, c := range p.Choices() {
 		found := c.Uses

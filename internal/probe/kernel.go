@@ -42,7 +42,7 @@ type kernel struct {
 	choices []Choice
 }
 
-func openKernel(c *Config) (k *kernel, err error) {
+func openKernel(c *Config, types *btf.Cache) (k *kernel, err error) {
 	k = &kernel{lacks: c.lacks}
 	if _, err := os.Stat(kernelBTF); err != nil || c.BTF != "" {
 		k.lacks.types = true
@@ -51,7 +51,7 @@ func openKernel(c *Config) (k *kernel, err error) {
 		if k.types, err = loadBTF(c.BTF); err != nil {
 			return nil, fmt.Errorf("%w %s: %w", errBTF, c.BTF, err)
 		}
-	} else if k.types, err = btf.LoadKernelSpec(); err != nil {
+	} else if k.types, err = types.Kernel(); err != nil {
 		return nil, errNoBTF
 	}
 	for _, hook := range socketHooks {
@@ -217,11 +217,11 @@ func hasUprobeMulti() bool {
 func (k *kernel) chose(c Choice) { k.choices = append(k.choices, c) }
 
 // options has the programs fitted to the given types where the kernel shows none.
-func (k *kernel) options() ebpf.CollectionOptions {
+func (k *kernel) options() ebpf.ProgramOptions {
 	if !k.lacks.types {
-		return ebpf.CollectionOptions{}
+		return ebpf.ProgramOptions{}
 	}
-	return ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{KernelTypes: k.types}}
+	return ebpf.ProgramOptions{KernelTypes: k.types}
 }
 
 func attachHook(s *ebpf.ProgramSpec, program *ebpf.Program) (link.Link, error) {

@@ -36,6 +36,9 @@ func TestFallbacks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, lacks)
+			if err := p.LoadAll(); err != nil {
+				t.Error(err)
+			}
 			server := listen(t)
 			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
@@ -34,6 +35,7 @@ type Config struct {
 type Probe struct {
 	config   Config
 	kernel   *kernel
+	loader   *loader
 	objects  apmObjects
 	links    []link.Link
 	hooks    []*ebpf.Program     // of tracepoints that tell what no other does
@@ -74,25 +76,30 @@ func (p *Probe) open() error {
 	if err != nil {
 		return fmt.Errorf("read built-in BPF object: %w", err)
 	}
-	kernel, err := openKernel(&p.config)
-	if err != nil {
+	types := btf.NewCache()
+	if p.kernel, err = openKernel(&p.config, types); err != nil {
 		return err
 	}
-	p.kernel = kernel
-	if err := kernel.fit(spec); err != nil {
+	if err := p.kernel.fit(spec); err != nil {
 		return err
 	}
-	collection, err := ebpf.NewCollectionWithOptions(spec, kernel.options())
-	kernel.types = nil // megabytes that nothing needs again
-	if err != nil {
+	if p.loader, err = newLoader(p.kernel, spec, types); err != nil {
 		return fmt.Errorf("load BPF programs: %w", err)
 	}
-	defer collection.Close()
-	return p.attach(spec, collection)
+	var always []string
+	for name, s := range spec.Programs {
+		if s.Type != ebpf.Kprobe {
+			always = append(always, name)
+		}
+	}
+	if err := p.loader.load(always...); err != nil {
+		return err
+	}
+	return p.attach(spec)
 }
 
-func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error) {
-	p.take(c)
+func (p *Probe) attach(spec *ebpf.CollectionSpec) (err error) {
+	p.take()
 	if p.ring, err = ringbuf.NewReader(p.objects.Events); err != nil {
 		return fmt.Errorf("open ring buffer: %w", err)
 	}
@@ -117,13 +124,14 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 		if s.AttachTo == "" {
 			continue
 		}
-		l, err := attachHook(s, c.Programs[name])
+		program := p.loader.programs[name].loaded
+		l, err := attachHook(s, program)
 		if err != nil {
 			return fmt.Errorf("attach %s: %w", name, err)
 		}
 		p.links = append(p.links, l)
 		if !slices.Contains(closings, name) {
-			p.hooks = append(p.hooks, c.DetachProgram(name))
+			p.hooks = append(p.hooks, program)
 		}
 	}
 	return nil
@@ -132,58 +140,26 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec, c *ebpf.Collection) (err error
 // closings both tell the end of a connection. Interrupts on behalf of a peer have one of them skipped now and then.
 var closings = []string{"inet_sock_set_state", "tcp_destroy_sock"}
 
-// take makes the maps and the programs that are needed later the probe's own.
-func (p *Probe) take(c *ebpf.Collection) {
-	p.objects.Targets = c.DetachMap("targets")
-	p.objects.Watched = c.DetachMap("watched")
-	p.objects.Events = c.DetachMap("events")
-	p.objects.SlowWakeups = c.DetachMap("slow_wakeups")
-	p.objects.Losses = c.DetachMap("losses")
-	p.objects.Listeners = c.DetachMap("listeners")
-	p.objects.AgentIdle = c.DetachMap("agent_idle")
-	p.objects.Conns = c.DetachMap("conns")
-	p.objects.ClockReadings = c.DetachMap("clock_readings")
-	p.objects.GoParents = c.DetachMap("go_parents")
-	p.objects.GoServing = c.DetachMap("go_serving")
-	p.objects.GoDepths = c.DetachMap("go_depths")
-	p.objects.Slow = c.Variables["slow"]
-	p.objects.SlowWakes = c.Variables["slow_wakes"]
-	p.objects.Sample = c.DetachProgram("sample")
-	p.objects.EndRequest = c.DetachProgram("end_request")
-	p.objects.ReadClock = c.DetachProgram("read_clock")
-	p.objects.TaskInit = c.DetachProgram("task_init")
-	p.objects.TaskStep = c.DetachProgram("task_step")
-	p.objects.TaskWakeup = c.DetachProgram("task_wakeup")
-	p.objects.EpollModify = c.DetachProgram("epoll_modify")
-	p.objects.StreamWrite = c.DetachProgram("stream_write")
-	p.objects.ContextCopied = c.DetachProgram("context_copied")
-	p.objects.ContextRun = c.DetachProgram("context_run")
-	p.objects.QueuePut = c.DetachProgram("queue_put")
-	p.objects.QueueGot = c.DetachProgram("queue_got")
-	p.objects.DequeAppend = c.DetachProgram("deque_append")
-	p.objects.DequePopleft = c.DetachProgram("deque_popleft")
-	p.objects.GreenletInit = c.DetachProgram("greenlet_init")
-	p.objects.GreenletSwitch = c.DetachProgram("greenlet_switch")
-	p.objects.OldGreenletInit = c.DetachProgram("old_greenlet_init")
-	p.objects.OldGreenletSwitch = c.DetachProgram("old_greenlet_switch")
-	p.objects.GoNewproc = c.DetachProgram("go_newproc")
-	p.objects.GoRunHandler = c.DetachProgram("go_run_handler")
-	p.objects.GoRunInternal = c.DetachProgram("go_run_internal")
-	p.objects.GoGrpcHandle = c.DetachProgram("go_grpc_handle")
-	p.objects.GoHandlerDone = c.DetachProgram("go_handler_done")
-	p.objects.CodeDealloc = c.DetachProgram("code_dealloc")
-	p.objects.SslRead = c.DetachProgram("ssl_read")
-	p.objects.SslReadEx = c.DetachProgram("ssl_read_ex")
-	p.objects.SslReadDone = c.DetachProgram("ssl_read_done")
-	p.objects.SslWrite = c.DetachProgram("ssl_write")
-	p.objects.SslWriteEx = c.DetachProgram("ssl_write_ex")
-	p.objects.SslWriteEx2 = c.DetachProgram("ssl_write_ex2")
-	p.objects.SslWriteDone = c.DetachProgram("ssl_write_done")
-	p.objects.SslOther = c.DetachProgram("ssl_other")
-	p.objects.SslFree = c.DetachProgram("ssl_free")
-	p.objects.GoTlsRead = c.DetachProgram("go_tls_read")
-	p.objects.GoTlsWrite = c.DetachProgram("go_tls_write")
-	p.objects.GoTlsHandshake = c.DetachProgram("go_tls_handshake")
+// take gives the probe at hand what it uses itself.
+func (p *Probe) take() {
+	maps, variables := p.loader.maps, p.loader.variables
+	p.objects.Targets = maps["targets"]
+	p.objects.Watched = maps["watched"]
+	p.objects.Events = maps["events"]
+	p.objects.SlowWakeups = maps["slow_wakeups"]
+	p.objects.Losses = maps["losses"]
+	p.objects.Listeners = maps["listeners"]
+	p.objects.AgentIdle = maps["agent_idle"]
+	p.objects.Conns = maps["conns"]
+	p.objects.ClockReadings = maps["clock_readings"]
+	p.objects.GoParents = maps["go_parents"]
+	p.objects.GoServing = maps["go_serving"]
+	p.objects.GoDepths = maps["go_depths"]
+	p.objects.Slow = variables["slow"]
+	p.objects.SlowWakes = variables["slow_wakes"]
+	p.objects.Sample = p.loader.programs["sample"].loaded
+	p.objects.EndRequest = p.loader.programs["end_request"].loaded
+	p.objects.ReadClock = p.loader.programs["read_clock"].loaded
 }
 
 // Close detaches everything.
@@ -199,16 +175,29 @@ func (p *Probe) Close() error {
 	}
 	errs := []error{closeAll(links)}
 	p.closer.wait()
-	for _, hook := range p.hooks {
-		errs = append(errs, hook.Close())
-	}
 	if p.ring != nil {
 		errs = append(errs, p.ring.Close())
 	}
 	if p.slowRing != nil {
 		errs = append(errs, p.slowRing.Close())
 	}
-	return errors.Join(append(errs, p.objects.Close())...)
+	if p.loader != nil {
+		p.loader.close()
+	}
+	return errors.Join(errs...)
+}
+
+// LoadAll loads the programs that nothing has needed yet.
+func (p *Probe) LoadAll() error { return explain(p.loader.loadAll()) }
+
+// LoadLater does the same beside the caller, so that what needs one later does not wait, while events do. What needs one
+// meanwhile waits for that one alone.
+func (p *Probe) LoadLater() {
+	p.loader.work.Go(func() {
+		if err := p.LoadAll(); err != nil {
+			p.config.Log.Warn().Err(err).Msg("services that need this program are told of without it")
+		}
+	})
 }
 
 // Frequency is the rate of on-CPU stacks, Hz.

@@ -12,22 +12,21 @@ type OpenSSL struct {
 
 // AttachOpenSSL has the kernel programs see what passes through a copy of OpenSSL in a process.
 func (p *Probe) AttachOpenSSL(pid int, file string, at OpenSSL) error {
-	o := &p.objects
 	var uprobes []uprobe
 	for _, u := range []uprobe{ // the returns first: a call that was seen to begin must be seen to end
-		{o.SslReadDone, at.Read, true},
-		{o.SslReadDone, at.ReadEx, true},
-		{o.SslWriteDone, at.Write, true},
-		{o.SslWriteDone, at.WriteEx, true},
-		{o.SslWriteDone, at.WriteEx2, true},
-		{o.SslRead, at.Read, false},
-		{o.SslReadEx, at.ReadEx, false},
-		{o.SslWrite, at.Write, false},
-		{o.SslWriteEx, at.WriteEx, false},
-		{o.SslWriteEx2, at.WriteEx2, false},
-		{o.SslOther, at.Handshake, false},
-		{o.SslOther, at.Shutdown, false},
-		{o.SslFree, at.Free, false},
+		{"ssl_read_done", at.Read, true},
+		{"ssl_read_done", at.ReadEx, true},
+		{"ssl_write_done", at.Write, true},
+		{"ssl_write_done", at.WriteEx, true},
+		{"ssl_write_done", at.WriteEx2, true},
+		{"ssl_read", at.Read, false},
+		{"ssl_read_ex", at.ReadEx, false},
+		{"ssl_write", at.Write, false},
+		{"ssl_write_ex", at.WriteEx, false},
+		{"ssl_write_ex2", at.WriteEx2, false},
+		{"ssl_other", at.Handshake, false},
+		{"ssl_other", at.Shutdown, false},
+		{"ssl_free", at.Free, false},
 	} {
 		if u.offset != 0 {
 			uprobes = append(uprobes, u)
@@ -41,8 +40,8 @@ func (p *Probe) AttachOpenSSL(pid int, file string, at OpenSSL) error {
 // (*Conn).readHandshake.
 func (p *Probe) AttachGoTLS(pid int, file string, read, write, handshake uint64) error {
 	return p.attachUprobes(pid, file, []uprobe{
-		{program: p.objects.GoTlsRead, offset: read},
-		{program: p.objects.GoTlsWrite, offset: write},
-		{program: p.objects.GoTlsHandshake, offset: handshake},
+		{program: "go_tls_read", offset: read},
+		{program: "go_tls_write", offset: write},
+		{program: "go_tls_handshake", offset: handshake},
 	})
 }

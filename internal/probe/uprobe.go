@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -21,9 +20,9 @@ func (p *Probe) AttachAsyncio(pid int, file string, create, step, wakeup uint64,
 		return err
 	}
 	return p.attachUprobes(pid, file, []uprobe{
-		{program: p.objects.TaskInit, offset: create},
-		{program: p.objects.TaskStep, offset: step},
-		{program: p.objects.TaskWakeup, offset: wakeup},
+		{program: "task_init", offset: create},
+		{program: "task_step", offset: step},
+		{program: "task_wakeup", offset: wakeup},
 	})
 }
 
@@ -31,9 +30,9 @@ func (p *Probe) AttachAsyncio(pid int, file string, create, step, wakeup uint64,
 // and the offsets in it of the places where one is created and where one leaves its thread. old: it is older than 2.0.
 func (p *Probe) AttachGreenlet(pid int, file string, create, leave uint64, old bool) error {
 	if old {
-		return p.attachUprobes(pid, file, []uprobe{{program: p.objects.OldGreenletInit, offset: create}, {program: p.objects.OldGreenletSwitch, offset: leave}})
+		return p.attachUprobes(pid, file, []uprobe{{program: "old_greenlet_init", offset: create}, {program: "old_greenlet_switch", offset: leave}})
 	}
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GreenletInit, offset: create}, {program: p.objects.GreenletSwitch, offset: leave}})
+	return p.attachUprobes(pid, file, []uprobe{{program: "greenlet_init", offset: create}, {program: "greenlet_switch", offset: leave}})
 }
 
 // AttachQueue has the kernel programs see what a process puts into queues and takes from them, given the file of its
@@ -41,10 +40,10 @@ func (p *Probe) AttachGreenlet(pid int, file string, create, leave uint64, old b
 func (p *Probe) AttachQueue(pid int, file string, put, get []uint64) error {
 	var uprobes []uprobe
 	for _, offset := range put {
-		uprobes = append(uprobes, uprobe{program: p.objects.QueuePut, offset: offset})
+		uprobes = append(uprobes, uprobe{program: "queue_put", offset: offset})
 	}
 	for _, offset := range get {
-		uprobes = append(uprobes, uprobe{program: p.objects.QueueGot, offset: offset, ret: true})
+		uprobes = append(uprobes, uprobe{program: "queue_got", offset: offset, ret: true})
 	}
 	return p.attachUprobes(pid, file, uprobes)
 }
@@ -53,8 +52,8 @@ func (p *Probe) AttachQueue(pid int, file string, put, get []uint64) error {
 // offsets in it of the places where one is filled and emptied.
 func (p *Probe) AttachDeque(pid int, file string, appends, popLeft uint64) error {
 	return p.attachAll(p.deques, pid, file, []uprobe{
-		{program: p.objects.DequeAppend, offset: appends},
-		{program: p.objects.DequePopleft, offset: popLeft},
+		{program: "deque_append", offset: appends},
+		{program: "deque_popleft", offset: popLeft},
 	})
 }
 
@@ -77,7 +76,7 @@ func (p *Probe) DetachDeque(pid int) error {
 // AttachEpoll has the kernel programs see who waits until a connection can be written to, given the file of a process's
 // select module and the offset in it of the place where it asks for that.
 func (p *Probe) AttachEpoll(pid int, file string, modify uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.EpollModify, offset: modify}})
+	return p.attachUprobes(pid, file, []uprobe{{program: "epoll_modify", offset: modify}})
 }
 
 // AttachStream has the kernel programs see who has an answer that uvloop writes, given the file of a process's
@@ -85,7 +84,7 @@ func (p *Probe) AttachEpoll(pid int, file string, modify uint64) error {
 func (p *Probe) AttachStream(pid int, file string, writes []uint64) error {
 	probes := make([]uprobe, len(writes))
 	for i, offset := range writes {
-		probes[i] = uprobe{program: p.objects.StreamWrite, offset: offset}
+		probes[i] = uprobe{program: "stream_write", offset: offset}
 	}
 	return p.attachUprobes(pid, file, probes)
 }
@@ -93,15 +92,15 @@ func (p *Probe) AttachStream(pid int, file string, writes []uint64) error {
 // AttachContexts has the kernel programs see who copies its contextvars.Context, given the file of a process's interpreter
 // and the offset in it of the function that copies.
 func (p *Probe) AttachContexts(pid int, file string, copies uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.ContextCopied, offset: copies, ret: true}})
+	return p.attachUprobes(pid, file, []uprobe{{program: "context_copied", offset: copies, ret: true}})
 }
 
 // AttachTrio has the kernel programs see the steps of trio's tasks, given the file of a process's interpreter and the offsets
 // in it of the functions that copy a contextvars.Context and of the one that runs something in one.
 func (p *Probe) AttachTrio(pid int, file string, copies []uint64, run uint64) error {
-	probes := []uprobe{{program: p.objects.ContextRun, offset: run}}
+	probes := []uprobe{{program: "context_run", offset: run}}
 	for _, offset := range copies {
-		probes = append(probes, uprobe{program: p.objects.ContextCopied, offset: offset, ret: true})
+		probes = append(probes, uprobe{program: "context_copied", offset: offset, ret: true})
 	}
 	return p.attachUprobes(pid, file, probes)
 }
@@ -109,27 +108,27 @@ func (p *Probe) AttachTrio(pid int, file string, copies []uint64, run uint64) er
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
 // interpreter and the offset in it of their destructor.
 func (p *Probe) AttachCode(pid int, file string, dealloc uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.CodeDealloc, offset: dealloc}})
+	return p.attachUprobes(pid, file, []uprobe{{program: "code_dealloc", offset: dealloc}})
 }
 
 // AttachHTTP2 has the kernel programs see which goroutine serves which HTTP/2 stream of a Go process, given its
 // executable and the offsets in it of instructions near the beginning of (*serverConn).runHandler, before which its
 // arguments are still in registers, and of (*responseWriter).handlerDone. They are internal if of net/http/internal/http2.
 func (p *Probe) AttachHTTP2(pid int, file string, internal bool, runHandler, handlerDone uint64) error {
-	begins := p.objects.GoRunHandler
+	begins := "go_run_handler"
 	if internal {
-		begins = p.objects.GoRunInternal
+		begins = "go_run_internal"
 	}
 	return p.attachUprobes(pid, file, []uprobe{
 		{program: begins, offset: runHandler},
-		{program: p.objects.GoHandlerDone, offset: handlerDone},
+		{program: "go_handler_done", offset: handlerDone},
 	})
 }
 
 // AttachGoStarts has the kernel programs see who starts goroutines in a Go process, for GoParent, given the offset in its
 // executable of the call of runtime.runqput that runtime.newproc makes.
 func (p *Probe) AttachGoStarts(pid int, file string, runqput uint64) error {
-	return p.attachUprobes(pid, file, []uprobe{{program: p.objects.GoNewproc, offset: runqput}})
+	return p.attachUprobes(pid, file, []uprobe{{program: "go_newproc", offset: runqput}})
 }
 
 // GoParent gives the goroutine that started another one of a process while a request was open there, 0 where that is not
@@ -146,15 +145,15 @@ func (p *Probe) GoParent(pid int, goroutine uint64) (parent uint64) {
 // beginning, and of (*http2Server).writeStatus. AddGo must have told where its structs keep what is read.
 func (p *Probe) AttachGRPC(pid int, file string, handleStream, writeStatus uint64) error {
 	return p.attachUprobes(pid, file, []uprobe{
-		{program: p.objects.GoGrpcHandle, offset: handleStream},
-		{program: p.objects.GoHandlerDone, offset: writeStatus},
+		{program: "go_grpc_handle", offset: handleStream},
+		{program: "go_handler_done", offset: writeStatus},
 	})
 }
 
 // uprobe is a program and where in a file it runs: before the instruction at offset, in bytes, or with ret as the
 // function that begins there returns. Never ret in Go programs, whose stacks move.
 type uprobe struct {
-	program *ebpf.Program
+	program string
 	offset  uint64
 	ret     bool
 }
@@ -166,6 +165,13 @@ func (p *Probe) attachUprobes(pid int, file string, uprobes []uprobe) error {
 
 // attachAll attaches all or none, and adds them to the links of the process.
 func (p *Probe) attachAll(to map[int][]link.Link, pid int, file string, uprobes []uprobe) error {
+	programs := make([]string, len(uprobes))
+	for i, u := range uprobes {
+		programs[i] = u.program
+	}
+	if err := p.loader.load(programs...); err != nil {
+		return explain(err)
+	}
 	executable, err := link.OpenExecutable(file)
 	if err != nil {
 		return fmt.Errorf("attach uprobes to %s: %w", file, err)
@@ -187,18 +193,22 @@ func (p *Probe) attachAll(to map[int][]link.Link, pid int, file string, uprobes 
 }
 
 func (p *Probe) attachUprobe(file *link.Executable, pid int, u uprobe) (link.Link, error) {
+	program, err := p.loader.get(u.program)
+	if err != nil {
+		return nil, err
+	}
 	if p.kernel.lacks.multi {
 		attach := file.Uprobe
 		if u.ret {
 			attach = file.Uretprobe
 		}
-		return attach("", u.program, &link.UprobeOptions{Address: u.offset, PID: pid})
+		return attach("", program, &link.UprobeOptions{Address: u.offset, PID: pid})
 	}
 	attach := file.UprobeMulti
 	if u.ret {
 		attach = file.UretprobeMulti
 	}
-	return attach(nil, u.program, &link.UprobeMultiOptions{Addresses: []uint64{u.offset}, PID: uint32(pid)})
+	return attach(nil, program, &link.UprobeMultiOptions{Addresses: []uint64{u.offset}, PID: uint32(pid)})
 }
 
 // TryUprobe tells whether uprobes can be attached, by one on this very program where it has begun once and never will
@@ -213,7 +223,7 @@ func (p *Probe) TryUprobe() error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", self, err)
 	}
-	l, err := p.attachUprobe(file, os.Getpid(), uprobe{program: p.objects.CodeDealloc, offset: entry})
+	l, err := p.attachUprobe(file, os.Getpid(), uprobe{program: "code_dealloc", offset: entry})
 	if err != nil {
 		return fmt.Errorf("attach uprobe to %s+%#x: %w", self, entry, err)
 	}
