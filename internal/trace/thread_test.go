@@ -135,3 +135,24 @@ func TestThreadsEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamBeforeNext has a thread of a pool end an answer in parts and go on, without a wait, with a request that waited.
+func TestStreamBeforeNext(t *testing.T) {
+	const worker = server + 1
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	p.read(10, 1, server, "/stream")
+	p.sample(11, worker, "boot parts")
+	p.tracer.Write(server, worker, 12*ms, p.stack("boot parts write"))
+	p.sent(12, 1, worker, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+	p.read(13, 2, server, "/next")
+	p.sample(20, worker, "boot parts")
+	p.sent(21, 1, worker, "0\r\n\r\n")
+	p.sample(30, worker, "boot next")
+	p.write(32, 2, worker, "boot next")
+	p.wants("/next", `
+boot 19
+  [runqueue] 8
+  next 11`)
+}

@@ -159,10 +159,10 @@ func (t *Tracer) Sent(x *Transfer) {
 		return
 	}
 	c.lost = x.Lost
-	p := t.processOf(c, x.PID)
+	p, goesOn := t.processOf(c, x.PID), false
 	if len(c.requests) > 0 {
 		first := c.requests[0]
-		goesOn := !x.Framed && first.FirstWrite != 0
+		goesOn = !x.Framed && first.FirstWrite != 0
 		if c.sampled {
 			p.cut(c, x, goesOn)
 		}
@@ -172,6 +172,9 @@ func (t *Tracer) Sent(x *Transfer) {
 	}
 	c.wrote = x.Time
 	began, ended := c.http.Wrote(x.Time, x.Chunk)
+	if th := p.threads[x.TID]; th != nil && goesOn && len(ended) > 0 { // what it does next is for another
+		th.cut(x.Time, nil)
+	}
 	for _, h := range began {
 		if r, ok := h.Owner.(*Request); ok {
 			r.PID, r.TID = x.PID, x.TID
