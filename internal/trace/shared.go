@@ -11,11 +11,14 @@ const (
 // poolFiles are those of gevent's and trio's pools of threads.
 var poolFiles = []string{"/gevent/threadpool.py", "/gevent/_threading.py", trioPoolFile}
 
-// takesItem tells the chain of a task that goes on with what an asyncio.Queue gives it: one that the application has made
+// takesItem tells the chain of a task that goes on with what an asyncio.Queue or a memory channel gives it: one that the application has made
 // to work so. Servers and frameworks pass on bodies by such queues too.
 func takesItem(chain []Frame) bool {
 	n := len(chain)
-	return n > 1 && ofFile(chain[n-1].Func, asyncQueueFile, "get") && chain[n-2].Func.App && chain[0].Func.App
+	if n < 2 || !chain[0].Func.App {
+		return false
+	}
+	return ofFile(chain[n-1].Func, asyncQueueFile, "get") && chain[n-2].Func.App || receivesItem(chain)
 }
 
 // shares tells that a lane which a request started may work for others too: several requests were open, it works for

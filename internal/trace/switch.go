@@ -235,7 +235,7 @@ func (t *thread) stepBegins(now uint64, s Step) {
 	if s.Work != 0 {
 		l.works = bounded(append(l.works, work{context: s.Work, from: l.stepped, to: now, stack: stack}))
 	}
-	if !s.Short && !waitsForThread(s.Chain) {
+	if s.Context != 0 && !s.Short && !waitsForThread(s.Chain) {
 		l.regains(now)
 	}
 	p.fulfils(l)

@@ -10,6 +10,7 @@ const (
 	trioRunFile     = "/trio/_core/_run.py"
 	trioThreadsFile = "/trio/_threads.py"
 	trioPoolFile    = "/trio/_core/_thread_cache.py"
+	trioChannelFile = "/trio/_channel.py"
 )
 
 // SeesSteps takes that the steps of a process's trio tasks are told from now on, and the copies of its Contexts.
@@ -105,6 +106,24 @@ func (p *process) taskIn(coroutine, context uint64) *lane {
 	delete(p.copies, context)
 	p.sweep()
 	return p.startsTask(coroutine, &lane{kind: taskLane, born: c.from, parent: c.giver, started: c.stack, item: c.item})
+}
+
+// receivesItem tells the chain of a task that receives from a memory channel of trio's for a function of the application's.
+func receivesItem(chain []Frame) bool {
+	const inside = 4 // functions of trio's that may lie between
+	for i := len(chain) - 1; i >= max(len(chain)-inside, 1); i-- {
+		if !ofTrio(chain[i].Func.ShortFile) {
+			return false
+		}
+		if ofFile(chain[i].Func, trioChannelFile, "receive") {
+			caller := chain[i-1].Func
+			if i > 1 && ofTrio(caller.ShortFile) { // __anext__
+				caller = chain[i-2].Func
+			}
+			return caller.App
+		}
+	}
+	return false
 }
 
 // waitsForThread tells the chain of a task that waits in trio.to_thread.run_sync.

@@ -104,3 +104,25 @@ func TestTrioUnseen(t *testing.T) {
 		t.Errorf("the process was said to run tasks unseen %d times", told)
 	}
 }
+
+// TestReceivesItem tells tasks of the application's that take their work from a memory channel from others that receive.
+func TestReceivesItem(t *testing.T) {
+	p := newPlay(t)
+	for _, file := range []string{"__anext__@trio/_abc.py", "receive@trio/_channel.py", "_async_yield@trio/_core/_traps.py"} {
+		p.fn(file).ShortFile = p.fn(file).File[1:]
+	}
+	p.fn("ours").App = true
+	const receives = " receive@trio/_channel.py _async_yield@trio/_core/_traps.py"
+	for chain, want := range map[string]bool{
+		"ours" + receives:                        true,
+		"ours __anext__@trio/_abc.py" + receives: true,
+		"ours _async_yield@trio/_core/_traps.py": false,
+		"ours framework" + receives:              false,
+		"handle ours" + receives:                 false,
+		"ours receive@app/channel.py":            false,
+	} {
+		if got := takesItem(p.stack(chain).Frames); got != want {
+			t.Errorf("%s: %v", chain, got)
+		}
+	}
+}
