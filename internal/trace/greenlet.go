@@ -79,6 +79,7 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 		t.lane.stack = stack
 		if t.lane != &t.home {
 			t.lane.suspend(now, now)
+			t.lane.fetches = t.lane.fetches || stack.waitsForGiver()
 			t.process.trim(t.lane)
 		}
 		if t.process.greenPools && stack.awaitsResult() {

@@ -1,6 +1,9 @@
 package trace
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 const hub, one, two = 0x100, 0x200, 0x300 // greenlets
 
@@ -117,6 +120,33 @@ func TestGreenPool(t *testing.T) {
 		}
 		if !x.Undecided {
 			t.Errorf("%s leaves no doubt", path)
+		}
+	}
+}
+
+// TestGreenletWorkers has a request spawn a greenlet that works for whoever puts something into its queue, or one that goes on
+// with work of its own.
+func TestGreenletWorkers(t *testing.T) {
+	const worker = 0x400
+	for queue, shared := range map[string]bool{
+		"": true, " get@queue.py wait@threading.py acquire@gevent/thread.py": true, " sleep@gevent/hub.py": false, " helps": false,
+	} {
+		p := newPlay(t)
+		for _, name := range []string{"serves", "helps", "forB"} {
+			p.fn(name).App = true
+		}
+		p.open(1)
+		p.open(2)
+		p.read(9, 2, server, "/b")
+		p.greenlet(10, server, hub, "hub", one)
+		p.read(10, 1, server, "/a")
+		p.spawn(11, server, one, "serve", worker)
+		p.greenlet(12, server, one, "serve", worker)
+		p.greenlet(13, server, worker, "run serves"+queue, worker)
+		p.greenlet(20, server, worker, "run serves forB", one)
+		p.write(22, 1, server, "serve")
+		if x := p.told["/a"]; x.Undecided != shared || slices.Contains(p.functions("/a"), "forB") == shared {
+			t.Errorf("%q: undecided: %v\n%s", queue, x.Undecided, draw(x.Frames))
 		}
 	}
 }

@@ -55,7 +55,7 @@ type lane struct {
 	forJob  *job     // that who waits does, nil: none
 	future  uint64   // task: concurrent.futures.Future that gets its result, 0: none
 	nobodys bool     // task: the event loop called who made it, for nobody that is known
-	fetches bool     // task: it does what an asyncio.Queue gives it
+	fetches bool     // task, greenlet: it does what a queue gives it
 	begun   bool     // it has run since
 	ended   bool
 	claimed bool     // its request has been handed out, and no other can be its own

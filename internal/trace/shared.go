@@ -4,6 +4,7 @@ import "slices"
 
 const (
 	asyncQueueFile     = "/asyncio/queues.py"
+	geventLockFile     = "/gevent/thread.py"
 	geventResolverFile = "/gevent/resolver/thread.py"
 	resolverDepth      = 12 // functions from the resolver to where gevent wakes or starts a thread
 )
@@ -43,6 +44,24 @@ func (p *process) fetches(l *lane) bool {
 	}
 	_, found := p.fetchers[*l.stack.outermost().function()]
 	return found
+}
+
+// waitsForGiver tells the stack of a greenlet whose own function, the first of the application's, waits for others to give it
+// something: by a queue or a lock of Python's, or by what gevent has compiled, which has no frames. Where it sleeps or waits
+// for a peer gevent's frames show.
+func (c *Context) waitsForGiver() bool {
+	for c = c.belowQueue(); c != nil && c.fn.InFile(geventLockFile); {
+		c = c.parent.belowQueue()
+	}
+	if c == nil || !c.fn.App {
+		return false
+	}
+	for c = c.parent; c != nil; c = c.parent {
+		if c.fn.App {
+			return false
+		}
+	}
+	return true
 }
 
 // ofPool tells a stack in a pool of threads whose queue is its own, and whose threads go from item to item without a wait:
