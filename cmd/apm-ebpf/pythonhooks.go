@@ -250,9 +250,10 @@ func (ss *services) sawCallbacks(pid uint32) bool {
 // whoever starts one has copied. It tells whether their steps are seen from now on.
 func (ss *services) sawTrio(pid uint32) bool {
 	s := ss.known[int(pid)]
-	if s == nil || s.golang != nil {
+	if s == nil || s.golang != nil || s.trio {
 		return false
 	}
+	s.trio = true
 	t, err := s.process.Trio()
 	if err == nil {
 		if s.contexts { // the first is probed

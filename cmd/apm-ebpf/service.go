@@ -40,6 +40,7 @@ type service struct {
 	asyncio, greenlet, queue, epoll bool      // no more to look for
 	uvloop                          bool      // the same, once an answer's owner could not be told
 	contexts                        bool      // the same, once an event loop called what nobody is known to have given it, or trio's ran
+	trio                            bool      // the same, once tasks of trio were seen to run
 	deque                           bool      // the same, once a thread was seen to use a queue.Queue
 	dequeUses                       uint64    // of its deques, when they were counted last; 0 where they are not probed
 	dequeCount                      time.Time // when that was
@@ -106,7 +107,7 @@ func (s *service) child() *service {
 	c := *s
 	c.stack = trace.Stack{}
 	c.knowNoNames()
-	c.asyncio, c.greenlet, c.imports, c.lanesFrom = false, false, time.Time{}, 0 // the uprobes are its parent's
+	c.asyncio, c.greenlet, c.trio, c.imports, c.lanesFrom = false, false, false, time.Time{}, 0 // the uprobes are its parent's
 	return &c
 }
 

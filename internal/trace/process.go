@@ -33,8 +33,7 @@ type process struct {
 	unsampled   uint32 // streams of HTTP/2 to come that get no tree, since the last one that did
 	copiesSince uint64 // from when on copies of Contexts are told, 0: they are not
 	stepsSince  uint64 // from when on steps of trio's tasks are, 0: they are not
-	trio        bool   // it was seen to run such tasks …
-	stepsUntold bool   // … and their steps are not told, which is to be asked for
+	trio        bool   // it was seen to run such tasks
 	callsUntold bool   // event loops were seen to call what may be a request's before
 
 	goneLimit, threadsLimit, lanesLimit int // at which it is worth looking for what can be forgotten

@@ -106,9 +106,7 @@ func (t *thread) resolve(s *Stack) (l *lane, stack *Context, below []under) {
 			from = i
 			if i > 0 {
 				l.below = p.contexts.path(s.Frames[:i])
-				if l.below.ofTrio() {
-					p.runsTrio()
-				}
+				p.trio = p.trio || l.below.trio
 				t.callsTasks = l.below
 				t.loop = l.below
 				t.runsLoop(s)

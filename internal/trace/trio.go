@@ -23,23 +23,12 @@ func (t *Tracer) SeesSteps(pid uint32, now uint64) {
 	}
 }
 
-// UnseenSteps gives the processes in which trio's tasks run unseen, for the first time.
+// UnseenSteps gives the processes in which trio's tasks run unseen.
 func (t *Tracer) UnseenSteps(yield func(pid uint32)) {
 	for pid, p := range t.processes {
-		if p.stepsUntold {
-			p.stepsUntold = false
+		if p.trio && p.stepsSince == 0 {
 			yield(pid)
 		}
-	}
-}
-
-// ofTrio tells whether the path is that of trio's loop, or of what runs below it.
-func (c *Context) ofTrio() bool { return c != nil && c.trio }
-
-// runsTrio takes that a task runs below trio's loop.
-func (p *process) runsTrio() {
-	if !p.trio {
-		p.trio, p.stepsUntold = true, p.stepsSince == 0
 	}
 }
 
