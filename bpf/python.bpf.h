@@ -499,10 +499,10 @@ __noinline int py_name_frames(u32 slot)
 
 		if (!code) /* of the rest that can't be read */
 			continue;
-		if (code == w->runner) /* of nested ones the outermost counts */
-			w->event.item = py_local(t, f->address, 0);
-		struct seen seen = seen_code(t, &w->event.event, code, slot);
+		struct seen seen = seen_code(t, &w->event.event, code, slot); /* may tell the runner */
 
+		if (t->lanes & LANES_JOBS && code == t->runner) /* of nested ones the outermost counts */
+			w->event.item = py_local(t, f->address, 0);
 		f->code = seen.marked;
 		if (code == t->bridge && w->event.event.kind == EVENT_SWITCH_OUT && !w->event.object)
 			w->event.object = py_find_local(slot, f->address, code, t->py_types.coroutine);
