@@ -1,6 +1,10 @@
 package trace
 
-import "apm-ebpf/internal/symbol"
+import (
+	"slices"
+
+	"apm-ebpf/internal/symbol"
+)
 
 // Frames that stand for a lane beside the one that started it.
 var (
@@ -144,6 +148,9 @@ func (f *branchFinder) granted() {
 			if g.giver != br.lane || g.from < f.begun || g.from > br.to || g.doubtful || !br.has(g.work, g.item) {
 				continue
 			}
+			if g.started && g.stack == nil && t.home.ranThread(g.from) { // whose starter runs Python: its state was not found
+				br.lane.unsure = g.from
+			}
 			own := t.home.answered > g.from // it worked for a request of its own
 			told := p.seesJobs && g.stack.submits()
 			if own || told {
@@ -162,6 +169,13 @@ func (f *branchFinder) granted() {
 			f.hang(g.stack, branch{lane: &t.home, from: g.from, to: to})
 		}
 	}
+}
+
+// ranThread tells whether the thread ran, since then, what threading starts one for.
+func (l *lane) ranThread(since uint64) bool {
+	return slices.ContainsFunc(l.slices, func(s slice) bool {
+		return s.from >= since && ofFile(s.stack.outermost().function(), threadFile, "_bootstrap")
+	})
 }
 
 // worked tells whether the thread began to run in a Context, for no executor. What it was doing before ran in one that

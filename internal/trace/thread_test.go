@@ -156,3 +156,19 @@ boot 19
   [runqueue] 8
   next 11`)
 }
+
+// TestThreadOfUnseen has a thread start another whose own stack could not be found.
+func TestThreadOfUnseen(t *testing.T) {
+	for started, undecided := range map[string]bool{"_bootstrap@threading.py work": true, "work": false} {
+		p := newPlay(t)
+		p.open(1)
+		p.read(10, 1, server, "/")
+		p.tracer.Thread(server, server, 12*ms, &Stack{Foreign: true}, server+1)
+		p.sample(14, server+1, started)
+		p.sample(16, server+1, started)
+		p.write(20, 1, server, "serve")
+		if x := p.told["/"]; x.Undecided != undecided {
+			t.Errorf("%s: undecided %v, told as\n%s", started, x.Undecided, draw(x.Frames))
+		}
+	}
+}
