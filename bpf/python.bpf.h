@@ -36,7 +36,7 @@ enum read_size {			/* bytes that can be read at once … */
 struct known_state {
 	u64 interpreter;
 	u64 state;  /* PyThreadState, 0: it had none … */
-	u64 next;   /* the one behind it */
+	u64 next;   /* the one behind it, or behind the newest where it had none */
 	u64 newest; /* … while this was the newest of the interpreter … */
 	u64 seen;   /* … then */
 };
@@ -50,7 +50,8 @@ struct known_states {
 struct walk {
 	u64 frame;	 /* to look at next, 0: done */
 	u64 thread;	 /* PyThreadState */
-	u64 until;	 /* those behind this one are known not to be the thread's */
+	u64 until;	 /* those behind this one are known not to be the thread's … */
+	u64 known;	 /* … if this is the next: its address may be another's by now */
 	u64 bare;	 /* a PyThreadState that may be the thread's, but has no frames */
 	u64 tls;	 /* the thread's TLS base, to find it by */
 	u64 interpreter; /* to look at next */
@@ -139,7 +140,9 @@ __noinline int py_find_some(u32 slot)
 			if (!w->bare)
 				w->bare = thread;
 		}
-		w->thread = thread == w->until ? 0 : read_user(thread + t->py.thread_next);
+		w->thread = read_user(thread + t->py.thread_next);
+		if (thread == w->until && w->thread == w->known)
+			w->thread = 0;
 	}
 	return 1;
 }
@@ -207,6 +210,7 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 	bool stateless = py_is_stateless(w, known);
 
 	w->until = stateless ? known->newest : 0;
+	w->known = known->next;
 	w->thread = newest;
 	w->bare = 0;
 	w->behind = 0;
@@ -219,8 +223,12 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 		w->thread = 0;
 	known->interpreter = w->interpreter;
 	known->state = w->thread;
-	known->next = STATE(w, t, thread_next) | w->behind; /* no other state lies at an odd address */
 	known->newest = newest;
+	if (w->thread)
+		known->next =
+		    STATE(w, t, thread_next) | w->behind; /* no other state lies at an odd address */
+	else
+		known->next = read_user(newest + t->py.thread_next);
 	if (!stateless)
 		known->seen = w->event.event.time;
 }

@@ -610,6 +610,7 @@ type apmWalk struct {
 	Frame       uint64
 	Thread      uint64
 	Until       uint64
+	Known       uint64
 	Bare        uint64
 	Tls         uint64
 	Interpreter uint64
