@@ -77,6 +77,7 @@ type lane struct {
 	after     *Context // suspended: where the stretch before began, nil: not known, or it has several samples
 	stepped   uint64   // when its last step began
 	answered  uint64   // end of the last request that it answered
+	left      uint64   // thread: when it was back where it waits for work last
 	unsure    uint64   // when another lane answered that may have worked for it
 }
 

@@ -135,3 +135,38 @@ func TestManyWaitingTasks(t *testing.T) {
 		t.Errorf("each new one of %d tasks has all looked at", len(proc.tasks))
 	}
 }
+
+// TestFoldWaitingRequest has a request wait for a thread that works for another. So much is told of the thread that it is
+// folded, when nothing else is known of the moment at which it was free: there the request's own work begins.
+func TestFoldWaitingRequest(t *testing.T) {
+	p := newPlay(t)
+	const long, poller, worker, other = 1, 2, 3, 4
+	for conn := range uint64(3) {
+		p.open(conn + 1)
+	}
+	p.read(1, 1, long, "/long")
+	p.read(2, 2, poller, "/before")
+	p.read(2, 3, poller, "/waits")
+	p.leave(3, worker, "main get@queue.py wait@threading.py", Lock)
+	p.resume(4, worker)
+	at := uint64(5)
+	works := func(until uint64) {
+		for ; at < until; at++ {
+			p.sample(at, worker, "main "+[]string{"a", "b"}[at%2])
+		}
+	}
+	works(shareMax / 2)
+	free := at
+	p.write(free, 2, worker, "main a")
+	p.read(free+1, 2, other, "/next")
+	p.write(free+2, 2, other, "main c")
+	works(3 * shareMax)
+	p.write(at, 3, worker, "main a")
+	times := map[string]uint64{}
+	for _, f := range p.told["/waits"].Frames {
+		times[f.Function] = uint64(f.Time) / ms
+	}
+	if waits := times["[runqueue]"]; waits != free-2 {
+		t.Errorf("it waits for %d ms, want %d: %v", waits, free-2, times)
+	}
+}

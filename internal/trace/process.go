@@ -244,8 +244,10 @@ func (p *process) points(yield func(uint64) bool) {
 			return
 		}
 		for _, r := range c.requests {
-			if !yield(r.Start) {
-				return
+			for _, point := range [...]uint64{r.Start, r.PrevEnd, r.begun, r.free, r.left} {
+				if !yield(point) {
+					return
+				}
 			}
 		}
 		for _, turn := range c.turns {
@@ -266,7 +268,7 @@ const (
 )
 
 // trim keeps a lane small: it forgets what ended before the oldest open request, and folds what lies between two points at
-// which a request can begin or end.
+// which a request can begin or end. One that waits for the lane begins there where that was free.
 func (p *process) trim(l *lane) {
 	if l == nil || len(l.slices) < max(l.limit, shareMin) {
 		return
@@ -277,7 +279,11 @@ func (p *process) trim(l *lane) {
 		return
 	}
 	if l.forget(p.oldest()); len(l.slices) >= share/2 {
-		l.fold(p.points)
+		l.fold(func(yield func(uint64) bool) {
+			if yield(l.answered) && yield(l.left) {
+				p.points(yield)
+			}
+		})
 	}
 	l.limit = 2 * len(l.slices)
 }

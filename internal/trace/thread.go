@@ -67,7 +67,6 @@ type course struct {
 	object    uint64       // greenlet that runs, as the last switch told
 	callback  *Request     // whose head it has read, and no other's since; nil: none, or a task has run since
 	wrote     uint64       // when it last began an answer with a stack
-	left      uint64       // when it was back where it waits for work last
 	turn      *conn        // that it read or wrote on last
 	switched  uint64       // when a greenlet left last
 	leaver    uint64       // its outermost frame, until another's stack is seen

@@ -121,15 +121,15 @@ func (t *thread) turnsTo(r *Request) {
 			before.left = r.FirstWrite
 		}
 	}
-	if t.left > r.Start && t.left > t.home.answered {
-		r.begun = t.left
+	if t.home.left > r.Start && t.home.left > t.home.answered {
+		r.begun = t.home.left
 	}
 	t.answering = append(t.answering, r)
 }
 
 // wasFree tells that the thread was seen to wait for work, or to be given some by the one that reads requests.
 func (t *thread) wasFree(reader *thread) bool {
-	return t.left != 0 || slices.ContainsFunc(t.home.grants, func(g grant) bool { return g.giver == &reader.home })
+	return t.home.left != 0 || slices.ContainsFunc(t.home.grants, func(g grant) bool { return g.giver == &reader.home })
 }
 
 // endsAnswer takes that a request has ended, whose answer a thread may have begun whether that is its own or not.
@@ -149,5 +149,5 @@ func (t *thread) leaves(now uint64) {
 			r.left = now
 		}
 	}
-	t.left = now
+	t.home.left = now
 }
