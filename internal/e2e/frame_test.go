@@ -27,6 +27,9 @@ func (f *Frame) name() string { return f.Function[strings.LastIndexByte(f.Functi
 
 func (f *Frame) bracketed() bool { return strings.HasPrefix(f.Function, "[") }
 
+// library tells code of C's in a Go program, of which the file is told that it is in.
+func (f *Frame) library() bool { return f.Function == "[cgo]" || strings.Contains(f.Function, ".so") }
+
 // list gives the frames as tree2list wrote them.
 func (r *Record) list(t testing.TB) (frames []*Frame) {
 	t.Helper()
@@ -179,7 +182,7 @@ func checkSums(t testing.TB, records ...*Record) {
 			if f.Function == "[not sampled]" {
 				told += f.Time
 			}
-			if !f.bracketed() || f.Function == "[unknown]" || f.Function == "[truncated]" || f.Function == "[request]" {
+			if !f.bracketed() || f.Function == "[unknown]" || f.Function == "[truncated]" || f.Function == "[request]" || f.library() {
 				cpu += own
 			}
 		})
