@@ -36,6 +36,9 @@ type program struct {
 // loadBeside is how many programs are loaded side by side at most: services are at work on the CPUs.
 const loadBeside = 4
 
+// loadNice leaves who verifies programs that nothing waits for a tenth of a CPU that others want.
+const loadNice = 10
+
 // newLoader makes the maps, of a spec that fits the kernel.
 func newLoader(kernel *kernel, spec *ebpf.CollectionSpec, types *btf.Cache) (*loader, error) {
 	data := *spec

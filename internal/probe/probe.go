@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -191,9 +192,11 @@ func (p *Probe) Close() error {
 func (p *Probe) LoadAll() error { return explain(p.loader.loadAll()) }
 
 // LoadLater does the same beside the caller, so that what needs one later does not wait, while events do. What needs one
-// meanwhile waits for that one alone.
+// meanwhile waits for that one alone. Services that are at work go first.
 func (p *Probe) LoadLater() {
 	p.loader.work.Go(func() {
+		runtime.LockOSThread() // it ends with the goroutine
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, loadNice)
 		if err := p.LoadAll(); err != nil {
 			p.config.Log.Warn().Err(err).Msg("services that need this program are told of without it")
 		}

@@ -221,9 +221,16 @@ func interruptCost(program *ebpf.Program) (time.Duration, error) {
 		}
 		last = now
 	}
+	return typical(gaps, int(probeTime*probeFrequency/time.Second)), nil
+}
+
+// typical is the median of the n longest gaps: n interrupts make them. Those that a hypervisor makes for itself are shorter, be
+// they many more, or few.
+func typical(gaps []time.Duration, n int) time.Duration {
 	if len(gaps) == 0 {
-		return 0, nil
+		return 0
 	}
 	slices.Sort(gaps)
-	return gaps[len(gaps)/2], nil
+	longest := gaps[max(0, len(gaps)-n):]
+	return longest[len(longest)/2]
 }
