@@ -297,8 +297,8 @@ type passed [4]struct{ next, end uint64 }
 // passedMax bounds for how many goroutines that is kept in mind.
 const passedMax = 4096
 
-// Passed tells that a goroutine has left off with a request, on a processor that gives those which are started there the numbers
-// from next to end.
+// Passed tells that a goroutine has left off with a request, on a processor that gives those which are started there the
+// numbers from next to end.
 func (r *Reader) Passed(goid, next, end uint64) {
 	r.batchEnd = end
 	p, known := r.passed[goid]

@@ -12,8 +12,8 @@ const (
 // poolFiles are those of gevent's and trio's pools of threads.
 var poolFiles = []string{"/gevent/threadpool.py", "/gevent/_threading.py", trioPoolFile}
 
-// takesItem tells the chain of a task that goes on with what an asyncio.Queue or a memory channel gives it: one that the application has made
-// to work so. Servers and frameworks pass on bodies by such queues too.
+// takesItem tells the chain of a task that goes on with what an asyncio.Queue or a memory channel gives it: one that the
+// application has made to work so. Servers and frameworks pass on bodies by such queues too.
 func takesItem(chain []Frame) bool {
 	n := len(chain)
 	if n < 2 || !chain[0].Func.App {
