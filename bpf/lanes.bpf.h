@@ -15,8 +15,7 @@
 #define CHAIN_MAX (2 * FRAMES_MAX)
 #define CHAIN_EVERY_NS 500000 /* a task that goes on more often than this is not worth a chain each time */
 #define GREENLET_IMPL 24      /* PyGreenlet.pimpl, from ob_type on (greenlet.h, 2.0 and later) */
-#define METHOD_SELF                                                                                          \
-	16 /* PyCFunctionObject.m_self, from ob_type on (CPython Include/cpython/methodobject.h) */
+#define METHOD_SELF 16	      /* PyCFunctionObject.m_self, from ob_type on (Include/cpython/methodobject.h) */
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
 

@@ -224,9 +224,8 @@ static __always_inline void py_find_thread(struct walk *w, struct target *t, u32
 	known->interpreter = w->interpreter;
 	known->state = w->thread;
 	known->newest = newest;
-	if (w->thread)
-		known->next =
-		    STATE(w, t, thread_next) | w->behind; /* no other state lies at an odd address */
+	if (w->thread) /* no other state lies at an odd address */
+		known->next = STATE(w, t, thread_next) | w->behind;
 	else
 		known->next = read_user(newest + t->py.thread_next);
 	if (!stateless)

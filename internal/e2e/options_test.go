@@ -126,22 +126,13 @@ func TestSampleRateAfterExec(t *testing.T) {
 	for range n {
 		s.get(t, "/after")
 	}
-	records := a.stop(t)
-	for i := range len(records) - 2 {
-		if n := sampled(records[i : i+3]); n != 1 {
-			t.Errorf("%d of the requests from %d on have trees:\n%s", n, i, summaries(records[i:i+3]))
-		}
-	}
+	sampledOnce(t, a.stop(t))
 }
 
 // oneInThree holds requests of 2 ms and more, which came one after another, against --sample-rate 3.
 func oneInThree(t *testing.T, records []*Record) {
 	t.Helper()
-	for i := range len(records) - 2 {
-		if n := sampled(records[i : i+3]); n != 1 {
-			t.Errorf("%d of the requests from %d on have trees", n, i)
-		}
-	}
+	sampledOnce(t, records)
 	for _, r := range records {
 		if !r.sampled() && (!strings.Contains(r.raw, `"stacktrace":{}`) || r.Request.Duration < 0.002) {
 			t.Errorf("%s", r.raw)
@@ -150,14 +141,20 @@ func oneInThree(t *testing.T, records []*Record) {
 	checkSums(t, records...)
 }
 
-// sampled tells how many requests have trees.
-func sampled(records []*Record) (n int) {
-	for _, r := range records {
-		if r.sampled() {
-			n++
+// sampledOnce looks for one tree among any three requests in a row.
+func sampledOnce(t *testing.T, records []*Record) {
+	t.Helper()
+	for i := range len(records) - 2 {
+		n := 0
+		for _, r := range records[i : i+3] {
+			if r.sampled() {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d of the requests from %d on have trees:\n%s", n, i, summaries(records[i:i+3]))
 		}
 	}
-	return n
 }
 
 // TestOtherOptions holds one record against what each option asks for.

@@ -176,7 +176,7 @@ func (t *thread) takes(now uint64, s *Stack, item uint64) {
 	t.cut(now, s)
 	t.runs(s.Item)
 	at := t.stack.belowQueue()
-	works := !at.calledByThread() && !t.servesItself() && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil &&
+	works := !t.servesItself() && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil && !at.calledByThread() &&
 		(t.home.held == nil || at.depth <= t.home.heldAt.depth)
 	j := t.process.takes(now, item, works)
 	if !works || j != nil && j.giver.worksFor(&t.home) {

@@ -172,8 +172,10 @@ func (t *Tracer) Sent(x *Transfer) {
 	}
 	c.wrote = x.Time
 	began, ended := c.http.Wrote(x.Time, x.Chunk)
-	if th := p.threads[x.TID]; th != nil && goesOn && len(ended) > 0 { // what it does next is for another
-		th.cut(x.Time, nil)
+	if goesOn && len(ended) > 0 {
+		if th := p.threads[x.TID]; th != nil { // what it does next is for another
+			th.cut(x.Time, nil)
+		}
 	}
 	for _, h := range began {
 		if r, ok := h.Owner.(*Request); ok {

@@ -82,7 +82,7 @@ func (p *process) copiedAgain(context, now uint64) {
 
 // tellsPool tells that what the threads do is told of the pool that a stack gives work.
 func (p *process) tellsPool(stack *Context) bool {
-	return p.stepsSince != 0 && stack.belowQueue().function() != nil && stack.belowQueue().fn.InFile(trioPoolFile)
+	return p.stepsSince != 0 && ofFile(stack.belowQueue().function(), trioPoolFile, "")
 }
 
 // taskIn gives the lane of a task that goes on in a Context, 0 where that is not told. In one that was copied to start a task
