@@ -285,7 +285,9 @@ func TestInspectMountNamespace(t *testing.T) {
 	if err := os.WriteFile(inside, []byte("another file, outside"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	const script = `mount --make-rprivate / && mount --bind "$1" "$2" && PYTHONHOME=$3 exec "$2/$4" -c "$5"`
+	// In a changed root no path leads to the mount to make private: what is mounted may be seen outside, too.
+	const script = `mount --make-rprivate / 2>/dev/null; mount --bind "$1" "$2" && PYTHONHOME=$3 exec "$2/$4" -c "$5"`
+	t.Cleanup(func() { _ = syscall.Unmount(filepath.Dir(inside), syscall.MNT_DETACH) })
 	command := exec.Command("sh", "-c", script, "sh", filepath.Dir(exe), filepath.Dir(inside), strings.TrimSpace(string(home)),
 		filepath.Base(exe), printVersion)
 	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
