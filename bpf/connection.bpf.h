@@ -39,7 +39,8 @@ struct conn {
 	u8 slow;   /* counts among the slow requests */
 	u8 tls;	   /* its sockets' bytes are encrypted */
 	u8 unseen; /* reads of TLS data whose clear bytes nobody saw */
-	u8 pad[5];
+	u8 pad;
+	u32 reader; /* thread that read the beginning of the last request */
 	u64 object; /* of the TLS library, through which its bytes pass; 0: not known */
 	u64 write;  /* where the bytes lie that it was given last, in Go */
 	u64 length; /* how many; 0: the socket has taken them */
@@ -261,6 +262,7 @@ static __always_inline void begin_request(struct conn *c, u64 connection, struct
 	end_waiting(c);
 	c->request = now;
 	c->pid = pid;
+	c->reader = bpf_get_current_pid_tgid();
 	c->kept_in = 0;
 	c->kept_out = 0;
 	c->answering = 0;

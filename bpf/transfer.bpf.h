@@ -347,6 +347,17 @@ static __always_inline bool may_begin_answer(struct conn *c, struct target *t, b
 	return first || (c->framed && t->lanes & (LANES_TASKS | LANES_GREENLETS));
 }
 
+/*
+ * Does it take the stack to tell which lane an answer that begins is of? A thread that soon answers what it
+ * has read itself does so for itself, unless it runs tasks or greenlets.
+ */
+static __always_inline bool tells_lane(struct conn *c, struct target *t, u64 now)
+{
+	if (t->scopes || now - c->request > STACK_AFTER_NS || t->lanes & (LANES_TASKS | LANES_GREENLETS))
+		return true;
+	return t->lanes && c->reader != (u32)bpf_get_current_pid_tgid();
+}
+
 /* The target that answers what it has read; NULL: another process has it, and does. */
 static __always_inline struct target *answers(struct conn *c)
 {
@@ -373,7 +384,7 @@ static __always_inline void take_sent(u64 connection, struct conn *c, struct tar
 	bool first = !c->answering && !is_interim(e);
 
 	if (c->sampled && t && t->runtime == RUNTIME_PYTHON && may_begin_answer(c, t, first) &&
-	    (t->lanes || t->scopes || e->event.time - c->request > STACK_AFTER_NS))
+	    tells_lane(c, t, e->event.time))
 		send_writer(slot);
 	if (first) {
 		c->answering = 1;

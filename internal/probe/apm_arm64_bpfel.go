@@ -69,7 +69,8 @@ type apmConn struct {
 	Slow      uint8
 	Tls       uint8
 	Unseen    uint8
-	Pad       [5]uint8
+	Pad       uint8
+	Reader    uint32
 	Object    uint64
 	Write     uint64
 	Length    uint64
