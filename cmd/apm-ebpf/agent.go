@@ -282,6 +282,12 @@ func (a *agent) tidy(now time.Time) {
 			a.tracer.SeesSteps(pid, probe.Now())
 		}
 	})
+	a.tracer.IdleQueues(a.services.neglectQueue)
+	a.tracer.MissedQueues(func(pid uint32) {
+		if a.services.missQueue(pid) {
+			a.tracer.SeesQueues(pid, probe.Now())
+		}
+	})
 	a.tracer.Quiet(probe.Now(), func(w trace.Window) { a.hinder(a.probe.EndRequest(w.Connection, w.Begun)) })
 	a.hinder(a.switchSampling())
 }

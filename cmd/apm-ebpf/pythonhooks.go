@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"apm-ebpf/internal/probe"
@@ -140,6 +141,27 @@ func (ss *services) attachQueue(s *service) bool {
 		ss.warn(s, err, "what threads of a pool do may be told for no request")
 	}
 	return true
+}
+
+// neglectQueue has what a service puts into queues told no more if all of its threads serve requests, but for the first,
+// which has them do so. It tells whether it was.
+func (ss *services) neglectQueue(pid uint32, serves func(tid int) bool) bool {
+	if ss.known[int(pid)] == nil {
+		return false
+	}
+	threads, err := target.Threads(int(pid))
+	works := func(tid int) bool { return tid != int(pid) && !serves(tid) }
+	if err != nil || slices.ContainsFunc(threads, works) || !ss.probe.DetachQueue(int(pid)) {
+		return false
+	}
+	ss.log.Debug().Uint32("pid", pid).Msg("queues are not looked at: requests do not use them")
+	return true
+}
+
+// missQueue undoes neglectQueue, and tells whether the service goes on.
+func (ss *services) missQueue(pid uint32) bool {
+	s := ss.known[int(pid)]
+	return s != nil && ss.attachQueue(s)
 }
 
 // attachDeque has the kernel programs see what threads take from queue.Queue. It is attached where a thread was seen to

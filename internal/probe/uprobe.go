@@ -45,7 +45,15 @@ func (p *Probe) AttachQueue(pid int, file string, put, get []uint64) error {
 	for _, offset := range get {
 		uprobes = append(uprobes, uprobe{program: "queue_got", offset: offset, ret: true})
 	}
-	return p.attachUprobes(pid, file, uprobes)
+	return p.attachAll(p.queues, pid, file, uprobes)
+}
+
+// DetachQueue undoes AttachQueue, and tells whether there was anything to undo. It does not wait.
+func (p *Probe) DetachQueue(pid int) bool {
+	links := p.queues[pid]
+	p.closer.take(links)
+	delete(p.queues, pid)
+	return len(links) > 0
 }
 
 // AttachDeque does so for the queues that Python keeps in deques, given the file of its _collections module and the
@@ -247,8 +255,9 @@ func entryOffset(path string) (uint64, error) {
 
 // Release has what was attached for a process detached that has ended or runs another program now. It does not wait.
 func (p *Probe) Release(pid int) {
-	p.closer.take(slices.Concat(p.uprobes[pid], p.deques[pid]))
+	p.closer.take(slices.Concat(p.uprobes[pid], p.deques[pid], p.queues[pid]))
 	delete(p.uprobes, pid)
+	delete(p.queues, pid)
 	delete(p.deques, pid)
 }
 

@@ -9,20 +9,37 @@ import (
 	"strings"
 )
 
+// Threads gives the threads of the process, in no order. ErrGone when there is no such process.
+func Threads(pid int) ([]int, error) { return proc.threads(pid) }
+
+func (fs procfs) threads(pid int) (out []int, err error) {
+	tasks, err := os.ReadDir(fs.path(pid, "task"))
+	if err != nil {
+		return nil, fmt.Errorf("list threads of process %d: %w", pid, procError(err))
+	}
+	for _, task := range tasks {
+		if tid, err := strconv.Atoi(task.Name()); err == nil {
+			out = append(out, tid)
+		}
+	}
+	return out, nil
+}
+
 // Children gives the direct children of all threads of the process, in ascending order. ErrGone when there is no such
 // process.
 func Children(pid int) ([]int, error) { return proc.children(pid) }
 
 func (fs procfs) children(pid int) ([]int, error) {
-	tasks, err := os.ReadDir(fs.path(pid, "task"))
+	threads, err := fs.threads(pid)
 	if err != nil {
-		return nil, fmt.Errorf("list threads of process %d: %w", pid, procError(err))
+		return nil, err
 	}
 	var out []int
-	for _, task := range tasks {
-		text, err := fs.read(pid, "task/"+task.Name()+"/children", maxText)
+	for _, tid := range threads {
+		task := "task/" + strconv.Itoa(tid)
+		text, err := fs.read(pid, task+"/children", maxText)
 		if errors.Is(err, ErrGone) {
-			if _, err := os.Stat(fs.path(pid, "task/"+task.Name()+"/stat")); err != nil {
+			if _, err := os.Stat(fs.path(pid, task+"/stat")); err != nil {
 				continue // the thread has ended; its children have moved to another one, or will
 			}
 			return fs.scanChildren(pid) // a kernel without CONFIG_PROC_CHILDREN

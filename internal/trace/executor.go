@@ -50,6 +50,7 @@ func (t *thread) jobSeen(now uint64) {
 		return
 	}
 	if !endsJob(job) {
+		t.process.queues.does(job, t.servesItself(), now)
 		if t.job != nil {
 			t.returns(t.since)
 		}

@@ -19,6 +19,7 @@ type job struct {
 	work  uint64 // Context and job of the giver
 	outer uint64
 	alike *alike // others with that object that may lie in queues too, nil: none
+	idle  bool   // it is of no request
 	past  bool   // its giver has forgotten it: no request will ask for what was done for it
 }
 

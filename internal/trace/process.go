@@ -31,6 +31,7 @@ type process struct {
 	open       []*conn                   // in no order
 	goroutines
 	unsampled   uint32 // streams of HTTP/2 to come that get no tree, since the last one that did
+	queues      queues
 	copiesSince uint64 // from when on copies of Contexts are told, 0: they are not
 	stepsSince  uint64 // from when on steps of trio's tasks are, 0: they are not
 	trio        bool   // it was seen to run such tasks

@@ -123,7 +123,7 @@ func (p *process) gave(br *branch) bool {
 
 // tells takes that what the lane did is in the request's tree.
 func (r *Request) tells(l *lane) {
-	r.Undecided = r.Undecided || r.callsUntold || l.unsure >= r.Start && l.unsure <= r.End
+	r.Undecided = r.Undecided || r.callsUntold || r.process.queues.missedFor(r) || l.unsure >= r.Start && l.unsure <= r.End
 	l.handedOut(r)
 }
 

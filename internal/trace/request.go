@@ -155,6 +155,7 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 		r.lane.answered = max(r.lane.answered, r.ownEnd(r.lane))
 	}
 	if r.process != nil {
+		r.process.queues.answered++
 		r.process.endsAnswer(r)
 	}
 	if r.reader != nil {

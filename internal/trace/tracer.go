@@ -209,12 +209,21 @@ func (t *Tracer) TaskEnded(pid, tid uint32, now uint64, coroutine uint64) {
 
 // Job takes that a thread puts an object into a queue, from which another may take it to run it.
 func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
-	p, th := t.watch(pid, tid)
-	if th == nil {
+	p := t.processes[pid]
+	if p == nil {
 		return
 	}
+	p.queues.puts++
+	if !p.watched() {
+		return
+	}
+	th := p.thread(tid)
 	if giver, stack := th.creates(now, s); giver != nil && !stack.endsExecutor() {
-		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item})
+		idle := !th.mayWorkForRequest()
+		if !idle {
+			p.queues.handsOut(now)
+		}
+		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item, idle: idle})
 	}
 }
 
@@ -271,6 +280,9 @@ func (t *Tracer) Thread(pid, tid uint32, now uint64, s *Stack, started uint32) {
 	}
 	p.forget(started) // what had the number before
 	if giver, stack := th.creates(now, s); giver != nil {
+		if th.mayWorkForRequest() {
+			p.queues.handsOut(now)
+		}
 		w := p.thread(started)
 		w.gets(grant{from: now, giver: giver, work: s.Work, item: th.item, stack: stack, started: true})
 	}
@@ -284,6 +296,9 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	}
 	giver, stack := th.creates(now, s)
 	w := p.thread(woken)
+	if giver != nil && w != th && woken != pid && !w.servesItself() && w.givenBy(stack) && th.mayWorkForRequest() {
+		p.queues.handsOut(now)
+	}
 	if giver == &th.home && w.lane != nil && th.mayHaveServed(stack) &&
 		ofFile(w.stack.function(), threadFile, "wait") { // for what another does; elsewhere it waits for a lock
 		w.lane.unsure = now
