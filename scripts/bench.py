@@ -1,7 +1,8 @@
 """What profiling costs, behind scripts/bench: one gunicorn sync worker on CPU 0, the load and the profiler on CPU 1.
 
-Load runs all the time. Short windows with a profiler alternate with windows without; each ratio is that
-of a window to the mean of its two neighbours, so that slow drifts of the machine cancel out. Where the
+Load runs all the time. Short windows with a profiler, once it has loaded all it needs, alternate with windows
+without; each ratio is that of a window to the mean of its two neighbours, so that slow drifts of the machine
+cancel out. Where the
 worker had to wait for its CPU, somebody else used it, and the ratio is thrown away.
 """
 import argparse
@@ -71,7 +72,12 @@ class Server:
 
 
 def ours(*flags):
-    return lambda server: agent(server.pid, server.folder, *flags, prefix=BESIDE)
+    @contextlib.contextmanager
+    def profiler(server):
+        with agent(server.pid, server.folder, *flags, '--log-level', 'debug', prefix=BESIDE) as attached:
+            attached.settle()
+            yield attached
+    return profiler
 
 
 @contextlib.contextmanager

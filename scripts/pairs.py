@@ -24,7 +24,8 @@ def load(command):
 
 def attached(pid, folder, command, prefix=()):
     """One run of load with an agent of its own."""
-    with agent(pid, folder, prefix=prefix) as profiler:
+    with agent(pid, folder, '--log-level', 'debug', prefix=prefix) as profiler:
+        profiler.settle()
         before, begun = schedstat(profiler.pid)[0], time.monotonic()
         rate, done = load(command)
         records = len(profiler.records(done, 3))

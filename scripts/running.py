@@ -110,6 +110,10 @@ class Agent:
         self.process, self.pid, self.log, self.path = process, process.pid, log, records
         wait_for('the agent', log, process, lambda text: '"message":"ready"' in text)
 
+    def settle(self):
+        """Waits until everything is loaded that it may ever need. It must log what helps debugging."""
+        wait_for('the agent', self.log, self.process, lambda text: 'all programs are loaded' in text)
+
     def records(self, count, seconds=5):
         """The complete lines so far, once there are that many or the time is up."""
         end = time.monotonic() + seconds

@@ -198,9 +198,11 @@ func (p *Probe) LoadLater() {
 	p.loader.work.Go(func() {
 		runtime.LockOSThread() // it ends with the goroutine
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, loadNice)
+		begun := time.Now()
 		if err := p.LoadAll(); err != nil {
 			p.config.Log.Warn().Err(err).Msg("services that need this program are told of without it")
 		}
+		p.config.Log.Debug().TimeDiff("took", time.Now(), begun).Msg("all programs are loaded")
 	})
 }
 
