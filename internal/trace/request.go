@@ -83,7 +83,7 @@ func (t *Tracer) begin(c *conn, h *http1.Request, x *Transfer, first, alone bool
 		conn:    c,
 	}
 	if h.Client.IsValid() {
-		r.Remote = h.Client
+		r.Remote, t.passed.came = h.Client, true
 	}
 	switch {
 	case !r.Sampled:
@@ -148,7 +148,7 @@ func (t *Tracer) finish(c *conn, h *http1.Request, now uint64) {
 	if r.Client.IsValid() {
 		t.passed.add(r)
 	}
-	if !t.passed.routed(c, r) {
+	if !t.routed(c, r) {
 		t.finished(r)
 	}
 	if r.lane != nil {
