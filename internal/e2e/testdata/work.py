@@ -245,7 +245,8 @@ async def suspended():
 def sink(n=900):
     if n:
         return sink.__wrapped__(n - 1)
-    crunch(30)
+    with part('crunch'):
+        crunch(30)
 
 
 def contended():
