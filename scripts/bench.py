@@ -2,8 +2,7 @@
 
 Load runs all the time. Short windows with a profiler, once it has loaded all it needs, alternate with windows
 without; each ratio is that of a window to the mean of its two neighbours, so that slow drifts of the machine
-cancel out. Where the
-worker had to wait for its CPU, somebody else used it, and the ratio is thrown away.
+cancel out. Where the worker had to wait for its CPU, somebody else used it, and the ratio is thrown away.
 """
 import argparse
 import contextlib

@@ -58,6 +58,7 @@ func newProcess() *process {
 		promises:   map[uint64]*lane{},
 		fetchers:   map[symbol.Func]struct{}{},
 		goroutines: newGoroutines(),
+		queues:     queues{patience: idleMin},
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 type queues struct {
 	puts     int                      // objects in a row that were put for no request
 	answered int                      // requests that were answered meanwhile
-	patience int                      // after how many of both they need not be told; 0: idleMin
+	patience int                      // after how many of both they need not be told
 	seen     uint64                   // from when on they are told; MaxUint64: they are not
 	missed   uint64                   // when a request first seemed to have some put that was not told, 0: never
 	asked    bool                     // that was given by MissedQueues
@@ -29,7 +29,7 @@ const (
 func (t *Tracer) IdleQueues(neglect func(pid uint32, serves func(tid int) bool) bool) {
 	for pid, p := range t.processes {
 		q := &p.queues
-		if q.seen == math.MaxUint64 || min(q.puts, q.answered) < max(q.patience, idleMin) {
+		if q.seen == math.MaxUint64 || min(q.puts, q.answered) < q.patience {
 			continue
 		}
 		q.puts, q.answered = 0, 0
@@ -57,8 +57,8 @@ func (t *Tracer) MissedQueues(yield func(pid uint32)) {
 func (t *Tracer) SeesQueues(pid uint32, now uint64) {
 	if p := t.processes[pid]; p != nil {
 		const longer = 8
-		q := &p.queues
-		q.seen, q.patience = now, longer*max(q.patience, idleMin)
+		p.queues.seen = now
+		p.queues.patience *= longer
 	}
 }
 
@@ -87,6 +87,15 @@ func (q *queues) does(job *symbol.Func, serves bool, now uint64) {
 		}
 		q.own[*job] = struct{}{}
 	}
+}
+
+// handsOut takes that the thread has work done by another, and tells whether it may be a request's.
+func (t *thread) handsOut(now uint64) bool {
+	if !t.mayWorkForRequest() {
+		return false
+	}
+	t.process.queues.handsOut(now)
+	return true
 }
 
 // mayWorkForRequest tells that what the thread hands out may be a request's.

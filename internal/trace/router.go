@@ -28,6 +28,7 @@ func (t *Tracer) routed(c *conn, r *Request) bool {
 	return r.lane == nil && t.passed.came && (t.passed.has(c, r) || t.passesNow(c, r))
 }
 
+// has tells that another target has told the request.
 func (p *passed) has(c *conn, r *Request) bool {
 	for i := range min(p.n, len(p.requests)) {
 		at := &p.requests[(p.n-1-i)%len(p.requests)]

@@ -219,11 +219,7 @@ func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	}
 	th := p.thread(tid)
 	if giver, stack := th.creates(now, s); giver != nil && !stack.endsExecutor() {
-		idle := !th.mayWorkForRequest()
-		if !idle {
-			p.queues.handsOut(now)
-		}
-		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item, idle: idle})
+		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item, idle: !th.handsOut(now)})
 	}
 }
 
@@ -280,9 +276,7 @@ func (t *Tracer) Thread(pid, tid uint32, now uint64, s *Stack, started uint32) {
 	}
 	p.forget(started) // what had the number before
 	if giver, stack := th.creates(now, s); giver != nil {
-		if th.mayWorkForRequest() {
-			p.queues.handsOut(now)
-		}
+		th.handsOut(now)
 		w := p.thread(started)
 		w.gets(grant{from: now, giver: giver, work: s.Work, item: th.item, stack: stack, started: true})
 	}
@@ -296,8 +290,8 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 	}
 	giver, stack := th.creates(now, s)
 	w := p.thread(woken)
-	if giver != nil && w != th && woken != pid && !w.servesItself() && w.givenBy(stack) && th.mayWorkForRequest() {
-		p.queues.handsOut(now)
+	if giver != nil && w != th && woken != pid && !w.servesItself() && w.givenBy(stack) {
+		th.handsOut(now)
 	}
 	if giver == &th.home && w.lane != nil && th.mayHaveServed(stack) &&
 		ofFile(w.stack.function(), threadFile, "wait") { // for what another does; elsewhere it waits for a lock
