@@ -312,30 +312,4 @@ int BPF_PROG(sched_waking, struct task_struct *task)
 	return 0;
 }
 
-struct clock_reading {
-	u64 jiffies;
-	u64 time; /* CLOCK_MONOTONIC, ns */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct clock_reading);
-} clock_readings SEC(".maps");
-
-/* Run by the agent through BPF_PROG_TEST_RUN: two readings tell the length of the kernel's tick. */
-SEC("raw_tp")
-int read_clock(void *ctx)
-{
-	u32 zero = 0;
-	struct clock_reading *r = bpf_map_lookup_elem(&clock_readings, &zero);
-
-	if (r) {
-		r->jiffies = bpf_jiffies64();
-		r->time = bpf_ktime_get_ns();
-	}
-	return 0;
-}
-
 #endif

@@ -23,6 +23,8 @@ import (
 const (
 	pollEvery     = 50 * time.Millisecond  // while requests are open: one wake-up for all of their events
 	sampleLinger  = 100 * time.Millisecond // sampling stays on for so long after the last request
+	alignAfter    = 150 * time.Millisecond // that sampling has been on, its clocks are made cheaper, …
+	alignAtOnce   = 4                      // … so many in one poll, while the ring buffer fills
 	idlePoll      = time.Second            // with sampling off the next request wakes the agent
 	unsampledPoll = 200 * time.Millisecond // but one that is not sampled does not
 	unixOpen      = 200 * time.Millisecond // between looks at Unix sockets while a request is open on one
@@ -396,10 +398,14 @@ func (a *agent) switchSampling() error {
 			a.tracer.SamplesSince(probe.Now())
 		}
 		return err
-	case on && now.Sub(a.since) > sampleLinger && !a.services.anyGo(): // it may take many ticks, and goroutines are to be read
+	case on && now.Sub(a.since) > alignAfter && !a.goroutines.reading:
+		n := alignAtOnce
+		if a.services.anyGo() {
+			n = 1 // it takes some ticks, and goroutines may be to be read
+		}
 		a.urgency.raise() // for some microseconds at a time
 		defer a.urgency.lower()
-		return a.probe.Align()
+		return a.probe.Align(n)
 	}
 	return nil
 }

@@ -30,12 +30,6 @@ const (
 	apmAwaitedAWAITS_FUTURE    apmAwaited = 1
 )
 
-type apmClockReading struct {
-	_       structs.HostLayout
-	Jiffies uint64
-	Time    uint64
-}
-
 type apmCodeEvent struct {
 	_         structs.HostLayout
 	Event     apmEvent
@@ -656,7 +650,6 @@ type apmYoungTasks struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	apmMapAgentIdle          = "agent_idle"
-	apmMapClockReadings      = "clock_readings"
 	apmMapCodeScratch        = "code_scratch"
 	apmMapConns              = "conns"
 	apmMapEvents             = "events"
@@ -705,7 +698,6 @@ const (
 	apmProgOldGreenletSwitch = "old_greenlet_switch"
 	apmProgQueueGot          = "queue_got"
 	apmProgQueuePut          = "queue_put"
-	apmProgReadClock         = "read_clock"
 	apmProgSample            = "sample"
 	apmProgSchedProcessExec  = "sched_process_exec"
 	apmProgSchedProcessExit  = "sched_process_exit"
@@ -824,7 +816,6 @@ type apmProgramSpecs struct {
 	OldGreenletSwitch *ebpf.ProgramSpec `ebpf:"old_greenlet_switch"`
 	QueueGot          *ebpf.ProgramSpec `ebpf:"queue_got"`
 	QueuePut          *ebpf.ProgramSpec `ebpf:"queue_put"`
-	ReadClock         *ebpf.ProgramSpec `ebpf:"read_clock"`
 	Sample            *ebpf.ProgramSpec `ebpf:"sample"`
 	SchedProcessExec  *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit  *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
@@ -854,34 +845,33 @@ type apmProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type apmMapSpecs struct {
-	AgentIdle     *ebpf.MapSpec `ebpf:"agent_idle"`
-	ClockReadings *ebpf.MapSpec `ebpf:"clock_readings"`
-	CodeScratch   *ebpf.MapSpec `ebpf:"code_scratch"`
-	Conns         *ebpf.MapSpec `ebpf:"conns"`
-	Events        *ebpf.MapSpec `ebpf:"events"`
-	GilWaits      *ebpf.MapSpec `ebpf:"gil_waits"`
-	GoDepths      *ebpf.MapSpec `ebpf:"go_depths"`
-	GoOffCpu      *ebpf.MapSpec `ebpf:"go_off_cpu"`
-	GoParents     *ebpf.MapSpec `ebpf:"go_parents"`
-	GoScratch     *ebpf.MapSpec `ebpf:"go_scratch"`
-	GoServing     *ebpf.MapSpec `ebpf:"go_serving"`
-	IoScratch     *ebpf.MapSpec `ebpf:"io_scratch"`
-	Listeners     *ebpf.MapSpec `ebpf:"listeners"`
-	Losses        *ebpf.MapSpec `ebpf:"losses"`
-	OpenRequests  *ebpf.MapSpec `ebpf:"open_requests"`
-	PyChains      *ebpf.MapSpec `ebpf:"py_chains"`
-	PySteps       *ebpf.MapSpec `ebpf:"py_steps"`
-	PyThreads     *ebpf.MapSpec `ebpf:"py_threads"`
-	PyYoung       *ebpf.MapSpec `ebpf:"py_young"`
-	ScopeScratch  *ebpf.MapSpec `ebpf:"scope_scratch"`
-	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
-	SlowWakeups   *ebpf.MapSpec `ebpf:"slow_wakeups"`
-	Targets       *ebpf.MapSpec `ebpf:"targets"`
-	Tickets       *ebpf.MapSpec `ebpf:"tickets"`
-	TlsObjects    *ebpf.MapSpec `ebpf:"tls_objects"`
-	TlsThreads    *ebpf.MapSpec `ebpf:"tls_threads"`
-	UprobeBusy    *ebpf.MapSpec `ebpf:"uprobe_busy"`
-	Watched       *ebpf.MapSpec `ebpf:"watched"`
+	AgentIdle    *ebpf.MapSpec `ebpf:"agent_idle"`
+	CodeScratch  *ebpf.MapSpec `ebpf:"code_scratch"`
+	Conns        *ebpf.MapSpec `ebpf:"conns"`
+	Events       *ebpf.MapSpec `ebpf:"events"`
+	GilWaits     *ebpf.MapSpec `ebpf:"gil_waits"`
+	GoDepths     *ebpf.MapSpec `ebpf:"go_depths"`
+	GoOffCpu     *ebpf.MapSpec `ebpf:"go_off_cpu"`
+	GoParents    *ebpf.MapSpec `ebpf:"go_parents"`
+	GoScratch    *ebpf.MapSpec `ebpf:"go_scratch"`
+	GoServing    *ebpf.MapSpec `ebpf:"go_serving"`
+	IoScratch    *ebpf.MapSpec `ebpf:"io_scratch"`
+	Listeners    *ebpf.MapSpec `ebpf:"listeners"`
+	Losses       *ebpf.MapSpec `ebpf:"losses"`
+	OpenRequests *ebpf.MapSpec `ebpf:"open_requests"`
+	PyChains     *ebpf.MapSpec `ebpf:"py_chains"`
+	PySteps      *ebpf.MapSpec `ebpf:"py_steps"`
+	PyThreads    *ebpf.MapSpec `ebpf:"py_threads"`
+	PyYoung      *ebpf.MapSpec `ebpf:"py_young"`
+	ScopeScratch *ebpf.MapSpec `ebpf:"scope_scratch"`
+	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
+	SlowWakeups  *ebpf.MapSpec `ebpf:"slow_wakeups"`
+	Targets      *ebpf.MapSpec `ebpf:"targets"`
+	Tickets      *ebpf.MapSpec `ebpf:"tickets"`
+	TlsObjects   *ebpf.MapSpec `ebpf:"tls_objects"`
+	TlsThreads   *ebpf.MapSpec `ebpf:"tls_threads"`
+	UprobeBusy   *ebpf.MapSpec `ebpf:"uprobe_busy"`
+	Watched      *ebpf.MapSpec `ebpf:"watched"`
 }
 
 // apmVariableSpecs contains global variables before they are loaded into the kernel.
@@ -939,40 +929,38 @@ func (o *apmObjects) Close() error {
 //
 // It can be passed to loadApmObjects or ebpf.CollectionSpec.LoadAndAssign.
 type apmMaps struct {
-	AgentIdle     *ebpf.Map `ebpf:"agent_idle"`
-	ClockReadings *ebpf.Map `ebpf:"clock_readings"`
-	CodeScratch   *ebpf.Map `ebpf:"code_scratch"`
-	Conns         *ebpf.Map `ebpf:"conns"`
-	Events        *ebpf.Map `ebpf:"events"`
-	GilWaits      *ebpf.Map `ebpf:"gil_waits"`
-	GoDepths      *ebpf.Map `ebpf:"go_depths"`
-	GoOffCpu      *ebpf.Map `ebpf:"go_off_cpu"`
-	GoParents     *ebpf.Map `ebpf:"go_parents"`
-	GoScratch     *ebpf.Map `ebpf:"go_scratch"`
-	GoServing     *ebpf.Map `ebpf:"go_serving"`
-	IoScratch     *ebpf.Map `ebpf:"io_scratch"`
-	Listeners     *ebpf.Map `ebpf:"listeners"`
-	Losses        *ebpf.Map `ebpf:"losses"`
-	OpenRequests  *ebpf.Map `ebpf:"open_requests"`
-	PyChains      *ebpf.Map `ebpf:"py_chains"`
-	PySteps       *ebpf.Map `ebpf:"py_steps"`
-	PyThreads     *ebpf.Map `ebpf:"py_threads"`
-	PyYoung       *ebpf.Map `ebpf:"py_young"`
-	ScopeScratch  *ebpf.Map `ebpf:"scope_scratch"`
-	Scratch       *ebpf.Map `ebpf:"scratch"`
-	SlowWakeups   *ebpf.Map `ebpf:"slow_wakeups"`
-	Targets       *ebpf.Map `ebpf:"targets"`
-	Tickets       *ebpf.Map `ebpf:"tickets"`
-	TlsObjects    *ebpf.Map `ebpf:"tls_objects"`
-	TlsThreads    *ebpf.Map `ebpf:"tls_threads"`
-	UprobeBusy    *ebpf.Map `ebpf:"uprobe_busy"`
-	Watched       *ebpf.Map `ebpf:"watched"`
+	AgentIdle    *ebpf.Map `ebpf:"agent_idle"`
+	CodeScratch  *ebpf.Map `ebpf:"code_scratch"`
+	Conns        *ebpf.Map `ebpf:"conns"`
+	Events       *ebpf.Map `ebpf:"events"`
+	GilWaits     *ebpf.Map `ebpf:"gil_waits"`
+	GoDepths     *ebpf.Map `ebpf:"go_depths"`
+	GoOffCpu     *ebpf.Map `ebpf:"go_off_cpu"`
+	GoParents    *ebpf.Map `ebpf:"go_parents"`
+	GoScratch    *ebpf.Map `ebpf:"go_scratch"`
+	GoServing    *ebpf.Map `ebpf:"go_serving"`
+	IoScratch    *ebpf.Map `ebpf:"io_scratch"`
+	Listeners    *ebpf.Map `ebpf:"listeners"`
+	Losses       *ebpf.Map `ebpf:"losses"`
+	OpenRequests *ebpf.Map `ebpf:"open_requests"`
+	PyChains     *ebpf.Map `ebpf:"py_chains"`
+	PySteps      *ebpf.Map `ebpf:"py_steps"`
+	PyThreads    *ebpf.Map `ebpf:"py_threads"`
+	PyYoung      *ebpf.Map `ebpf:"py_young"`
+	ScopeScratch *ebpf.Map `ebpf:"scope_scratch"`
+	Scratch      *ebpf.Map `ebpf:"scratch"`
+	SlowWakeups  *ebpf.Map `ebpf:"slow_wakeups"`
+	Targets      *ebpf.Map `ebpf:"targets"`
+	Tickets      *ebpf.Map `ebpf:"tickets"`
+	TlsObjects   *ebpf.Map `ebpf:"tls_objects"`
+	TlsThreads   *ebpf.Map `ebpf:"tls_threads"`
+	UprobeBusy   *ebpf.Map `ebpf:"uprobe_busy"`
+	Watched      *ebpf.Map `ebpf:"watched"`
 }
 
 func (m *apmMaps) Close() error {
 	return _ApmClose(
 		m.AgentIdle,
-		m.ClockReadings,
 		m.CodeScratch,
 		m.Conns,
 		m.Events,
@@ -1063,7 +1051,6 @@ type apmPrograms struct {
 	OldGreenletSwitch *ebpf.Program `ebpf:"old_greenlet_switch"`
 	QueueGot          *ebpf.Program `ebpf:"queue_got"`
 	QueuePut          *ebpf.Program `ebpf:"queue_put"`
-	ReadClock         *ebpf.Program `ebpf:"read_clock"`
 	Sample            *ebpf.Program `ebpf:"sample"`
 	SchedProcessExec  *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit  *ebpf.Program `ebpf:"sched_process_exit"`
@@ -1113,7 +1100,6 @@ func (p *apmPrograms) Close() error {
 		p.OldGreenletSwitch,
 		p.QueueGot,
 		p.QueuePut,
-		p.ReadClock,
 		p.Sample,
 		p.SchedProcessExec,
 		p.SchedProcessExit,

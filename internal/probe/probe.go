@@ -6,7 +6,6 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -113,9 +112,8 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec) (err error) {
 	if frequency == 0 {
 		frequency = chooseFrequency(p.objects.Sample)
 	}
-	tick := p.measureTick()
-	p.config.Log.Debug().Int("frequency", frequency).Dur("tick", tick).Msg("sampling")
-	if p.timer, err = newTimer(p.objects.Sample, frequency, tick, p.kernel.lacks.link); err != nil {
+	p.config.Log.Debug().Int("frequency", frequency).Dur("tick", tick()).Msg("sampling")
+	if p.timer, err = newTimer(p.objects.Sample, frequency, p.kernel.lacks.link); err != nil {
 		return err
 	}
 	p.kernel.chose(p.timer.choice())
@@ -153,7 +151,6 @@ func (p *Probe) take() {
 	p.objects.Listeners = maps["listeners"]
 	p.objects.AgentIdle = maps["agent_idle"]
 	p.objects.Conns = maps["conns"]
-	p.objects.ClockReadings = maps["clock_readings"]
 	p.objects.GoParents = maps["go_parents"]
 	p.objects.GoServing = maps["go_serving"]
 	p.objects.GoDepths = maps["go_depths"]
@@ -161,7 +158,6 @@ func (p *Probe) take() {
 	p.objects.SlowWakes = variables["slow_wakes"]
 	p.objects.Sample = p.loader.programs["sample"].loaded
 	p.objects.EndRequest = p.loader.programs["end_request"].loaded
-	p.objects.ReadClock = p.loader.programs["read_clock"].loaded
 }
 
 // Close detaches everything.
@@ -237,13 +233,13 @@ func (p *Probe) SetSampling(on bool) error {
 	return nil
 }
 
-// Align brings some more of the clocks in phase with the kernel's tick, which makes them cheaper, until all are. It
-// takes some milliseconds, so it is for when sampling goes on for a while.
-func (p *Probe) Align() error {
+// Align brings at most n more clocks in phase with the kernel's tick, which makes them cheaper, until all are. Each takes
+// some milliseconds, so it is for when sampling goes on for a while. The caller must be locked to its thread.
+func (p *Probe) Align(n int) error {
 	if p.idle {
 		return nil
 	}
-	if err := p.timer.align(); err != nil {
+	if err := p.timer.align(n); err != nil {
 		return fmt.Errorf("align CPU clocks: %w", err)
 	}
 	return nil
@@ -326,37 +322,4 @@ func (p *Probe) Forget(connection, inode uint64) error {
 		return fmt.Errorf("forget connection: %w", err)
 	}
 	return nil
-}
-
-// measureTick tells how long the kernel's tick is, 0 if it can't be told.
-func (p *Probe) measureTick() time.Duration {
-	first, err1 := p.nextTick()
-	second, err2 := p.nextTick()
-	if err1 != nil || err2 != nil || second.Jiffies <= first.Jiffies {
-		return 0
-	}
-	tick := float64(second.Time-first.Time) / float64(second.Jiffies-first.Jiffies)
-	for _, hz := range []float64{100, 250, 300, 1000} { // CONFIG_HZ, kernel/Kconfig.hz
-		if math.Abs(tick*hz/1e9-1) < 0.08 {
-			return time.Duration(1e9 / hz)
-		}
-	}
-	return 0
-}
-
-// nextTick reads the clocks when the kernel has just counted a tick.
-func (p *Probe) nextTick() (r apmClockReading, err error) {
-	const longest = 15 * time.Millisecond
-	before, err := p.readClock()
-	for r = before; err == nil && r.Jiffies == before.Jiffies && r.Time-before.Time < uint64(longest); {
-		r, err = p.readClock()
-	}
-	return r, err
-}
-
-func (p *Probe) readClock() (r apmClockReading, err error) {
-	if _, err = p.objects.ReadClock.Run(&ebpf.RunOptions{}); err == nil {
-		err = p.objects.ClockReadings.Lookup(uint32(0), &r)
-	}
-	return r, err
 }

@@ -22,22 +22,30 @@ const onlineCPUs = "/sys/devices/system/cpu/online"
 
 // timer is a CPU-clock event on every online CPU with the sampling program on it.
 type timer struct {
-	period  time.Duration
-	tick    time.Duration // of the kernel, 0: unknown
-	cpus    []int         // that were online all the time since; the kernel lets go of a clock when its CPU goes offline
-	fds     []int
-	links   []link.Link
-	on      bool
-	aligned int  // of fds, since they were switched
-	noLink  bool // the kernel, or what a test has it lack, has no links on perf events
+	period time.Duration
+	cpus   []int // that were online all the time since; the kernel lets go of a clock when its CPU goes offline
+	clocks []clock
+	links  []link.Link
+	on     bool
+	apart  []apart       // clocks that tick with the kernel not yet, since they were switched on
+	takes  time.Duration // about as long as to restart one
+	noLink bool          // the kernel, or what a test has it lack, has no links on perf events
 }
 
-func newTimer(program *ebpf.Program, frequency int, tick time.Duration, noLink bool) (*timer, error) {
+type clock struct{ fd, cpu int }
+
+// apart is a clock that may be brought to tick with the kernel.
+type apart struct {
+	clock
+	tried int
+}
+
+func newTimer(program *ebpf.Program, frequency int, noLink bool) (*timer, error) {
 	cpus, err := parseCPUs(onlineCPUs)
 	if err != nil {
 		return nil, err
 	}
-	t := &timer{cpus: cpus, period: time.Second / time.Duration(frequency), tick: tick, noLink: noLink}
+	t := &timer{cpus: cpus, period: time.Second / time.Duration(frequency), noLink: noLink}
 	for _, cpu := range cpus {
 		if err := t.open(program, -1, cpu); err != nil {
 			t.close()
@@ -64,7 +72,7 @@ func (t *timer) open(program *ebpf.Program, thread, cpu int) error {
 	if err != nil {
 		return err
 	}
-	t.fds = append(t.fds, fd)
+	t.clocks = append(t.clocks, clock{fd, cpu})
 	if !t.noLink {
 		l, err := link.AttachRawLink(link.RawLinkOptions{Target: fd, Program: program, Attach: ebpf.AttachPerfEvent})
 		if err == nil {
@@ -88,8 +96,8 @@ func (t *timer) close() {
 	for _, l := range t.links {
 		l.Close()
 	}
-	for _, fd := range t.fds {
-		unix.Close(fd)
+	for _, c := range t.clocks {
+		unix.Close(c.fd)
 	}
 }
 
@@ -98,61 +106,92 @@ func (t *timer) set(on bool) error {
 	if t.on == on {
 		return nil
 	}
-	t.on, t.aligned = on, 0
+	t.on, t.apart = on, t.apart[:0]
 	request := uint(unix.PERF_EVENT_IOC_DISABLE)
 	if on {
 		request = unix.PERF_EVENT_IOC_ENABLE
 	}
 	var errs []error
-	for _, fd := range t.fds {
-		errs = append(errs, unix.IoctlSetInt(fd, request, 0))
+	for _, c := range t.clocks {
+		errs = append(errs, unix.IoctlSetInt(c.fd, request, 0))
+		if on && t.unit() > 0 {
+			t.apart = append(t.apart, apart{clock: c})
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// Clocks that are aligned at once: each waits for a tick, while the ring buffer fills.
-const alignAtOnce = 4
-
-// align restarts the next clocks shortly before a tick of the kernel: then both share one interrupt, which is
-// most of a sample's cost.
-func (t *timer) align() error {
+// align restarts n of the clocks that are apart at a tick of the kernel: then both share one interrupt, which is most of a
+// sample's cost. Its thread must be this goroutine's own: it goes to each CPU for a moment, as an interrupt that asked
+// the CPU would come at no certain time. Where it may not go the clock stays as it is.
+func (t *timer) align(n int) error {
+	if len(t.apart) == 0 {
+		return nil
+	}
+	var before unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return err
+	}
+	defer unix.SchedSetaffinity(0, &before)
 	var errs []error
-	next := t.fds[t.aligned:]
-	for _, fd := range next[:min(alignAtOnce, len(next))] {
-		t.awaitTick()
-		errs = append(errs, unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_DISABLE, 0),
-			unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_ENABLE, 0))
-		t.aligned++
+	for range min(n, len(t.apart)) {
+		c := t.apart[0]
+		t.apart = append(t.apart[:0], t.apart[1:]...)
+		var there unix.CPUSet
+		there.Set(c.cpu)
+		if unix.SchedSetaffinity(0, &there) != nil {
+			continue
+		}
+		met, err := t.restart(c.clock)
+		errs = append(errs, err)
+		if c.tried++; !met && c.tried < alignTries {
+			t.apart = append(t.apart, c)
+		}
 	}
 	return errors.Join(errs...)
 }
 
 const (
-	leadMin  = 10 * time.Microsecond // before the tick
-	leadMax  = 35 * time.Microsecond
-	lateness = 150 * time.Microsecond // longer than a timer's wake-up takes
-	ticks    = 5                      // that are missed at most: then the machine is too busy
+	lateness   = 150 * time.Microsecond // longer than a timer's wake-up takes
+	sharing    = 2 * time.Microsecond   // as far apart at least two timers of the kernel share an interrupt
+	alignTries = 10                     // then the machine is too busy
 )
 
-// awaitTick returns between leadMax and leadMin before a multiple of the tick or of the period, whichever
-// is shorter. Ticks are at multiples of CLOCK_MONOTONIC (tick_setup_device, kernel/time/tick-common.c).
-func (t *timer) awaitTick() {
-	unit := min(t.tick, t.period)
-	if unit < 2*lateness {
-		return
+// tick is how often the kernel's own timer interrupts a busy CPU: what the coarse clocks resolve (posix_get_coarse_res,
+// kernel/time/posix-timers.c).
+func tick() time.Duration {
+	var t unix.Timespec
+	unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &t)
+	return time.Duration(t.Nano())
+}
+
+// unit is the tick or the clocks' period, of which the other is a multiple; 0: it is none.
+func (t *timer) unit() time.Duration {
+	short, long := min(tick(), t.period), max(tick(), t.period)
+	if short < 2*lateness || long%short != 0 {
+		return 0
 	}
-	next := time.Duration(Now()).Truncate(unit) + unit
-	for range ticks {
-		SleepUntil(uint64(next - leadMax - lateness))
-		left := next - time.Duration(Now())
-		for left > leadMax {
-			left = next - time.Duration(Now())
-		}
-		if left >= leadMin {
-			return
-		}
-		next += unit
+	return short
+}
+
+// restart has the clock's periods begin at a multiple of the unit, as the ticks do (tick_setup_device,
+// kernel/time/tick-common.c; 6.4, 6.1.28, 5.15.111, 5.10.180). It tells whether that was met as nearly as it takes long:
+// where that is long so are interrupts, and what comes during one is done in it.
+func (t *timer) restart(c clock) (met bool, err error) {
+	period, unit := uint64(t.period), t.unit()
+	next := (time.Duration(Now()) + lateness + t.takes).Truncate(unit) + unit
+	begin := next - t.takes
+	SleepUntil(uint64(begin - lateness))
+	began := time.Duration(Now())
+	for began < begin {
+		began = time.Duration(Now())
 	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), unix.PERF_EVENT_IOC_PERIOD, uintptr(unsafe.Pointer(&period))); errno != 0 {
+		return false, errno
+	}
+	done := time.Duration(Now())
+	t.takes = min((3*t.takes+done-began)/4, lateness)
+	return (done - next).Abs() <= max(sharing, t.takes), nil
 }
 
 // parseCPUs reads a list such as 0-3,8.
