@@ -132,7 +132,6 @@ func (t *timer) align(n int) error {
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return err
 	}
-	defer unix.SchedSetaffinity(0, &before)
 	var errs []error
 	for range min(n, len(t.apart)) {
 		c := t.apart[0]
@@ -148,7 +147,7 @@ func (t *timer) align(n int) error {
 			t.apart = append(t.apart, c)
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, unix.SchedSetaffinity(0, &before))...)
 }
 
 const (
@@ -161,7 +160,7 @@ const (
 // kernel/time/posix-timers.c).
 func tick() time.Duration {
 	var t unix.Timespec
-	unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &t)
+	_ = unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &t)
 	return time.Duration(t.Nano())
 }
 
