@@ -174,7 +174,7 @@ func (t *timer) unit() time.Duration {
 }
 
 // restart has the clock's periods begin at a multiple of the unit, as the ticks do (tick_setup_device,
-// kernel/time/tick-common.c; 6.4, 6.1.28, 5.15.111, 5.10.180). It tells whether that was met as nearly as it takes long:
+// kernel/time/tick-common.c; 6.4 and the stable kernels since). It tells whether that was met as nearly as it takes long:
 // where that is long so are interrupts, and what comes during one is done in it.
 func (t *timer) restart(c clock) (met bool, err error) {
 	period, unit := uint64(t.period), t.unit()
