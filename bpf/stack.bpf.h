@@ -56,8 +56,8 @@ static __always_inline void send_stack(struct walk *w, struct target *t, u32 slo
 	send_frames(w, t);
 }
 
-SEC("perf_event")
-int sample(void *ctx)
+/* Sends the stack of the current thread, if it is of a target that is worth it. */
+__noinline int take_sample(void)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	u32 pid = id >> 32;
@@ -80,6 +80,25 @@ int sample(void *ctx)
 
 	if (w)
 		send_stack(w, t, SCRATCH_SAMPLE);
+	return 0;
+}
+
+SEC("perf_event")
+int sample(void *ctx)
+{
+	return take_sample();
+}
+
+u64 tick_handler; /* what the kernel calls at each tick */
+u32 tick_samples; /* of so many ticks one takes a sample, 0: none does */
+
+SEC("tp_btf/hrtimer_expire_entry")
+int BPF_PROG(hrtimer_expire_entry, struct hrtimer *timer)
+{
+	if (!tick_samples || !bpf_core_field_exists(timer->function))
+		return 0;
+	if ((u64)GIVEN(timer, function) == tick_handler && !(bpf_jiffies64() % tick_samples))
+		take_sample();
 	return 0;
 }
 

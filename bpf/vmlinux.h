@@ -190,6 +190,10 @@ struct task_struct___5_13 {
 	volatile long state;
 };
 
+struct hrtimer {
+	void *function;
+};
+
 struct linux_binprm;
 
 #pragma clang attribute pop

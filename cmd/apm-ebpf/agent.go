@@ -23,8 +23,6 @@ import (
 const (
 	pollEvery     = 50 * time.Millisecond  // while requests are open: one wake-up for all of their events
 	sampleLinger  = 100 * time.Millisecond // sampling stays on for so long after the last request
-	alignAfter    = 150 * time.Millisecond // that sampling has been on, its clocks are made cheaper, …
-	alignAtOnce   = 4                      // … so many in one poll, while the ring buffer fills
 	idlePoll      = time.Second            // with sampling off the next request wakes the agent
 	unsampledPoll = 200 * time.Millisecond // but one that is not sampled does not
 	unixOpen      = 200 * time.Millisecond // between looks at Unix sockets while a request is open on one
@@ -56,8 +54,7 @@ type agent struct {
 	wallClock  uint64    // Unix time less CLOCK_MONOTONIC, ns
 	begun      bool      // a sampled request began in the last poll
 	busy       time.Time // when a sampled request was last open
-	since      time.Time // when sampling was last switched
-	switched   bool      // it was, since the last poll
+	switched   bool      // sampling was, since the last poll
 	tidied     time.Time // when what is due now and then was last done
 	unixLook   time.Time // when Unix sockets were last looked at
 	caughtUp   time.Time // when processes were last looked at
@@ -390,24 +387,15 @@ func (a *agent) switchSampling() error {
 		a.busy = now
 	}
 	on := now.Sub(a.busy) < sampleLinger
-	switch {
-	case on != a.sampling():
-		a.since, a.switched = now, true
-		err := a.probe.SetSampling(on)
-		if on {
-			a.tracer.SamplesSince(probe.Now())
-		}
-		return err
-	case on && now.Sub(a.since) > alignAfter && !a.goroutines.reading:
-		n := alignAtOnce
-		if a.services.anyGo() {
-			n = 1 // it takes some ticks, and goroutines may be to be read
-		}
-		a.urgency.raise() // for some microseconds at a time
-		defer a.urgency.lower()
-		return a.probe.Align(n)
+	if on == a.sampling() {
+		return nil
 	}
-	return nil
+	a.switched = true
+	err := a.probe.SetSampling(on)
+	if on {
+		a.tracer.SamplesSince(probe.Now())
+	}
+	return err
 }
 
 // stop ends the open requests, detaches and tells what was lost.

@@ -32,6 +32,7 @@ type lacks struct {
 	link    bool // perf events as links
 	multi   bool // uprobes as links of their own
 	hold    bool // a way for programs to keep their CPU
+	ticks   bool // ticks that take samples
 }
 
 // kernel is what the programs find in the running one. It is asked for each thing, never for its version:

@@ -32,7 +32,8 @@ func TestFallbacks(t *testing.T) {
 		"types":   {types: true},
 		"link":    {link: true},
 		"hold":    {hold: true},
-		"all":     {types: true, sockets: true, link: true, multi: true, hold: true},
+		"ticks":   {ticks: true},
+		"all":     {types: true, sockets: true, link: true, multi: true, hold: true, ticks: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := open(t, lacks)
@@ -53,6 +54,59 @@ func TestFallbacks(t *testing.T) {
 				{KindSend, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Sampled},
 				{KindClose, "", WriteEnd},
 			})
+		})
+	}
+}
+
+// TestSamples has stacks taken of a thread that computes while a request is open, by the kernel's ticks or by clocks.
+func TestSamples(t *testing.T) {
+	for name, lacks := range map[string]lacks{
+		"ticks":               {},
+		"ticks without types": {types: true},
+		"clocks":              {ticks: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t, lacks)
+			p.timer.period = 4 * tick()
+			if !lacks.ticks {
+				if err := p.timer.useTicks(p.objects.TickHandler, p.objects.TickSamples); err != nil || p.timer.ticks == nil {
+					t.Fatal("ticks take no samples:", err)
+				}
+			}
+			l := listen(t)
+			if err := p.AddPython(os.Getpid(), Python{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.SetSampling(true); err != nil {
+				t.Fatal(err)
+			}
+			client, err := net.Dial("tcp4", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			server, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			server.Read(make([]byte, 100))
+			const want, most = 20, 10 * time.Second
+			samples := 0
+			for begun := time.Now(); samples < want && time.Since(begun) < most; {
+				err := p.Drain(func(e *Event) {
+					if e.Kind == KindSample {
+						samples++
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if samples < want {
+				t.Errorf("%d samples of a thread that computes", samples)
+			}
 		})
 	}
 }

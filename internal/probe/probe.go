@@ -116,6 +116,11 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec) (err error) {
 	if p.timer, err = newTimer(p.objects.Sample, frequency, p.kernel.lacks.link); err != nil {
 		return err
 	}
+	if !p.kernel.lacks.ticks {
+		if err := p.timer.useTicks(p.objects.TickHandler, p.objects.TickSamples); err != nil {
+			p.config.Log.Debug().Err(err).Msg("samples are not taken by the kernel's ticks")
+		}
+	}
 	p.kernel.chose(p.timer.choice())
 	for _, c := range p.kernel.choices {
 		p.config.Log.Debug().Str("uses", c.Uses).Str("lacks", c.Lacks).Msg(c.What)
@@ -156,6 +161,8 @@ func (p *Probe) take() {
 	p.objects.GoDepths = maps["go_depths"]
 	p.objects.Slow = variables["slow"]
 	p.objects.SlowWakes = variables["slow_wakes"]
+	p.objects.TickHandler = variables["tick_handler"]
+	p.objects.TickSamples = variables["tick_samples"]
 	p.objects.Sample = p.loader.programs["sample"].loaded
 	p.objects.EndRequest = p.loader.programs["end_request"].loaded
 }
@@ -229,18 +236,6 @@ func (p *Probe) SetSampling(on bool) error {
 	p.idle = !on
 	if err := p.objects.AgentIdle.Put(uint32(0), idle); err != nil {
 		return fmt.Errorf("tell the kernel programs: %w", err)
-	}
-	return nil
-}
-
-// Align brings at most n more clocks in phase with the kernel's tick, which makes them cheaper, until all are. Each takes
-// some milliseconds, so it is for when sampling goes on for a while. The caller must be locked to its thread.
-func (p *Probe) Align(n int) error {
-	if p.idle {
-		return nil
-	}
-	if err := p.timer.align(n); err != nil {
-		return fmt.Errorf("align CPU clocks: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package probe
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -20,24 +22,17 @@ var errClock = errors.New("open CPU clock")
 
 const onlineCPUs = "/sys/devices/system/cpu/online"
 
-// timer is a CPU-clock event on every online CPU with the sampling program on it.
+// timer has samples taken: by the kernel's own ticks where they come at the right times, else by a CPU-clock event on every
+// online CPU. A tick costs nothing more, while in a virtual machine what an interrupt has the CPU forget may cost a busy
+// service half a millisecond. Idle CPUs have no ticks.
 type timer struct {
 	period time.Duration
-	cpus   []int // that were online all the time since; the kernel lets go of a clock when its CPU goes offline
-	clocks []clock
+	ticks  *ebpf.Variable // of which one takes a sample; nil: the clocks do
+	cpus   []int          // that were online all the time since; the kernel lets go of a clock when its CPU goes offline
+	fds    []int
 	links  []link.Link
 	on     bool
-	apart  []apart       // clocks that tick with the kernel not yet, since they were switched on
-	takes  time.Duration // about as long as to restart one
-	noLink bool          // the kernel, or what a test has it lack, has no links on perf events
-}
-
-type clock struct{ fd, cpu int }
-
-// apart is a clock that may be brought to tick with the kernel.
-type apart struct {
-	clock
-	tried int
+	noLink bool // the kernel, or what a test has it lack, has no links on perf events
 }
 
 func newTimer(program *ebpf.Program, frequency int, noLink bool) (*timer, error) {
@@ -57,6 +52,9 @@ func newTimer(program *ebpf.Program, frequency int, noLink bool) (*timer, error)
 
 // unclocked gives the CPUs that have come online since.
 func (t *timer) unclocked(online []int) []int {
+	if t.ticks != nil {
+		return nil
+	}
 	t.cpus = slices.DeleteFunc(t.cpus, func(cpu int) bool { return !slices.Contains(online, cpu) })
 	return slices.DeleteFunc(online, func(cpu int) bool { return slices.Contains(t.cpus, cpu) })
 }
@@ -72,7 +70,7 @@ func (t *timer) open(program *ebpf.Program, thread, cpu int) error {
 	if err != nil {
 		return err
 	}
-	t.clocks = append(t.clocks, clock{fd, cpu})
+	t.fds = append(t.fds, fd)
 	if !t.noLink {
 		l, err := link.AttachRawLink(link.RawLinkOptions{Target: fd, Program: program, Attach: ebpf.AttachPerfEvent})
 		if err == nil {
@@ -84,8 +82,11 @@ func (t *timer) open(program *ebpf.Program, thread, cpu int) error {
 	return unix.IoctlSetInt(fd, unix.PERF_EVENT_IOC_SET_BPF, program.FD())
 }
 
-// choice tells how the clocks run the program.
+// choice tells how the program is run.
 func (t *timer) choice() Choice {
+	if t.ticks != nil {
+		return Choice{What: "CPU clocks", Uses: "the kernel's ticks"}
+	}
 	if t.noLink {
 		return Choice{What: "CPU clocks", Uses: "perf_event by ioctl", Lacks: "perf_event by bpf_link (5.15)"}
 	}
@@ -96,65 +97,58 @@ func (t *timer) close() {
 	for _, l := range t.links {
 		l.Close()
 	}
-	for _, c := range t.clocks {
-		unix.Close(c.fd)
+	for _, fd := range t.fds {
+		unix.Close(fd)
 	}
 }
 
-// set switches the clocks.
+// set switches the samples.
 func (t *timer) set(on bool) error {
 	if t.on == on {
 		return nil
 	}
-	t.on, t.apart = on, t.apart[:0]
+	t.on = on
+	if t.ticks != nil {
+		every := uint32(0)
+		if on {
+			every = uint32(t.period / tick())
+		}
+		return t.ticks.Set(every)
+	}
 	request := uint(unix.PERF_EVENT_IOC_DISABLE)
 	if on {
 		request = unix.PERF_EVENT_IOC_ENABLE
 	}
 	var errs []error
-	for _, c := range t.clocks {
-		errs = append(errs, unix.IoctlSetInt(c.fd, request, 0))
-		if on && t.unit() > 0 {
-			t.apart = append(t.apart, apart{clock: c})
-		}
+	for _, fd := range t.fds {
+		errs = append(errs, unix.IoctlSetInt(fd, request, 0))
 	}
 	return errors.Join(errs...)
 }
 
-// align restarts n of the clocks that are apart at a tick of the kernel: then both share one interrupt, which is most of a
-// sample's cost. Its thread must be this goroutine's own: it goes to each CPU for a moment, as an interrupt that asked
-// the CPU would come at no certain time. Where it may not go the clock stays as it is.
-func (t *timer) align(n int) error {
-	if len(t.apart) == 0 {
+// useTicks has the kernel's ticks take the samples if they can.
+func (t *timer) useTicks(handler, ticks *ebpf.Variable) error {
+	if t.period%tick() != 0 || !ticksAlways() {
 		return nil
 	}
-	var before unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
+	at, err := tickHandler()
+	if err != nil || at == 0 {
 		return err
 	}
-	var errs []error
-	for range min(n, len(t.apart)) {
-		c := t.apart[0]
-		t.apart = append(t.apart[:0], t.apart[1:]...)
-		var there unix.CPUSet
-		there.Set(c.cpu)
-		if unix.SchedSetaffinity(0, &there) != nil {
-			continue
-		}
-		met, err := t.restart(c.clock)
-		errs = append(errs, err)
-		if c.tried++; !met && c.tried < alignTries {
-			t.apart = append(t.apart, c)
-		}
-	}
-	return errors.Join(append(errs, unix.SchedSetaffinity(0, &before))...)
+	t.ticks = ticks
+	return handler.Set(at)
 }
 
-const (
-	lateness   = 150 * time.Microsecond // longer than a timer's wake-up takes
-	sharing    = 2 * time.Microsecond   // as far apart at least two timers of the kernel share an interrupt
-	alignTries = 10                     // then the machine is too busy
-)
+// useClocks has clocks take them from now on, on idle CPUs too.
+func (t *timer) useClocks() error {
+	if t.ticks == nil {
+		return nil
+	}
+	on := t.on
+	off := t.set(false)
+	t.ticks = nil
+	return errors.Join(off, t.set(on))
+}
 
 // tick is how often the kernel's own timer interrupts a busy CPU: what the coarse clocks resolve (posix_get_coarse_res,
 // kernel/time/posix-timers.c).
@@ -164,33 +158,34 @@ func tick() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// unit is the tick or the clocks' period, of which the other is a multiple; 0: it is none.
-func (t *timer) unit() time.Duration {
-	short, long := min(tick(), t.period), max(tick(), t.period)
-	if short < 2*lateness || long%short != 0 {
-		return 0
-	}
-	return short
+// ticksAlways tells whether every busy CPU has ticks: with nohz_full some have none.
+func ticksAlways() bool {
+	cpus, err := os.ReadFile("/sys/devices/system/cpu/nohz_full")
+	without := strings.TrimSpace(string(cpus))
+	return err != nil || without == "" || without == "(null)"
 }
 
-// restart has the clock's periods begin at a multiple of the unit, as the ticks do (tick_setup_device,
-// kernel/time/tick-common.c; 6.4 and the stable kernels since). It tells whether that was met as nearly as it takes long:
-// where that is long so are interrupts, and what comes during one is done in it.
-func (t *timer) restart(c clock) (met bool, err error) {
-	period, unit := uint64(t.period), t.unit()
-	next := (time.Duration(Now()) + lateness + t.takes).Truncate(unit) + unit
-	begin := next - t.takes
-	SleepUntil(uint64(begin - lateness))
-	began := time.Duration(Now())
-	for began < begin {
-		began = time.Duration(Now())
+// tickHandler is the address of what the kernel calls at each tick, 0 if it is not told. Up to 6.8 tick_nohz_handler is
+// something else, and the other always there (kernel/time/tick-sched.c).
+func tickHandler() (address uint64, err error) {
+	symbols, err := os.Open("/proc/kallsyms")
+	if err != nil {
+		return 0, err
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), unix.PERF_EVENT_IOC_PERIOD, uintptr(unsafe.Pointer(&period))); errno != 0 {
-		return false, errno
+	defer symbols.Close()
+	lines := bufio.NewScanner(symbols)
+	for lines.Scan() {
+		line := lines.Bytes()
+		before := bytes.HasSuffix(line, []byte(" tick_sched_timer"))
+		if !before && !bytes.HasSuffix(line, []byte(" tick_nohz_handler")) {
+			continue
+		}
+		hex, _, _ := bytes.Cut(line, []byte(" "))
+		if address, err = strconv.ParseUint(string(hex), 16, 64); err != nil || before {
+			return address, err
+		}
 	}
-	done := time.Duration(Now())
-	t.takes = min((3*t.takes+done-began)/4, lateness)
-	return (done - next).Abs() <= max(sharing, t.takes), nil
+	return address, lines.Err()
 }
 
 // parseCPUs reads a list such as 0-3,8.
