@@ -80,18 +80,9 @@ func TestSamples(t *testing.T) {
 			if err := p.SetSampling(true); err != nil {
 				t.Fatal(err)
 			}
-			client, err := net.Dial("tcp4", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			client, server := request(t, l)
 			defer client.Close()
-			server, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
 			defer server.Close()
-			io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-			server.Read(make([]byte, 100))
 			const want, most = 20, 10 * time.Second
 			samples := 0
 			for begun := time.Now(); samples < want && time.Since(begun) < most; {
@@ -125,16 +116,7 @@ func TestForget(t *testing.T) {
 	if err := p.SetSampling(true); err != nil {
 		t.Fatal(err)
 	}
-	client, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	server.Read(make([]byte, 100))
+	client, server := request(t, l)
 	var connection, inode uint64
 	stacks := func() (n int) {
 		time.Sleep(10 * time.Millisecond) // which leaves the CPU, unless that is so busy that they pass before
@@ -251,16 +233,14 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// exchange serves one request on a connection of its own, with a vectored write as an answer.
-func exchange(t *testing.T, l net.Listener) {
+// request has a request read on a connection of its own.
+func request(t *testing.T, l net.Listener) (client, server net.Conn) {
 	t.Helper()
-	client, err := net.Dial("tcp4", l.Addr().String())
+	client, err := net.Dial(l.Addr().Network(), l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	server, err := l.Accept()
-	if err != nil {
+	if server, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
@@ -269,6 +249,14 @@ func exchange(t *testing.T, l net.Listener) {
 	if _, err := server.Read(make([]byte, 100)); err != nil {
 		t.Fatal(err)
 	}
+	return client, server
+}
+
+// exchange serves one request on a connection of its own, with a vectored write as an answer.
+func exchange(t *testing.T, l net.Listener) {
+	t.Helper()
+	client, server := request(t, l)
+	defer client.Close()
 	answer := net.Buffers{[]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"), []byte("ok")}
 	if _, err := answer.WriteTo(server); err != nil {
 		t.Fatal(err)
