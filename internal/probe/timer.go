@@ -135,8 +135,11 @@ func (t *timer) useTicks(handler, ticks *ebpf.Variable) error {
 	if err != nil || at == 0 {
 		return err
 	}
+	if err := handler.Set(at); err != nil {
+		return err
+	}
 	t.ticks = ticks
-	return handler.Set(at)
+	return nil
 }
 
 // useClocks has clocks take them from now on, on idle CPUs too.
