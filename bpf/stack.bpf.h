@@ -56,14 +56,19 @@ static __always_inline void send_stack(struct walk *w, struct target *t, u32 slo
 	send_frames(w, t);
 }
 
+static __always_inline void look_for_slow(void)
+{
+	if (slow.open)
+		slow_check(bpf_ktime_get_ns(), is_idle());
+}
+
 /* Sends the stack of the current thread, if it is of a target that is worth it. */
 __noinline int take_sample(void)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	u32 pid = id >> 32;
 
-	if (slow.open) /* their goroutines may all be parked, and the CPU idle */
-		slow_check(bpf_ktime_get_ns());
+	look_for_slow();
 	if (!gate_open(pid))
 		return 0;
 	struct target *t = find_target(pid);
@@ -83,14 +88,17 @@ __noinline int take_sample(void)
 	return 0;
 }
 
+u64 tick_handler; /* what the kernel calls at each tick */
+u32 tick_samples; /* of so many ticks one takes a sample, 0: none does */
+
 SEC("perf_event")
 int sample(void *ctx)
 {
-	return take_sample();
+	if (!tick_samples)
+		return take_sample();
+	look_for_slow(); /* their goroutines may all be parked, and every CPU idle, which has no ticks */
+	return 0;
 }
-
-u64 tick_handler; /* what the kernel calls at each tick */
-u32 tick_samples; /* of so many ticks one takes a sample, 0: none does */
 
 SEC("tp_btf/hrtimer_expire_entry")
 int BPF_PROG(hrtimer_expire_entry, struct hrtimer *timer)

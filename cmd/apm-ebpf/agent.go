@@ -22,6 +22,7 @@ import (
 
 const (
 	pollEvery     = 50 * time.Millisecond  // while requests are open: one wake-up for all of their events
+	pollOften     = 20 * time.Millisecond  // while nothing else tells that one of Go is slow
 	sampleLinger  = 100 * time.Millisecond // sampling stays on for so long after the last request
 	idlePoll      = time.Second            // with sampling off the next request wakes the agent
 	unsampledPoll = 200 * time.Millisecond // but one that is not sampled does not
@@ -66,6 +67,10 @@ type agent struct {
 	full       chan struct{}
 	goroutines goroutines
 	urgency    urgency
+	contention contention
+	goBegun    int       // requests of Go that began since …
+	goCounted  time.Time // … this
+	dense      bool      // they did so often that each looks for slow ones soon enough
 	transfer   trace.Transfer
 }
 
@@ -129,6 +134,7 @@ func hastenTraceIDs() {
 func (a *agent) loop(ctx context.Context, reopen <-chan os.Signal) error {
 	coarsenTimers()
 	a.urgency.bind()
+	a.contention.bind()
 	stopWaking := context.AfterFunc(ctx, a.probe.Wake)
 	defer stopWaking()
 	for {
@@ -178,10 +184,14 @@ func (a *agent) awaitSlow() {
 // pause tells how long to wait between polls while no goroutines are read.
 func (a *agent) pause() time.Duration {
 	now := probe.Now()
-	if rest := time.Duration(max(a.goroutines.until, now) - now); rest > 0 {
-		return min(rest, pollEvery)
+	most := pollEvery
+	if a.dense {
+		most = pollOften
 	}
-	return pollEvery
+	if rest := time.Duration(max(a.goroutines.until, now) - now); rest > 0 {
+		return min(rest, most)
+	}
+	return most
 }
 
 const toldTo = "told to"
@@ -264,6 +274,9 @@ func (a *agent) calm() {
 func (a *agent) tidy(now time.Time) {
 	a.urgency.lower()
 	a.tidied = now
+	a.contention.look(now)
+	a.goroutines.busy = a.contention.high
+	a.lookForSlow(now)
 	a.catchUp(now)
 	a.services.visits(now)
 	a.services.watchDeques(now)
@@ -322,6 +335,17 @@ func (a *agent) catchUp(now time.Time) {
 			a.services.later(pid, now)
 		}
 	}))
+}
+
+// lookForSlow has slow requests of Go looked for on idle CPUs too, unless others begin all the time: each interrupt has the
+// services go on more slowly.
+func (a *agent) lookForSlow(now time.Time) {
+	const often = time.Millisecond / 2 // between two
+	if elapsed := now.Sub(a.goCounted); elapsed >= pollOften {
+		a.dense = time.Duration(a.goBegun)*often > elapsed
+		a.goBegun, a.goCounted = 0, now
+	}
+	a.hinder(a.probe.LookForSlow(a.services.anyGo() && !a.dense))
 }
 
 // lookAtCPUs warns, once for each, of CPUs on which nothing is sampled.

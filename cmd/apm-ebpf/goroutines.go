@@ -12,10 +12,12 @@ const (
 	slow      = uint64(time.Millisecond / 2)  // a request that takes longer is worth reading its goroutine
 	linger    = uint64(20 * time.Millisecond) // … and for so long after slow ones that waited the next is looked for, too
 	resting   = uint64(10 * time.Millisecond) // … while slow ones were found to be at work rather than to wait
-	brief     = uint64(5 * time.Millisecond)  // slow ones that are over so soon may only have had no CPU
+	brief     = uint64(5 * time.Millisecond)  // slow ones that are over so soon, or were not seen to wait, may only have had no CPU
+	long      = uint64(2 * time.Millisecond)  // a wait that is worth looks where these take CPUs from threads that wait for them
 	shortRest = uint64(10 * time.Millisecond)
 	longRest  = uint64(40 * time.Millisecond)
-	vainWakes = 20 // so many in a row tell that the count of slow requests went astray
+	longest   = uint64(160 * time.Millisecond) // where threads wait for CPUs
+	vainWakes = 20                             // so many in a row tell that the count of slow requests went astray
 )
 
 // goroutines are those of all Go services, read from outside while requests are slow. What was seen waits until the
@@ -25,6 +27,8 @@ type goroutines struct {
 	since   uint64          // since when
 	last    uint64          // when one was found slow
 	waits   bool            // one of them was seen to wait
+	long    bool            // … for long
+	busy    bool            // threads wait for CPUs
 	woken   bool            // for a slow request, since they were last looked for; if resting was, then as a CPU was idle
 	vain    int             // how often in a row there was none
 	told    probe.SlowWakes // what wakes the agent for one, as the kernel programs were told
@@ -52,13 +56,18 @@ func (a *agent) readGoroutines() error {
 	if g.woken {
 		g.until = 0
 	}
-	if now < g.until {
+	if now < g.until || g.reading && g.busy && !g.long && now-g.since >= brief {
 		least = resting
 	}
 	g.next = now + uint64(pollEvery)
 	watching := false
 	for pid, s := range a.services.known {
-		if s.golang == nil || !s.golang.watch(now, least) {
+		if s.golang == nil {
+			continue
+		}
+		some, long := s.golang.watch(now, least)
+		g.long = g.long || long
+		if !some {
 			continue
 		}
 		watching, g.last = true, now
@@ -68,7 +77,7 @@ func (a *agent) readGoroutines() error {
 		}
 		g.next = min(g.next, s.golang.next)
 	}
-	if !watching && g.reading && g.waits && now < g.last+linger {
+	if !watching && g.reading && g.found() && now < g.last+linger {
 		watching, g.next = true, now+uint64(time.Millisecond)
 	}
 	switch {
@@ -101,12 +110,24 @@ func (a *agent) readGoroutines() error {
 
 // finish takes that no slow request is left.
 func (g *goroutines) finish(now uint64) {
-	if g.waits || now-g.since >= brief {
+	most := longRest
+	if g.busy {
+		most = longest
+	}
+	if g.found() || !g.busy && now-g.since >= brief {
 		g.rest = 0
 	} else {
-		g.rest = min(max(2*g.rest, shortRest), longRest)
+		g.rest = min(max(2*g.rest, shortRest), most)
 	}
-	g.waits, g.until = false, now+g.rest
+	g.waits, g.long, g.until = false, false, now+g.rest
+}
+
+// found tells that looks have shown what is worth them.
+func (g *goroutines) found() bool {
+	if g.busy {
+		return g.long
+	}
+	return g.waits
 }
 
 func (g *goroutines) keep(pid uint32, seen *goroutine.Sight) {

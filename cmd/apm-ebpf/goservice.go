@@ -371,17 +371,20 @@ func (s *goService) forget(by uint64, w waiting) {
 	}
 }
 
-// watch has the goroutines of requests looked at that have been open for at least so long, ns, and tells whether there
-// are any.
-func (s *goService) watch(now, least uint64) bool {
+// watch has the goroutines of requests looked at that have been open for at least so long, ns. It tells whether there are any,
+// and whether one was seen to wait for long, or cannot be told from others.
+func (s *goService) watch(now, least uint64) (some, wait bool) {
 	looped := false
 	for by, w := range s.waiting {
+		old := now-min(w.begun, now) >= least
 		switch {
 		case w.watched:
 			looped = looped || by == w.connection
-		case now-min(w.begun, now) < least:
+			some = some || old
+			wait = wait || w.answered == 0 && s.reader.Waits(by) >= long
+		case !old:
 		case w.answered == 0, now-min(w.answered, now) >= streaming:
-			w.watched = true
+			w.watched, some = true, true
 			s.waiting[by] = w
 			if by == w.connection {
 				looped = true
@@ -394,7 +397,7 @@ func (s *goService) watch(now, least uint64) bool {
 		}
 	}
 	s.crew.watch(s.reader, looped)
-	return s.reader.Watching() > 0
+	return some && s.reader.Watching() > 0, wait || looped
 }
 
 // look reads the goroutines that are watched. It tells whether that happens so seldom that times are less precise than

@@ -66,6 +66,7 @@ type watched struct {
 	skipsFirst    bool
 	mark, marked  uint64 // the first that it started for what it does now, and when it was found; 0: not known
 	told          bool
+	since         uint64 // when it was told
 	seen          uint64 // when it was last seen to be as told, or was not there yet
 	gone          bool
 }
@@ -111,6 +112,15 @@ func (r *Reader) Watch(goid, g uint64, seq uint8) {
 
 // Watches tells whether a goroutine is looked at.
 func (r *Reader) Watches(goid uint64) bool { return r.watched[goid] != nil }
+
+// Waits tells for how long a goroutine that is looked at was seen to wait, without having gone on meanwhile, ns.
+func (r *Reader) Waits(goid uint64) uint64 {
+	w := r.watched[goid]
+	if w == nil || !w.told || w.state != Waiting && w.state != Syscall {
+		return 0
+	}
+	return w.seen - w.since
+}
 
 // Others gives the goroutines that are there and are not looked at, with the addresses of their runtime.g, unless there are more
 // than so many in all. Those that have just been started are to be found by who has started them. It tells whether any are known
@@ -308,7 +318,7 @@ func (r *Reader) tell(c *change, now uint64, yield func(*Sight)) {
 	if c.stack >= 0 {
 		s.PCs, s.Gap, s.Truncated = r.stacks.of(c.stack)
 	}
-	w.account, w.told, w.seen = c.account, true, now
+	w.account, w.told, w.since, w.seen = c.account, true, now, now
 	if c.state == Dead {
 		r.remove(w)
 	}

@@ -659,6 +659,7 @@ const (
 	apmMapGoParents           = "go_parents"
 	apmMapGoScratch           = "go_scratch"
 	apmMapGoServing           = "go_serving"
+	apmMapIdleInA_row         = "idle_in_a_row"
 	apmMapIoScratch           = "io_scratch"
 	apmMapListeners           = "listeners"
 	apmMapLosses              = "losses"
@@ -859,6 +860,7 @@ type apmMapSpecs struct {
 	GoParents    *ebpf.MapSpec `ebpf:"go_parents"`
 	GoScratch    *ebpf.MapSpec `ebpf:"go_scratch"`
 	GoServing    *ebpf.MapSpec `ebpf:"go_serving"`
+	IdleInA_row  *ebpf.MapSpec `ebpf:"idle_in_a_row"`
 	IoScratch    *ebpf.MapSpec `ebpf:"io_scratch"`
 	Listeners    *ebpf.MapSpec `ebpf:"listeners"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
@@ -945,6 +947,7 @@ type apmMaps struct {
 	GoParents    *ebpf.Map `ebpf:"go_parents"`
 	GoScratch    *ebpf.Map `ebpf:"go_scratch"`
 	GoServing    *ebpf.Map `ebpf:"go_serving"`
+	IdleInA_row  *ebpf.Map `ebpf:"idle_in_a_row"`
 	IoScratch    *ebpf.Map `ebpf:"io_scratch"`
 	Listeners    *ebpf.Map `ebpf:"listeners"`
 	Losses       *ebpf.Map `ebpf:"losses"`
@@ -976,6 +979,7 @@ func (m *apmMaps) Close() error {
 		m.GoParents,
 		m.GoScratch,
 		m.GoServing,
+		m.IdleInA_row,
 		m.IoScratch,
 		m.Listeners,
 		m.Losses,

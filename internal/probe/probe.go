@@ -287,6 +287,14 @@ func (p *Probe) SetSlowWakes(which SlowWakes) error {
 	return nil
 }
 
+// LookForSlow has slow requests of Go be noticed while all CPUs are idle too. When another begins they always are.
+func (p *Probe) LookForSlow(yes bool) error {
+	if err := p.timer.lookForSlow(yes); err != nil {
+		return fmt.Errorf("switch CPU clocks: %w", err)
+	}
+	return nil
+}
+
 // Wake ends a waiting Poll or AwaitSlow. Safe from any goroutine.
 func (p *Probe) Wake() {
 	p.ring.Flush()

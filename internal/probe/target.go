@@ -88,9 +88,6 @@ func (p *Probe) tellCoroutine(pid int, offset uint32) error {
 
 // AddGo makes a Go process a target. Its children become targets by themselves.
 func (p *Probe) AddGo(pid int, layout GoLayout) error {
-	if err := p.timer.useClocks(); err != nil { // slow requests are looked for on idle CPUs too
-		return fmt.Errorf("switch CPU clocks: %w", err)
-	}
 	return p.add(pid, apmTarget{Runtime: uint32(apmRuntimeRUNTIME_GO), Go: layout})
 }
 

@@ -24,10 +24,11 @@ const onlineCPUs = "/sys/devices/system/cpu/online"
 
 // timer has samples taken: by the kernel's own ticks where they come at the right times, else by a CPU-clock event on every
 // online CPU. A tick costs nothing more, while in a virtual machine what an interrupt has the CPU forget may cost a busy
-// service half a millisecond. Idle CPUs have no ticks.
+// service half a millisecond. Idle CPUs have no ticks: where slow requests are to be noticed there too, one clock looks for them.
 type timer struct {
 	period time.Duration
 	ticks  *ebpf.Variable // of which one takes a sample; nil: the clocks do
+	slow   bool           // slow requests are looked for on an idle CPU
 	cpus   []int          // that were online all the time since; the kernel lets go of a clock when its CPU goes offline
 	fds    []int
 	links  []link.Link
@@ -113,17 +114,43 @@ func (t *timer) set(on bool) error {
 		if on {
 			every = uint32(t.period / tick())
 		}
-		return t.ticks.Set(every)
+		if err := t.ticks.Set(every); err != nil {
+			return err
+		}
+	}
+	return t.run(on)
+}
+
+// run has those clocks run that are needed, or not.
+func (t *timer) run(on bool) error {
+	fds := t.fds
+	switch {
+	case t.ticks == nil:
+	case t.slow:
+		fds = fds[:1]
+	default:
+		return nil
 	}
 	request := uint(unix.PERF_EVENT_IOC_DISABLE)
 	if on {
 		request = unix.PERF_EVENT_IOC_ENABLE
 	}
 	var errs []error
-	for _, fd := range t.fds {
+	for _, fd := range fds {
 		errs = append(errs, unix.IoctlSetInt(fd, request, 0))
 	}
 	return errors.Join(errs...)
+}
+
+// lookForSlow has slow requests looked for on an idle CPU too, or not; where clocks take the samples they always do that.
+func (t *timer) lookForSlow(yes bool) error {
+	if t.ticks == nil || t.slow == yes {
+		return nil
+	}
+	t.slow = true
+	err := t.run(yes && t.on)
+	t.slow = yes
+	return err
 }
 
 // useTicks has the kernel's ticks take the samples if they can.
@@ -140,17 +167,6 @@ func (t *timer) useTicks(handler, ticks *ebpf.Variable) error {
 	}
 	t.ticks = ticks
 	return nil
-}
-
-// useClocks has clocks take them from now on, on idle CPUs too.
-func (t *timer) useClocks() error {
-	if t.ticks == nil {
-		return nil
-	}
-	on := t.on
-	off := t.set(false)
-	t.ticks = nil
-	return errors.Join(off, t.set(on))
 }
 
 // tick is how often the kernel's own timer interrupts a busy CPU: what the coarse clocks resolve (posix_get_coarse_res,
