@@ -47,7 +47,7 @@ func (u *urgency) set(raised bool, policy, priority uint32, nice int32) {
 // How much later than asked the kernel may wake a thread, ns.
 const (
 	exactSlack  = 50_000 // the kernel's default
-	coarseSlack = 1_000_000
+	coarseSlack = 10_000_000
 )
 
 // coarsenTimers lets the kernel wake the threads that there are, and those that they start, whenever it is awake anyway.
