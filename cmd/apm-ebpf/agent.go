@@ -68,9 +68,6 @@ type agent struct {
 	goroutines goroutines
 	urgency    urgency
 	contention contention
-	goBegun    int       // requests of Go that began since …
-	goCounted  time.Time // … this
-	dense      bool      // they did so often that each looks for slow ones soon enough
 	transfer   trace.Transfer
 }
 
@@ -185,7 +182,7 @@ func (a *agent) awaitSlow() {
 func (a *agent) pause() time.Duration {
 	now := probe.Now()
 	most := pollEvery
-	if a.dense {
+	if a.goroutines.dense {
 		most = pollOften
 	}
 	if rest := time.Duration(max(a.goroutines.until, now) - now); rest > 0 {
@@ -275,7 +272,6 @@ func (a *agent) tidy(now time.Time) {
 	a.urgency.lower()
 	a.tidied = now
 	a.contention.look(now)
-	a.goroutines.busy = a.contention.high
 	a.lookForSlow(now)
 	a.catchUp(now)
 	a.services.visits(now)
@@ -335,17 +331,6 @@ func (a *agent) catchUp(now time.Time) {
 			a.services.later(pid, now)
 		}
 	}))
-}
-
-// lookForSlow has slow requests of Go looked for on idle CPUs too, unless others begin all the time: each interrupt has the
-// services go on more slowly.
-func (a *agent) lookForSlow(now time.Time) {
-	const often = time.Millisecond / 2 // between two
-	if elapsed := now.Sub(a.goCounted); elapsed >= pollOften {
-		a.dense = time.Duration(a.goBegun)*often > elapsed
-		a.goBegun, a.goCounted = 0, now
-	}
-	a.hinder(a.probe.LookForSlow(a.services.anyGo() && !a.dense))
 }
 
 // lookAtCPUs warns, once for each, of CPUs on which nothing is sampled.

@@ -21,8 +21,8 @@ func (a *agent) arrived(e *probe.Event) {
 	case probe.KindRecv, probe.KindSend, probe.KindServe, probe.KindServed:
 		if s := a.services.goService(e.PID); s != nil {
 			s.arrived(e)
-			if e.Begins() {
-				a.goBegun++
+			if e.Begins() || e.Kind == probe.KindServe {
+				a.goroutines.begun++
 			}
 		}
 	}

@@ -36,6 +36,9 @@ type goroutines struct {
 	until   uint64          // when that is over
 	next    uint64          // when to look next
 	wake    time.Duration   // CPU time that it takes to wait for that, smoothed
+	begun   int             // requests since …
+	counted time.Time       // … this
+	dense   bool            // they began so often that each finds the slow ones soon enough
 	sights  []sight
 	gone    int      // how many of them have been told
 	pcs     []uint64 // of all sights
@@ -47,6 +50,19 @@ type sight struct {
 	pid      uint32
 	from, to int  // its program counters in goroutines.pcs
 	lowered  bool // they are looked at too seldom for precise times
+}
+
+// lookForSlow has slow requests of Go looked for on idle CPUs too, unless others begin all the time: each interrupt has the
+// services go on more slowly.
+func (a *agent) lookForSlow(now time.Time) {
+	const often = time.Millisecond / 2 // between two
+	g := &a.goroutines
+	g.busy = a.contention.high
+	if elapsed := now.Sub(g.counted); elapsed >= pollOften {
+		g.dense = time.Duration(g.begun)*often > elapsed
+		g.begun, g.counted = 0, now
+	}
+	a.hinder(a.probe.LookForSlow(a.services.anyGo() && !g.dense))
 }
 
 // readGoroutines looks at what the goroutines of slow requests do.

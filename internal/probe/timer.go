@@ -109,28 +109,21 @@ func (t *timer) set(on bool) error {
 		return nil
 	}
 	t.on = on
-	if t.ticks != nil {
-		every := uint32(0)
-		if on {
-			every = uint32(t.period / tick())
-		}
-		if err := t.ticks.Set(every); err != nil {
-			return err
-		}
+	if t.ticks == nil {
+		return run(t.fds, on)
 	}
-	return t.run(on)
+	every := uint32(0)
+	if on {
+		every = uint32(t.period / tick())
+	}
+	if err := t.ticks.Set(every); err != nil || !t.slow {
+		return err
+	}
+	return run(t.fds[:1], on)
 }
 
-// run has those clocks run that are needed, or not.
-func (t *timer) run(on bool) error {
-	fds := t.fds
-	switch {
-	case t.ticks == nil:
-	case t.slow:
-		fds = fds[:1]
-	default:
-		return nil
-	}
+// run has clocks run, or not.
+func run(fds []int, on bool) error {
 	request := uint(unix.PERF_EVENT_IOC_DISABLE)
 	if on {
 		request = unix.PERF_EVENT_IOC_ENABLE
@@ -147,10 +140,8 @@ func (t *timer) lookForSlow(yes bool) error {
 	if t.ticks == nil || t.slow == yes {
 		return nil
 	}
-	t.slow = true
-	err := t.run(yes && t.on)
 	t.slow = yes
-	return err
+	return run(t.fds[:1], yes && t.on)
 }
 
 // useTicks has the kernel's ticks take the samples if they can.
