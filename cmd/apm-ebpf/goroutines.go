@@ -16,8 +16,8 @@ const (
 	long      = uint64(2 * time.Millisecond)  // a wait that is worth looks where these take CPUs from threads that wait for them
 	shortRest = uint64(10 * time.Millisecond)
 	longRest  = uint64(40 * time.Millisecond)
-	longest   = uint64(160 * time.Millisecond) // where threads wait for CPUs
-	vainWakes = 20                             // so many in a row tell that the count of slow requests went astray
+	longest   = uint64(80 * time.Millisecond) // where threads wait for CPUs
+	vainWakes = 20                            // so many in a row tell that the count of slow requests went astray
 )
 
 // goroutines are those of all Go services, read from outside while requests are slow. What was seen waits until the
