@@ -119,6 +119,7 @@ enum lanes {
 	LANES_TASKS = 1 << 0,
 	LANES_GREENLETS = 1 << 1,
 	LANES_JOBS = 1 << 2,
+	LANES_SHARE = LANES_TASKS | LANES_GREENLETS, /* several are on one thread */
 };
 
 /*

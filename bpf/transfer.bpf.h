@@ -344,7 +344,7 @@ static __always_inline void go_answers(struct io_event *e, struct conn *c, struc
  */
 static __always_inline bool may_begin_answer(struct conn *c, struct target *t, bool first)
 {
-	return first || (c->framed && t->lanes & (LANES_TASKS | LANES_GREENLETS));
+	return first || (c->framed && t->lanes & LANES_SHARE);
 }
 
 /*
@@ -353,7 +353,7 @@ static __always_inline bool may_begin_answer(struct conn *c, struct target *t, b
  */
 static __always_inline bool tells_lane(struct conn *c, struct target *t, u64 now)
 {
-	if (t->scopes || now - c->request > STACK_AFTER_NS || t->lanes & (LANES_TASKS | LANES_GREENLETS))
+	if (t->scopes || now - c->request > STACK_AFTER_NS || t->lanes & LANES_SHARE)
 		return true;
 	return t->lanes && c->reader != (u32)bpf_get_current_pid_tgid();
 }

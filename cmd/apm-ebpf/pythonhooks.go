@@ -199,8 +199,8 @@ func (ss *services) watchDeques(now time.Time) {
 			continue
 		}
 		s.dequeUses = 0
-		err := ss.probe.DetachDeque(pid)
-		ss.log.Warn().Int("pid", pid).Err(err).Msg("what threads do that wait on a queue.Queue is not told: the service uses deques too often")
+		ss.probe.DetachDeque(pid)
+		ss.log.Warn().Int("pid", pid).Msg("what threads do that wait on a queue.Queue is not told: the service uses deques too often")
 	}
 }
 

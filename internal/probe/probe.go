@@ -39,9 +39,7 @@ type Probe struct {
 	objects  apmObjects
 	links    []link.Link
 	hooks    []*ebpf.Program     // of tracepoints that tell what no other does
-	uprobes  map[int][]link.Link // by process
-	deques   map[int][]link.Link // the same, those on deques
-	queues   map[int][]link.Link // and those on queues
+	uprobes  map[attached][]link.Link
 	closer   closer
 	unheard  map[apmListener]bool // ports at which requests are missed
 	lives    uint32               // address spaces added so far
@@ -58,7 +56,7 @@ func Open(config Config) (*Probe, error) {
 	if missing := capability.Missing(capability.BPF | capability.Perfmon); missing != 0 {
 		return nil, fmt.Errorf("load BPF programs: %w: run as root or with %s", unix.EPERM, missing)
 	}
-	p := &Probe{config: config, uprobes: map[int][]link.Link{}, deques: map[int][]link.Link{}, queues: map[int][]link.Link{}, unheard: map[apmListener]bool{}, closer: closer{log: config.Log}}
+	p := &Probe{config: config, uprobes: map[attached][]link.Link{}, unheard: map[apmListener]bool{}, closer: closer{log: config.Log}}
 	if err := p.open(); err != nil {
 		p.Close()
 		return nil, explain(err)
@@ -173,10 +171,8 @@ func (p *Probe) Close() error {
 		p.timer.close()
 	}
 	links := p.links
-	for _, uprobes := range []map[int][]link.Link{p.uprobes, p.deques, p.queues} {
-		for _, more := range uprobes {
-			links = append(links, more...)
-		}
+	for _, uprobes := range p.uprobes {
+		links = append(links, uprobes...)
 	}
 	errs := []error{closeAll(links)}
 	p.closer.wait()

@@ -45,21 +45,16 @@ func (p *Probe) AttachQueue(pid int, file string, put, get []uint64) error {
 	for _, offset := range get {
 		uprobes = append(uprobes, uprobe{program: "queue_got", offset: offset, ret: true})
 	}
-	return p.attachAll(p.queues, pid, file, uprobes)
+	return p.attachAll(attached{pid, onQueues}, file, uprobes)
 }
 
 // DetachQueue undoes AttachQueue, and tells whether there was anything to undo. It does not wait.
-func (p *Probe) DetachQueue(pid int) bool {
-	links := p.queues[pid]
-	p.closer.take(links)
-	delete(p.queues, pid)
-	return len(links) > 0
-}
+func (p *Probe) DetachQueue(pid int) bool { return p.detach(attached{pid, onQueues}) }
 
 // AttachDeque does so for the queues that Python keeps in deques, given the file of its _collections module and the
 // offsets in it of the places where one is filled and emptied.
 func (p *Probe) AttachDeque(pid int, file string, appends, popLeft uint64) error {
-	return p.attachAll(p.deques, pid, file, []uprobe{
+	return p.attachAll(attached{pid, onDeques}, file, []uprobe{
 		{program: "deque_append", offset: appends},
 		{program: "deque_popleft", offset: popLeft},
 	})
@@ -74,12 +69,8 @@ func (p *Probe) DequeUses(pid int) uint64 {
 	return t.Deques
 }
 
-// DetachDeque undoes AttachDeque.
-func (p *Probe) DetachDeque(pid int) error {
-	links := p.deques[pid]
-	delete(p.deques, pid)
-	return closeAll(links)
-}
+// DetachDeque undoes AttachDeque. It does not wait.
+func (p *Probe) DetachDeque(pid int) { p.detach(attached{pid, onDeques}) }
 
 // AttachEpoll has the kernel programs see who waits until a connection can be written to, given the file of a process's
 // select module and the offset in it of the place where it asks for that.
@@ -158,6 +149,21 @@ func (p *Probe) AttachGRPC(pid int, file string, handleStream, writeStatus uint6
 	})
 }
 
+// attached names the uprobes of a process that are detached together.
+type attached struct {
+	pid int
+	on  attachedOn
+}
+
+type attachedOn int
+
+// What they are on: those on queues and deques may be detached before the process ends.
+const (
+	onOthers attachedOn = iota
+	onQueues
+	onDeques
+)
+
 // uprobe is a program and where in a file it runs: before the instruction at offset, in bytes, or with ret as the
 // function that begins there returns. Never ret in Go programs, whose stacks move.
 type uprobe struct {
@@ -168,11 +174,11 @@ type uprobe struct {
 
 // attachUprobes attaches for one process: others that map the same file must not pay for a trap.
 func (p *Probe) attachUprobes(pid int, file string, uprobes []uprobe) error {
-	return p.attachAll(p.uprobes, pid, file, uprobes)
+	return p.attachAll(attached{pid, onOthers}, file, uprobes)
 }
 
-// attachAll attaches all or none, and adds them to the links of the process.
-func (p *Probe) attachAll(to map[int][]link.Link, pid int, file string, uprobes []uprobe) error {
+// attachAll attaches all or none.
+func (p *Probe) attachAll(to attached, file string, uprobes []uprobe) error {
 	programs := make([]string, len(uprobes))
 	for i, u := range uprobes {
 		programs[i] = u.program
@@ -186,17 +192,17 @@ func (p *Probe) attachAll(to map[int][]link.Link, pid int, file string, uprobes 
 	}
 	var links []link.Link
 	for _, u := range uprobes {
-		l, err := p.attachUprobe(executable, pid, u)
+		l, err := p.attachUprobe(executable, to.pid, u)
 		if errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOENT) { // what link makes of it for a uprobe_multi
 			err = unix.ESRCH
 		}
 		if err != nil {
-			err = fmt.Errorf("attach uprobe to %s+%#x of process %d: %w", file, u.offset, pid, err)
+			err = fmt.Errorf("attach uprobe to %s+%#x of process %d: %w", file, u.offset, to.pid, err)
 			return errors.Join(err, closeAll(links))
 		}
 		links = append(links, l)
 	}
-	to[pid] = append(to[pid], links...)
+	p.uprobes[to] = append(p.uprobes[to], links...)
 	return nil
 }
 
@@ -255,10 +261,17 @@ func entryOffset(path string) (uint64, error) {
 
 // Release has what was attached for a process detached that has ended or runs another program now. It does not wait.
 func (p *Probe) Release(pid int) {
-	p.closer.take(slices.Concat(p.uprobes[pid], p.deques[pid], p.queues[pid]))
-	delete(p.uprobes, pid)
-	delete(p.queues, pid)
-	delete(p.deques, pid)
+	for on := onOthers; on <= onDeques; on++ {
+		p.detach(attached{pid, on})
+	}
+}
+
+// detach has uprobes detached later, and tells whether there are any.
+func (p *Probe) detach(which attached) bool {
+	links := p.uprobes[which]
+	p.closer.take(links)
+	delete(p.uprobes, which)
+	return len(links) > 0
 }
 
 // closer closes links while others go on: of a server that replaces its workers under load it takes a tenth of a second for
