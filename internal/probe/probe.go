@@ -38,7 +38,7 @@ type Probe struct {
 	loader   *loader
 	objects  apmObjects
 	links    []link.Link
-	hooks    []*ebpf.Program     // of tracepoints that tell what no other does
+	hooks    []*ebpf.Program // of tracepoints that tell what no other does
 	uprobes  map[attached][]link.Link
 	closer   closer
 	unheard  map[apmListener]bool // ports at which requests are missed
