@@ -52,16 +52,16 @@ func (t *thread) awaits(now, coroutine, future uint64) {
 		return
 	}
 	b := t.bridge()
-	switch l := t.process.tasks[coroutine]; {
-	case l != nil && l.parent == b.lane: // it is known
-	case l != nil && !l.bridged && l.mayBeBridged() && (t.hasMade(l) || !l.ended && l.isAsgirefs()):
+	l := t.process.tasks[coroutine]
+	if l != nil && !l.bridged && l.mayBeBridged() && (t.hasMade(l) || !l.ended && l.isAsgirefs()) {
 		b.starts(l)
-	default: // it is yet to be made, and what had the address before was another
-		if len(t.process.bridges) >= lanesMax {
-			clear(t.process.bridges)
-		}
-		t.process.bridges[coroutine] = b
+		return
 	}
+	// Else it is yet to be made, and what had the address before was another, be it that this lane waited for it too.
+	if len(t.process.bridges) >= lanesMax {
+		clear(t.process.bridges)
+	}
+	t.process.bridges[coroutine] = b
 }
 
 // mayBeBridged tells a task that a callback has made.
@@ -95,7 +95,7 @@ func (p *process) bridged(l *lane, coroutine uint64) {
 		return
 	}
 	delete(p.bridges, coroutine)
-	if b.on.awaited == coroutine && l.mayBeBridged() {
+	if b.on.awaited == coroutine && b.on.state == waiting && l.mayBeBridged() {
 		b.starts(l)
 	}
 }

@@ -1,6 +1,9 @@
 package trace
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestBridge has a pool's thread wait for a coroutine that its event loop makes a task of, before that is made or after.
 func TestBridge(t *testing.T) {
@@ -45,6 +48,44 @@ func TestBridge(t *testing.T) {
 				t.Errorf("async_view is missing:\n%s", draw(p.told["/"].Frames))
 			}
 		})
+	}
+}
+
+// TestBridgeAgain has a pool's thread wait for two coroutines, for one request and then for another. The second has the
+// address of the first, which is not known yet to be gone.
+func TestBridgeAgain(t *testing.T) {
+	const pool = server + 1
+	p := newPlay(t)
+	views := []string{"first", "second"}
+	for n, view := range views {
+		conn := uint64(n + 1)
+		p.open(conn)
+		p.read(10, conn, server, "/"+view)
+		p.task(10, server, "loop", view)
+		p.step(10, server, "*"+view, false)
+	}
+	for n, view := range views {
+		at := uint64(12 + 10*n)
+		s := p.stack("boot middleware __call__@asgiref/sync.py wait")
+		s.Work, s.Awaits = uint64(7+n), p.coroutine("main_wrap@asgiref/sync.py")
+		p.tracer.SwitchOut(server, pool, (at+1)*ms, s, Lock)
+		p.task(at+2, server, "loop", "main_wrap@asgiref/sync.py")
+		p.step(at+3, server, "*main_wrap@asgiref/sync.py", n > 0)
+		p.sample(at+5, server, "loop *main_wrap@asgiref/sync.py its_"+view)
+		p.leave(at+7, server, "loop", Poll)
+		p.resume(at+8, server)
+		p.resume(at+9, pool)
+	}
+	for n, view := range views {
+		at, frames := uint64(32+n), p.stack("*"+view).Frames
+		p.tracer.Step(server, server, at*ms, Step{Coroutine: frames[0].Task, Chain: frames, Work: uint64(7 + n), LastDone: true})
+		p.write(at, uint64(n+1), server, "loop *"+view)
+		tree := draw(p.told["/"+view].Frames)
+		for _, other := range views {
+			if strings.Contains(tree, "its_"+other) != (other == view) {
+				t.Errorf("%s:\n%s", view, tree)
+			}
+		}
 	}
 }
 
