@@ -164,7 +164,7 @@ struct go_event {
 	u32 mode;	/* EVENT_GO_SWITCH_OUT: file type of the descriptor in args[0] (S_IFMT), 0: none */
 	u32 depth;	/* program counters of the stack; more than FRAMES_MAX: the middle is missing */
 	u32 lost;	/* the leaf's frame was not to be found: it uses the frame pointer for other things */
-	u32 pad;
+	u32 ran;	/* g.trackingSeq: one more each time the goroutine leaves running, modulo 256 */
 	u64 pcs[FRAMES_MAX]; /* leaf first */
 };
 

@@ -233,6 +233,10 @@ static __always_inline void send_go(struct go_walk *w, struct target *t, struct 
 		w->event.callers[0] = GO_CALLER(regs, sp);
 	}
 	w->event.callers[1] = read_user(sp + GO_CALLER_AT);
+	u8 ran = 0;
+
+	bpf_probe_read_user(&ran, sizeof(ran), (void *)(g + t->go.g_tracking_seq));
+	w->event.ran = ran;
 	w->low = read_user(g); /* stack.lo, stack.hi */
 	w->high = read_user(g + 8);
 	w->callback = t->go.callback;

@@ -133,16 +133,17 @@ func (a *agent) stack(e *probe.Event) {
 
 func (a *agent) goroutine(s *goService, e *probe.Event) {
 	event := e.Go()
+	by := trace.Goroutine{ID: event.Goroutine, Address: event.G, Left: uint8(event.Ran)}
 	switch e.Kind {
 	case probe.KindGoSample:
-		a.tracer.GoSample(e.PID, event.Goroutine, e.Time, s.ran(e))
+		a.tracer.GoSample(e.PID, by, e.Time, s.ran(e))
 	case probe.KindGoSwitchOut:
 		if event.State == 0 && event.Syscall < 0 {
-			a.tracer.GoPreempted(e.PID, e.TID, event.Goroutine, e.Time, s.ran(e))
+			a.tracer.GoPreempted(e.PID, e.TID, by, e.Time, s.ran(e))
 			return
 		}
 		why := trace.Wait{State: event.State, Syscall: int(event.Syscall), Args: event.Args, Mode: event.Mode}.Reason()
-		a.tracer.GoSwitchOut(e.PID, e.TID, event.Goroutine, e.Time, s.ran(e), why)
+		a.tracer.GoSwitchOut(e.PID, e.TID, by, e.Time, s.ran(e), why)
 	case probe.KindServe:
 		serve := e.Serve()
 		by := trace.Goroutine{ID: serve.Goroutine, Address: serve.G, Left: uint8(serve.Ran)}

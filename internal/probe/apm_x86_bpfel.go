@@ -175,7 +175,7 @@ type apmGoEvent struct {
 	Mode      uint32
 	Depth     uint32
 	Lost      uint32
-	Pad       uint32
+	Ran       uint32
 	Pcs       [256]uint64
 }
 

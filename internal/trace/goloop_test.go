@@ -8,7 +8,7 @@ import (
 
 // polls has an event loop's goroutine wait for descriptors.
 func (p *play) polls(at, goid uint64) {
-	p.tracer.GoSwitchOut(server, server, goid, at*ms, p.stack("loop syscall.EpollWait"), Poll)
+	p.tracer.GoSwitchOut(server, server, Goroutine{ID: goid}, at*ms, p.stack("loop syscall.EpollWait"), Poll)
 }
 
 // startsForLoop has a goroutine seen that waits since an event loop started it, which was not there at after.

@@ -160,6 +160,18 @@ func (g *goLane) lapsed(now uint64) (seen uint64, lapsed bool) {
 	return seen, g.process.lapse != 0 && now > from+g.process.lapse
 }
 
+// wasAway tells of a goroutine that is found to run that it has been parked since it had a CPU, unseen, and that it matters for
+// how long. Where system calls count as leaving off, nothing tells.
+func (g *goLane) wasAway(now uint64, left uint8) bool {
+	return g.state == running && g.fresh != 0 && left != g.left && g.process.enters == 0 && now > g.fresh+missedMax
+}
+
+// away tells that it is not known what it did until shortly before it was found to run again.
+func (g *goLane) away(now uint64, stack *Context) {
+	g.ranOn(stack)
+	g.pass(now-edge, NotSampled, stack)
+}
+
 // wait tells that it waited up to a point.
 func (g *goLane) wait(to uint64) {
 	woken := to
@@ -206,7 +218,7 @@ func (g *goLane) begins(now uint64) {
 }
 
 // sample takes a stack with which the goroutine is on a CPU.
-func (g *goLane) sample(now uint64, stack *Context) {
+func (g *goLane) sample(now uint64, left uint8, stack *Context) {
 	g.begins(now)
 	if g.hasWorked(now, stack) {
 		g.worksInCall(g.stack)
@@ -216,6 +228,8 @@ func (g *goLane) sample(now uint64, stack *Context) {
 		g.goesOn(now)
 	case g.state == running && lapsed:
 		g.lapses(seen, now-edge, stack)
+	case g.wasAway(now, left):
+		g.away(now, stack)
 	case g.told:
 		g.run(g.seen+(now-min(g.seen, now))/2, nil)
 	default:
@@ -226,6 +240,7 @@ func (g *goLane) sample(now uint64, stack *Context) {
 		g.around = common(g.around, stack)
 	}
 	g.state, g.stack, g.seen, g.told, g.fresh = running, stack, now, true, 0
+	g.left = left
 	g.process.trim(&g.lane)
 }
 
@@ -247,11 +262,14 @@ func (g *goLane) cut(now uint64, as Goroutine) {
 }
 
 // leave takes that the goroutine's thread leaves its CPU in a system call.
-func (g *goLane) leave(now uint64, stack *Context, why Reason) {
+func (g *goLane) leave(now uint64, left uint8, stack *Context, why Reason) {
 	g.begins(now)
-	if g.state == waiting {
+	switch {
+	case g.state == waiting:
 		g.goesOn(now)
 		g.told = false
+	case g.wasAway(now, left):
+		g.away(now, stack)
 	}
 	g.runs(now, stack)
 	g.shows(stack)
@@ -260,8 +278,8 @@ func (g *goLane) leave(now uint64, stack *Context, why Reason) {
 	if why == Poll && stack.waitsAsLoop() {
 		g.polled = now
 	}
+	g.left = left
 	if why != RunQueue {
-		g.left += g.process.enters
 		g.parks(stack)
 	}
 	g.process.trim(&g.lane)
@@ -269,9 +287,9 @@ func (g *goLane) leave(now uint64, stack *Context, why Reason) {
 
 // preempt takes that the goroutine's thread loses its CPU amid its work: the stack is as good as a sample's, and it goes on
 // from there.
-func (g *goLane) preempt(now uint64, stack *Context) {
-	g.sample(now, stack)
-	g.leave(now, stack, RunQueue)
+func (g *goLane) preempt(now uint64, left uint8, stack *Context) {
+	g.sample(now, left, stack)
+	g.leave(now, left, stack, RunQueue)
 	g.atWork = true
 }
 

@@ -39,7 +39,7 @@ func (p *play) goWrite(at, conn, goid uint64) {
 }
 
 func (p *play) goSample(at, goid uint64, stack string) {
-	p.tracer.GoSample(server, goid, at*ms, p.stack(stack))
+	p.tracer.GoSample(server, Goroutine{ID: goid}, at*ms, p.stack(stack))
 }
 
 // parked has a goroutine seen that waits; it was as told before at after, and has left off running since so often.
@@ -92,10 +92,10 @@ serve 10
 		{"what is torn is as before", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.goSample(12, handler, "serve a")
-			p.tracer.GoSample(server, handler, 13*ms, nil)
-			p.tracer.GoPreempted(server, 5, handler, 14*ms, nil)
+			p.tracer.GoSample(server, Goroutine{ID: handler}, 13*ms, nil)
+			p.tracer.GoPreempted(server, 5, Goroutine{ID: handler}, 14*ms, nil)
 			p.tracer.SwitchIn(server, 5, 16*ms)
-			p.tracer.GoSwitchOut(server, 5, handler, 18*ms, nil, Disk)
+			p.tracer.GoSwitchOut(server, 5, Goroutine{ID: handler}, 18*ms, nil, Disk)
 			p.tracer.SwitchIn(server, 5, 20*ms)
 			p.goWrite(20, 1, handler)
 		}, `
@@ -175,7 +175,7 @@ serve 10
     [semacquire] 5`},
 		{"in a system call", func(p *play) {
 			p.goRead(10, 1, handler, "/")
-			p.tracer.GoSwitchOut(server, 5, handler, 12*ms, p.stack("serve a"), Disk)
+			p.tracer.GoSwitchOut(server, 5, Goroutine{ID: handler}, 12*ms, p.stack("serve a"), Disk)
 			p.seen(11, 14, handler, goroutine.Syscall, 0)
 			p.wake(16, 5)
 			p.resume(17, 5)
@@ -220,7 +220,7 @@ serve 10
           d 2.5`},
 		{"not looked at for long", func(p *play) {
 			p.goRead(10, 1, handler, "/")
-			p.tracer.GoSwitchOut(server, 5, handler, 10*ms, p.stack("serve x"), RunQueue)
+			p.tracer.GoSwitchOut(server, 5, Goroutine{ID: handler}, 10*ms, p.stack("serve x"), RunQueue)
 			p.resume(11, 5)
 			p.parked(0, 19, handler, "serve a", "sleep", 2)
 			p.looked(20)
@@ -272,7 +272,7 @@ serve 6
 			p.goRead(10, 1, handler, "/")
 			p.parked(0, 11, handler, "serve a", "sleep", 1)
 			p.seen(11, 13, handler, goroutine.Running, 1)
-			p.tracer.GoPreempted(server, 5, handler, 14*ms, p.stack("serve b"))
+			p.tracer.GoPreempted(server, 5, Goroutine{ID: handler}, 14*ms, p.stack("serve b"))
 			p.resume(15, 5)
 			p.goSample(19, handler, "serve c")
 			p.goWrite(20, 1, handler)
@@ -286,7 +286,7 @@ serve 10
 		{"preempted, then looked at twice", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.seen(0, 11, handler, goroutine.Running, 0)
-			p.tracer.GoSwitchOut(server, 5, handler, 12*ms, p.stack("serve a"), RunQueue)
+			p.tracer.GoSwitchOut(server, 5, Goroutine{ID: handler}, 12*ms, p.stack("serve a"), RunQueue)
 			p.resume(13, 5)
 			p.parked(15, 17, handler, "serve b", "sleep", 1)
 			p.looked(20)
@@ -297,6 +297,47 @@ serve 10
     [sleep] 4
   a 1
     [runqueue] 1`},
+		{"parked unseen before the first sample", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.tracer.GoSample(server, Goroutine{ID: handler, Left: 1}, 15*ms, p.stack("serve b"))
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 5.5
+  [not sampled] 4.5`},
+		{"parked unseen before its thread waited", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.tracer.GoSwitchOut(server, 5, Goroutine{ID: handler, Left: 1}, 15*ms, p.stack("serve b"), Disk)
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 5
+    [disk] 5
+  [not sampled] 4.5`},
+		{"parked unseen, but for so short that it does not matter", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.tracer.GoSample(server, Goroutine{ID: handler, Left: 1}, 12*ms, p.stack("serve b"))
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 10`},
+		{"parked unseen before it was seen to run", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.sight(goroutine.Sight{Time: 15, GoID: handler, State: goroutine.Running, Left: 1, Seq: 1}, "")
+			p.goSample(16, handler, "serve b")
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 5.5
+  [not sampled] 4.5`},
+		{"made system calls before the first sample where these count as parks do", func(p *play) {
+			p.goRead(10, 1, handler, "/")
+			p.tracer.processes[server].enters = 1
+			p.tracer.GoSample(server, Goroutine{ID: handler, Left: 2}, 15*ms, p.stack("serve b"))
+			p.goWrite(20, 1, handler)
+		}, `
+serve 10
+  b 10`},
 		{"too long without a sample", func(p *play) {
 			p.tracer.processes[server].lapse = 3 * ms
 			p.goRead(10, 1, handler, "/")
@@ -330,7 +371,7 @@ serve 10
   [not sampled] 8`},
 		{"preempted, then parked before it was looked at", func(p *play) {
 			p.goRead(10, 1, handler, "/")
-			p.tracer.GoSwitchOut(server, 5, handler, 10*ms, p.stack("serve"), RunQueue)
+			p.tracer.GoSwitchOut(server, 5, Goroutine{ID: handler}, 10*ms, p.stack("serve"), RunQueue)
 			p.resume(12, 5)
 			p.parked(0, 18, handler, "serve a", "sleep", 1)
 			p.looked(20)
@@ -343,7 +384,7 @@ serve 10
 		{"the outermost functions of a deep stack are not known", func(p *play) {
 			p.goRead(10, 1, handler, "/")
 			p.goSample(12, handler, "serve a")
-			p.tracer.GoSample(server, handler, 16*ms, &Stack{Frames: []Frame{{Func: Truncated}, {Func: p.fn("b")}, {Func: p.fn("c")}}})
+			p.tracer.GoSample(server, Goroutine{ID: handler}, 16*ms, &Stack{Frames: []Frame{{Func: Truncated}, {Func: p.fn("b")}, {Func: p.fn("c")}}})
 			p.goSample(18, handler, "serve a")
 			p.goWrite(20, 1, handler)
 		}, `

@@ -33,6 +33,8 @@ func (g *goLane) seesRunning(now, middle uint64, seq uint8) {
 	case g.state == waiting:
 		g.wait(middle)
 		g.told = false
+	case g.wasAway(now, seq):
+		g.away(now, nil)
 	}
 	g.state, g.seen, g.left, g.fresh = running, now, seq, 0
 }

@@ -11,25 +11,25 @@ func (t *Tracer) SamplesSince(now uint64) {
 }
 
 // GoSample takes the stack of a goroutine seen on a CPU, nil where that is torn: here and below it is taken to be as before.
-func (t *Tracer) GoSample(pid uint32, goid, now uint64, s *Stack) {
+func (t *Tracer) GoSample(pid uint32, by Goroutine, now uint64, s *Stack) {
 	if p := t.processes[pid]; s != nil && p.watched() {
-		p.goroutine(goid).sample(now, p.contexts.path(s.Frames))
+		p.goroutine(by.ID).sample(now, by.Left, p.contexts.path(s.Frames))
 	}
 }
 
 // GoSwitchOut takes the stack of a goroutine whose thread leaves its CPU in a system call.
-func (t *Tracer) GoSwitchOut(pid, tid uint32, goid, now uint64, s *Stack, why Reason) {
+func (t *Tracer) GoSwitchOut(pid, tid uint32, by Goroutine, now uint64, s *Stack, why Reason) {
 	if p := t.processes[pid]; p.watched() {
-		p.offCPU[tid] = p.goroutine(goid)
-		p.offCPU[tid].leave(now, p.offCPU[tid].pathOf(s), why)
+		p.offCPU[tid] = p.goroutine(by.ID)
+		p.offCPU[tid].leave(now, by.Left, p.offCPU[tid].pathOf(s), why)
 	}
 }
 
 // GoPreempted takes the stack of a goroutine whose thread loses its CPU amid its work.
-func (t *Tracer) GoPreempted(pid, tid uint32, goid, now uint64, s *Stack) {
+func (t *Tracer) GoPreempted(pid, tid uint32, by Goroutine, now uint64, s *Stack) {
 	if p := t.processes[pid]; p.watched() {
-		p.offCPU[tid] = p.goroutine(goid)
-		p.offCPU[tid].preempt(now, p.offCPU[tid].pathOf(s))
+		p.offCPU[tid] = p.goroutine(by.ID)
+		p.offCPU[tid].preempt(now, by.Left, p.offCPU[tid].pathOf(s))
 	}
 }
 
