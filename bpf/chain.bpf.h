@@ -12,6 +12,11 @@
 #define CHAIN_MAX (2 * FRAMES_MAX)
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
+/* Fields of a type, behind where its own type is. */
+#define TYPE_NAME 16
+#define TYPE_BASIC_SIZE 24
+#define CYTHON 0x5f6e6f687479635f /* "_cython_" */
+#define DRIVER_FIELDS 10
 
 #define HEAD_FIELD(head, offset) (*(u64 *)((head) + ((offset)&0xff)))
 
@@ -93,6 +98,31 @@ static __always_inline u64 awaited_by_frame(struct target *t, u8 *head, u64 fram
 	return read_user(frame + t->py.frame_locals + 8 * ((u64)top - 1));
 }
 
+/* Is it Cython's coroutine or generator? Each module has types of its own. */
+static __always_inline bool is_cythons(struct target *t, u64 type)
+{
+	return read_user(read_user(type + t->py.object_type + TYPE_NAME)) == CYTHON;
+}
+
+/*
+ * What an object of another type drives, 0: nothing. Proxies around coroutines or each other, and coroutines
+ * of Cython's, have what they wait for among their first fields.
+ */
+static __always_inline u64 driven(struct target *t, u8 *head, u64 type)
+{
+	u32 at = t->py.object_type + 8;
+	u64 size = read_user(type + t->py.object_type + TYPE_BASIC_SIZE);
+
+	for (int i = 0; i < DRIVER_FIELDS && at + 8 <= size; i++, at += 8) {
+		u64 value = HEAD_FIELD(head, at), of = value && !(value & 7) ? type_of(t, value) : 0;
+
+		if (of && (of == t->py_types.coroutine || of == t->py_types.generator ||
+			   of == t->py_types.wrapper || of == type || is_cythons(t, of)))
+			return value;
+	}
+	return 0;
+}
+
 /*
  * Takes one link of a suspended chain: walk.frame is the object to look at, afterwards the one it awaits;
  * walk.thread the frame that waits. Returns nonzero while there is more.
@@ -123,8 +153,12 @@ __noinline int py_link(u32 slot)
 		return w->frame != 0;
 	}
 	if (type != t->py_types.coroutine && type != t->py_types.generator &&
-	    type != t->py_types.async_generator)
-		return 0;
+	    type != t->py_types.async_generator) {
+		next = driven(t, head, type);
+		if (next)
+			w->frame = next;
+		return next != 0;
+	}
 	if (t->py.frame_owner == NO_OFFSET) {
 		u64 frame = HEAD_FIELD(head, t->py.gen_frame), code;
 		s32 lasti = -1;

@@ -55,14 +55,19 @@ var servers = []server{
 		paths: "/work /thread",
 	},
 	{
-		name: "uvicorn h11", pip: "uvicorn h11", often: true,
+		name: "uvicorn h11", pip: "uvicorn h11 wrapt", often: true,
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning asgi:app",
-		paths: "/await /brief /gather /group /created /many /leave /executor /tothread /back /work /called? /called",
+		paths: "/await /brief /gather /group /created /many /leave /executor /tothread /back /proxied /work /called? /called",
 	},
 	{
 		name: "uvicorn httptools", pip: "uvicorn httptools",
 		args:  "BIN/uvicorn --port PORT --loop asyncio --http httptools --log-level warning asgi:app",
 		paths: "/await /gather /executor /tothread /deep /batched? /batched",
+	},
+	{
+		name: "uvicorn BlackSheep", pip: "uvicorn blacksheep",
+		args:  "BIN/uvicorn --port PORT --log-level warning sheep:app",
+		paths: "/await /gather /group /tothread",
 	},
 	{
 		name: "uvicorn uvloop", pip: "uvicorn uvloop httptools", often: true,
