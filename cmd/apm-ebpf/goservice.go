@@ -39,6 +39,7 @@ type waiting struct {
 	connection uint64
 	g          uint64
 	ran        uint8
+	read       bool // by the goroutine
 	get        bool
 	watched    bool
 	begun      uint64 // CLOCK_MONOTONIC, ns
@@ -207,7 +208,7 @@ func (s *goService) received(e *probe.Event) {
 	if ok && w.answering && w.answered == 0 && w.connection == io.Connection && !beginsRequest(head) {
 		return // of a body, while the answer goes on
 	}
-	s.begins(by, waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), begun: e.Time, get: isGet(head)})
+	s.begins(by, waiting{connection: io.Connection, g: io.G, ran: uint8(io.Ran), read: true, begun: e.Time, get: isGet(head)})
 }
 
 // begins takes note of a request in place of the goroutine's last one, or the connection's.
@@ -345,6 +346,19 @@ func (s *goService) findsLoop(id uint64, loop trace.Goroutine) {
 	s.waiting[w.connection] = w
 }
 
+// handsOn takes that a goroutine is no more. Where it has read a request that is not answered yet, another will do that, to
+// which it has given the connection, as one that finds out the protocol does (github.com/soheilhy/cmux).
+func (s *goService) handsOn(id uint64) {
+	w, ok := s.waiting[id]
+	if !ok {
+		return
+	}
+	s.forget(id, w)
+	if w.read && !w.answering && s.on[w.connection] == 0 { // else another reads on there
+		s.begins(w.connection, w)
+	}
+}
+
 // closed takes the end of a connection: what was read there last need not have been a request. Another one may have its
 // address by now.
 func (s *goService) closed(connection, now uint64) {
@@ -406,9 +420,7 @@ func (s *goService) look(now uint64, wake time.Duration, yield func(*goroutine.S
 	err := s.reader.Look(func(seen *goroutine.Sight) {
 		if seen.State == goroutine.Dead {
 			s.crew.ended(seen.GoID)
-			if w, ok := s.waiting[seen.GoID]; ok { // its request is over, or another answers
-				s.forget(seen.GoID, w)
-			}
+			s.handsOn(seen.GoID)
 		}
 		yield(seen)
 	})

@@ -372,6 +372,32 @@ func TestGoEventLoop(t *testing.T) {
 	}
 }
 
+// TestGoHandedOn has heads read by goroutines that give the connections to others to serve them.
+func TestGoHandedOn(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[1], "match")
+	a := attach(t, s.PID, "-F", "1000")
+	var answers []*Answer
+	for range 6 {
+		for _, view := range []string{"doze", "receive", "ask", "fan", "several"} {
+			answers = append(answers, s.get(t, "/"+view))
+		}
+	}
+	records := a.exactly(t, len(answers))
+	checkSums(t, records...)
+	told := byID(t, records)
+	var c comparison
+	for _, answer := range answers {
+		if r := told[answer.ID]; !r.incomplete("precision") { // as on a busy machine
+			compareTimes(t, &c, r, answer.Truth)
+		}
+	}
+	c.check(t)
+	if c.right == 0 {
+		t.Errorf("nothing is told precisely: %s", records[0])
+	}
+}
+
 // TestGoRequests has requests that end in every way.
 func TestGoRequests(t *testing.T) {
 	prepared(t)

@@ -53,6 +53,24 @@ worker 8
     [chan receive] 8`)
 }
 
+// TestGoHandsOn has a goroutine that is soon no more read what another answers, which was found late.
+func TestGoHandsOn(t *testing.T) {
+	p := newPlay(t)
+	p.goRead(10, 1, handler, "/")
+	p.seen(0, 11, handler, goroutine.Dead, 0)
+	p.sight(goroutine.Sight{Time: 14, GoID: 21, State: goroutine.Waiting, Why: "sleep"}, "worker a")
+	p.looked(20)
+	p.goWrite(20, 1, 21)
+	p.wants("/", `
+worker 10
+  [not sampled] 4
+  a 6
+    [sleep] 6`)
+	if r := p.told["/"]; !r.Imprecise || !r.Looped {
+		t.Errorf("imprecise %v, looped %v", r.Imprecise, r.Looped)
+	}
+}
+
 // TestGoEventLoopWritesForOthers has an event loop write what others have given it, from the first answer on.
 func TestGoEventLoopWritesForOthers(t *testing.T) {
 	p := newPlay(t)

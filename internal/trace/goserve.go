@@ -144,13 +144,13 @@ func (g *goLane) leaves(r *Request) bool {
 }
 
 // loopFor gives the event loop that has read the request's head, nil where none has: one that has turned to other
-// connections since, or that another answers for and that was seen to wait for descriptors or to read for several.
+// connections since, or that another answers for and that is no more, or was seen to wait for descriptors or to read for several.
 func (r *Request) loopFor(by *goLane) *goLane {
 	g := r.goroutine
 	switch {
 	case r.loop != nil:
 		return r.loop
-	case g == nil || r.byHandler || !g.loop && !(by == g && g.leaves(r)) && !(by != g && (g.polled != 0 || g.several)):
+	case g == nil || r.byHandler || !g.loop && !(by == g && g.leaves(r)) && !(by != g && (g.ended || g.polled != 0 || g.several)):
 		return nil
 	}
 	g.becomesLoop()
@@ -215,9 +215,10 @@ func (r *Request) settleGo() bool {
 	own, beside := g.missed(r.Start, r.End), g.missedBeside(r.Start, r.End)
 	if r.loop != nil {
 		own = g.missedOf(r)
+	} else {
+		own.rest(r.End - r.Start)
 	}
-	unseen := own.of == 0 && r.End-r.Start > missedMax
-	r.Imprecise = unseen || max(g.process.lowered, g.process.late, g.late) >= r.Start || own.tooMuch() || beside.tooMuch()
+	r.Imprecise = max(g.process.lowered, g.process.late, g.late) >= r.Start || own.tooMuch() || beside.tooMuch()
 	return true
 }
 
@@ -226,6 +227,12 @@ type missed struct{ time, of uint64 }
 
 // tooMuch tells that times are less precise than records promise without a word.
 func (m missed) tooMuch() bool { return m.time > max(missedMax, m.of*missedShare/100) }
+
+// rest takes that nothing is known of what is left of a window.
+func (m *missed) rest(window uint64) {
+	m.time += window - min(m.of, window)
+	m.of = window
+}
 
 // missedMax is what may be missed in any case, ns, and missedShare in percent.
 const (
@@ -250,9 +257,9 @@ func (g *goLane) missedBeside(from, to uint64) (m missed) {
 func (g *goLane) missedOf(r *Request) missed {
 	from := min(max(r.Start, g.born, g.answered), r.End)
 	m := g.missed(from, r.End)
-	window := r.End - from
-	m.time += window - min(m.of, window) + g.doubt
-	m.of, g.doubt = window, 0
+	m.rest(r.End - from)
+	m.time += g.doubt
+	g.doubt = 0
 	return m
 }
 

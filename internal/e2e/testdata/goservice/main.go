@@ -109,6 +109,9 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == "loop_pool" {
 		log.Fatal(loop(listener, pool()))
 	}
+	if len(os.Args) == 2 && os.Args[1] == "match" {
+		listener = match(listener)
+	}
 	if len(os.Args) > 3 {
 		listener = balanced{listener}
 	}
