@@ -157,6 +157,9 @@ func (s *goService) frameless(pc uint64, callers *[2]uint64) uint64 {
 	case delta == 0:
 		return callers[0]
 	case delta == 8 && runtime.GOARCH == "amd64": // it has pushed the frame pointer
+		if s.symbols.SPDelta(callers[1]) < 0 { // or a probe's trap is in place of that, and as long
+			return callers[0]
+		}
 		return callers[1]
 	}
 	return 0

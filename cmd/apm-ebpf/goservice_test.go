@@ -1,6 +1,15 @@
 package main
 
-import "testing"
+import (
+	"net/http/httptest"
+	"os"
+	"reflect"
+	"runtime"
+	"testing"
+
+	"apm-ebpf/internal/symbol"
+	"apm-ebpf/internal/target"
+)
 
 func TestBeginsRequest(t *testing.T) {
 	for head, want := range map[string]bool{
@@ -16,6 +25,45 @@ func TestBeginsRequest(t *testing.T) {
 	} {
 		if got := beginsRequest([]byte(head)); got != want {
 			t.Errorf("%q begins a request: %v, want %v", head, got, want)
+		}
+	}
+}
+
+// TestFrameless has a stack taken where a function begins, of the test itself.
+func TestFrameless(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("another architecture has the caller in a register there")
+	}
+	httptest.NewServer(nil).Close() // what serves no HTTP is no target
+	process, err := target.Inspect(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbols, err := symbol.NewGo(process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer symbols.Close()
+	s := &goService{symbols: symbols}
+	caller := uint64(reflect.ValueOf(TestFrameless).Pointer())
+	at := caller
+	for symbols.SPDelta(at) == 0 {
+		at++
+	}
+	const stack = 0xc000012340
+	tests := []struct {
+		name    string
+		pc      uint64
+		callers [2]uint64
+		want    uint64
+	}{
+		{"at its first instruction", caller, [2]uint64{caller, stack}, caller},
+		{"with the frame pointer pushed", at, [2]uint64{stack, caller}, caller},
+		{"in the trap of a probe that is in place of that", at, [2]uint64{caller, stack}, caller},
+	}
+	for _, test := range tests {
+		if got := s.frameless(test.pc, &test.callers); got != test.want {
+			t.Errorf("%s: %#x", test.name, got)
 		}
 	}
 }
