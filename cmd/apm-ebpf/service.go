@@ -301,8 +301,10 @@ func (s *service) told(c *probe.CodeEvent) {
 	}
 }
 
+// ofGreenlets tells functions that run where there are greenlets, be it that the module is only about to be imported.
 func ofGreenlets(fn *symbol.Func) bool {
-	return fn.InPackage("greenlet") || fn.InPackage("gevent") || fn.InPackage("eventlet")
+	return fn.InPackage("greenlet") || fn.InPackage("gevent") || fn.InPackage("eventlet") ||
+		fn.InPackage("sqlalchemy") && fn.Name == "greenlet_spawn"
 }
 
 func toldText(t *probe.Text) symbol.Text {

@@ -65,9 +65,9 @@ var servers = []server{
 		paths: "/await /gather /executor /tothread /deep /batched? /batched",
 	},
 	{
-		name: "uvicorn BlackSheep", pip: "uvicorn blacksheep",
+		name: "uvicorn BlackSheep", pip: "uvicorn blacksheep sqlalchemy>=2.1 greenlet", minor: 10,
 		args:  "BIN/uvicorn --port PORT --log-level warning sheep:app",
-		paths: "/await /gather /group /tothread",
+		paths: "/query? /query /await /gather /group /tothread", // the first query imports greenlet
 	},
 	{
 		name: "uvicorn uvloop", pip: "uvicorn uvloop httptools", often: true,

@@ -296,6 +296,17 @@ async def switch_K(truth):
         while not helper.dead:
             awaited = helper.switch(await awaited)
 
+async def query_K(truth):
+    from sqlalchemy.util import greenlet_spawn # which imports greenlet when it is called first
+    with timed(truth, 'query_K'):
+        await greenlet_spawn(execute_K, truth)
+
+def execute_K(truth):
+    from sqlalchemy.util import await_only
+    with timed(truth, 'execute_K'):
+        compute_K(truth)
+        await_only(nested_K(truth))
+
 async def executor_K(truth):
     with timed(truth, 'executor_K'):
         await asyncio.get_running_loop().run_in_executor(None, work_K, truth)
