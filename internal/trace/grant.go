@@ -136,7 +136,7 @@ func (t *thread) mayServe(since uint64) bool {
 // mayHaveServed tells that a thread which notifies another may have worked for that one: nothing tells for whom it does.
 func (t *thread) mayHaveServed(by *Context) bool {
 	p := t.process
-	if t.servesItself() || len(t.heads) > 0 || t.home.held != nil || !ofFile(by.function(), threadFile, "notify") {
+	if t.servesItself() || len(t.heads) > 0 || t.home.held != nil || !ofFile(by.function(), threadFile, "notify") || by.handsBack() {
 		return false
 	}
 	if t.mayServe(p.since) {
@@ -157,12 +157,20 @@ func (l *lane) openGrant() *grant {
 }
 
 // ofToldWork tells the stack of a thread whose jobs are told by other means, wherever it is in one.
-func (c *Context) ofToldWork() bool {
-	var first *Context // that is not threading's own
+func (c *Context) ofToldWork() bool { return c.ofThread().tellsWork() }
+
+// handsBack tells the stack of a thread that hands out what a pool of processes has done.
+func (c *Context) handsBack() bool {
+	fn := c.ofThread().function()
+	return ofFile(fn, "/concurrent/futures/process.py", "") || ofFile(fn, "/multiprocessing/pool.py", "_handle_results")
+}
+
+// ofThread is the function that a thread was started for.
+func (c *Context) ofThread() (first *Context) {
 	for ; c != nil; c = c.parent {
 		if !c.fn.InFile(threadFile) {
 			first = c
 		}
 	}
-	return first.tellsWork()
+	return first
 }

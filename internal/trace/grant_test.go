@@ -158,6 +158,7 @@ func TestPoolAlwaysAtWork(t *testing.T) {
 	}{
 		{"of a pool", loop + "set notify@threading.py", false, true},
 		{"of an executor", runs + "set_result@concurrent/futures/_base.py notify@threading.py", false, false},
+		{"of processes", "_bootstrap@threading.py run@concurrent/futures/process.py set_result@concurrent/futures/_base.py notify@threading.py", false, false},
 		{"lets a lock go", loop + "release", false, false},
 		{"started for it", loop + "set notify@threading.py", true, false},
 	}
