@@ -17,8 +17,12 @@ func loops(fn *symbol.Func) bool {
 	return slices.ContainsFunc(eventLoops, func(loop string) bool { return strings.HasPrefix(fn.ShortFile, loop) })
 }
 
-// loopsUnseen tells whether a function drives tasks of which nothing tells when they switch.
-func loopsUnseen(fn *symbol.Func) bool { return strings.HasPrefix(fn.ShortFile, "curio/") }
+// loopsUnseen tells whether a function drives tasks of which nothing tells when they switch: curio's, and those that
+// asyncio has where its tasks are not the ones written in C, as with nest_asyncio.
+func loopsUnseen(fn *symbol.Func) bool {
+	return strings.HasPrefix(fn.ShortFile, "curio/") || fn.ShortFile == "asyncio/tasks.py" &&
+		(strings.HasSuffix(fn.Name, "_step") || strings.HasSuffix(fn.Name, "__step_run_and_handle_result"))
+}
 
 // loopOver tells that the thread has left the event loop that it ran, as its stack shows: a handler may run one and go on
 // when that has ended (asyncio.run). Of a loop written in C the stack shows what called it.

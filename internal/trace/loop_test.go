@@ -104,3 +104,25 @@ func TestCallbackOfLoopInC(t *testing.T) {
 		t.Errorf("undecided: %v\n%s", x.Undecided, tree)
 	}
 }
+
+// TestTasksOfPython has a task run that asyncio's own Python code drives, of whose steps nothing tells.
+func TestTasksOfPython(t *testing.T) {
+	for _, step := range []string{"_step", "Task.__step", "Task.__step_run_and_handle_result", ""} {
+		p := newPlay(t)
+		loop := "run_forever@asyncio/base_events.py "
+		if step != "" {
+			step += "@asyncio/tasks.py"
+			p.fn(step).ShortFile = "asyncio/tasks.py"
+			loop += step + " "
+		} else {
+			p.task(9, server, loop, "view")
+		}
+		p.open(1)
+		p.read(10, 1, server, "/")
+		p.sample(12, server, loop+"*view")
+		p.write(14, 1, server, loop+"*view")
+		if x := p.told["/"]; x.Undecided != (step != "") || x.Imprecise != (step != "") {
+			t.Errorf("%q: undecided %v, imprecise %v:\n%s", step, x.Undecided, x.Imprecise, draw(x.Frames))
+		}
+	}
+}
