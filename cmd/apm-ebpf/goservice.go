@@ -326,6 +326,10 @@ func (s *goService) ended(r *trace.Request) {
 		by = r.Connection()
 	}
 	w, ok := s.waiting[by]
+	if !ok { // who has read it is no more, which was seen when it had been answered
+		by = r.Connection()
+		w, ok = s.waiting[by]
+	}
 	if !ok || w.begun > r.End {
 		return // its goroutine has begun another
 	}
