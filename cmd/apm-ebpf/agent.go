@@ -182,7 +182,7 @@ func (a *agent) awaitSlow() {
 func (a *agent) pause() time.Duration {
 	now := probe.Now()
 	most := pollEvery
-	if a.goroutines.dense || a.goroutines.busy {
+	if a.goroutines.dense {
 		most = pollOften
 	}
 	if rest := time.Duration(max(a.goroutines.until, now) - now); rest > 0 {

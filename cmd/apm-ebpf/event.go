@@ -21,9 +21,7 @@ func (a *agent) arrived(e *probe.Event) {
 	case probe.KindRecv, probe.KindSend, probe.KindServe, probe.KindServed:
 		if s := a.services.goService(e.PID); s != nil {
 			s.arrived(e)
-			if e.Begins() || e.Kind == probe.KindServe {
-				a.goroutines.begun++
-			}
+			a.goroutines.count(e)
 		}
 	}
 }

@@ -28,7 +28,7 @@ type goroutines struct {
 	last    uint64          // when one was found slow
 	waits   bool            // one of them was seen to wait
 	long    bool            // … for long
-	busy    bool            // threads wait for CPUs
+	busy    bool            // they do, and threads wait for CPUs
 	woken   bool            // for a slow request, since they were last looked for; if resting was, then as a CPU was idle
 	vain    int             // how often in a row there was none
 	told    probe.SlowWakes // what wakes the agent for one, as the kernel programs were told
@@ -36,7 +36,8 @@ type goroutines struct {
 	until   uint64          // when that is over
 	next    uint64          // when to look next
 	wake    time.Duration   // CPU time that it takes to wait for that, smoothed
-	begun   int             // requests since …
+	newest  uint64          // connection or goroutine of the request that began last, 0: it was answered
+	begun   int             // requests that did while that was not, since …
 	counted time.Time       // … this
 	dense   bool            // they began so often that each finds the slow ones soon enough
 	sights  []sight
@@ -52,16 +53,36 @@ type sight struct {
 	lowered  bool // they are looked at too seldom for precise times
 }
 
+// count takes note of requests that begin while another is open: a client that waits for each answer begins none while one is
+// slow.
+func (g *goroutines) count(e *probe.Event) {
+	switch {
+	case e.Begins():
+		g.begins(e.IO().Connection)
+	case e.Kind == probe.KindServe:
+		g.begins(e.Serve().Goroutine)
+	case e.Kind == probe.KindSend && e.IO().Connection == g.newest, e.Kind == probe.KindServed && e.Serve().Goroutine == g.newest:
+		g.newest = 0
+	}
+}
+
+func (g *goroutines) begins(by uint64) {
+	if g.newest != 0 {
+		g.begun++
+	}
+	g.newest = by
+}
+
 // lookForSlow has slow requests of Go looked for on idle CPUs too, unless others begin all the time: each interrupt has the
 // services go on more slowly.
 func (a *agent) lookForSlow(now time.Time) {
 	const often = time.Millisecond / 2 // between two
 	g := &a.goroutines
-	g.busy = a.contention.high
 	if elapsed := now.Sub(g.counted); elapsed >= pollOften {
 		g.dense = time.Duration(g.begun)*often > elapsed
 		g.begun, g.counted = 0, now
 	}
+	g.busy = g.dense && a.contention.high
 	a.hinder(a.probe.LookForSlow(a.services.anyGo() && !g.dense))
 }
 
