@@ -274,7 +274,7 @@ static __always_inline void begin_request(struct conn *c, u64 connection, struct
 	c->sampled = begin_sampling(connection, pid, now);
 	if (c->sampled && t->runtime == RUNTIME_GO && !c->framed) {
 		begin_waiting(c);
-		slow_check(now, false);
+		slow_check(now);
 	}
 }
 

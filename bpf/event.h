@@ -41,7 +41,7 @@ enum event_kind {
 /* When a slow request of Go wakes the agent, which then reads goroutines. */
 enum slow_wake {
 	SLOW_WAKES,
-	SLOW_WAKES_IDLE, /* while it rests: where a CPU has had nothing to do for some time */
+	SLOW_WAKES_IDLE, /* while it rests: where a CPU has nothing to do */
 	SLOW_WAKES_NOT,	 /* from when it was woken until it has stopped reading */
 };
 

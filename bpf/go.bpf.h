@@ -359,34 +359,14 @@ static __always_inline void slow_count(u64 time, u32 one)
 	__sync_fetch_and_add(&slow.begun[slow_generation(time)], one);
 }
 
-/* How often in a row an interrupt found the CPU with nothing to do. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} idle_in_a_row SEC(".maps");
-
-/* Has this CPU nothing to do, not only between two requests? */
-static __always_inline bool is_idle(void)
-{
-	u32 zero = 0;
-	u32 *times = bpf_map_lookup_elem(&idle_in_a_row, &zero);
-
-	if (!times)
-		return false;
-	*times = bpf_get_current_pid_tgid() ? 0 : *times + 1;
-	return *times > 1;
-}
-
 /* Wakes the agent if a request is open that began before the last generation. */
-static __always_inline void slow_check(u64 now, bool idle)
+static __always_inline void slow_check(u64 now)
 {
 	u32 young = slow.begun[slow_generation(now)] + slow.begun[slow_generation(now - (1 << SLOW_SHIFT))];
 
-	if (slow_wakes == SLOW_WAKES_NOT || (slow_wakes == SLOW_WAKES_IDLE && !idle))
+	if (slow_wakes == SLOW_WAKES_NOT || (s32)(slow.open - young) <= 0)
 		return;
-	if ((s32)(slow.open - young) <= 0)
+	if (slow_wakes == SLOW_WAKES_IDLE && bpf_get_current_pid_tgid())
 		return;
 	slow_wakes = SLOW_WAKES_NOT;
 	bpf_ringbuf_output(&slow_wakeups, &now, sizeof(now), BPF_RB_FORCE_WAKEUP);

@@ -74,7 +74,7 @@ static __always_inline void begin_serve(struct pt_regs *ctx, struct target *t, u
 
 	go_serves(pid, goroutine, now);
 	slow_count(now, 1);
-	slow_check(now, false);
+	slow_check(now);
 	send_serve(t, EVENT_SERVE, connection, stream, GO_G(ctx), goroutine);
 }
 

@@ -59,7 +59,7 @@ static __always_inline void send_stack(struct walk *w, struct target *t, u32 slo
 static __always_inline void look_for_slow(void)
 {
 	if (slow.open)
-		slow_check(bpf_ktime_get_ns(), is_idle());
+		slow_check(bpf_ktime_get_ns());
 }
 
 /* Sends the stack of the current thread, if it is of a target that is worth it. */

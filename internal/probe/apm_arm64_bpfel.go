@@ -659,7 +659,6 @@ const (
 	apmMapGoParents           = "go_parents"
 	apmMapGoScratch           = "go_scratch"
 	apmMapGoServing           = "go_serving"
-	apmMapIdleInA_row         = "idle_in_a_row"
 	apmMapIoScratch           = "io_scratch"
 	apmMapListeners           = "listeners"
 	apmMapLosses              = "losses"
@@ -860,7 +859,6 @@ type apmMapSpecs struct {
 	GoParents    *ebpf.MapSpec `ebpf:"go_parents"`
 	GoScratch    *ebpf.MapSpec `ebpf:"go_scratch"`
 	GoServing    *ebpf.MapSpec `ebpf:"go_serving"`
-	IdleInA_row  *ebpf.MapSpec `ebpf:"idle_in_a_row"`
 	IoScratch    *ebpf.MapSpec `ebpf:"io_scratch"`
 	Listeners    *ebpf.MapSpec `ebpf:"listeners"`
 	Losses       *ebpf.MapSpec `ebpf:"losses"`
@@ -947,7 +945,6 @@ type apmMaps struct {
 	GoParents    *ebpf.Map `ebpf:"go_parents"`
 	GoScratch    *ebpf.Map `ebpf:"go_scratch"`
 	GoServing    *ebpf.Map `ebpf:"go_serving"`
-	IdleInA_row  *ebpf.Map `ebpf:"idle_in_a_row"`
 	IoScratch    *ebpf.Map `ebpf:"io_scratch"`
 	Listeners    *ebpf.Map `ebpf:"listeners"`
 	Losses       *ebpf.Map `ebpf:"losses"`
@@ -979,7 +976,6 @@ func (m *apmMaps) Close() error {
 		m.GoParents,
 		m.GoScratch,
 		m.GoServing,
-		m.IdleInA_row,
 		m.IoScratch,
 		m.Listeners,
 		m.Losses,
