@@ -12,10 +12,7 @@
 #define CHAIN_MAX (2 * FRAMES_MAX)
 #define BYTES_DATA 32
 #define OPCODE_YIELD_FROM 72
-/* Fields of a type, behind where its own type is. */
-#define TYPE_NAME 16
-#define TYPE_BASIC_SIZE 24
-#define CYTHON 0x5f6e6f687479635f /* "_cython_" */
+#define TYPE_NAME 8 /* tp_name, as TYPE_SIZE */
 #define DRIVER_FIELDS 10
 
 #define HEAD_FIELD(head, offset) (*(u64 *)((head) + ((offset)&0xff)))
@@ -101,7 +98,7 @@ static __always_inline u64 awaited_by_frame(struct target *t, u8 *head, u64 fram
 /* Is it Cython's coroutine or generator? Each module has types of its own. */
 static __always_inline bool is_cythons(struct target *t, u64 type)
 {
-	return read_user(read_user(type + t->py.object_type + TYPE_NAME)) == CYTHON;
+	return read_user(read_user(own(t, type) + TYPE_NAME)) == EIGHT("_cython_");
 }
 
 /*
@@ -111,7 +108,7 @@ static __always_inline bool is_cythons(struct target *t, u64 type)
 static __always_inline u64 driven(struct target *t, u8 *head, u64 type)
 {
 	u32 at = t->py.object_type + 8;
-	u64 size = read_user(type + t->py.object_type + TYPE_BASIC_SIZE);
+	u64 size = read_user(own(t, type) + TYPE_SIZE);
 
 	for (int i = 0; i < DRIVER_FIELDS && at + 8 <= size; i++, at += 8) {
 		u64 value = HEAD_FIELD(head, at), of = value && !(value & 7) ? type_of(t, value) : 0;
