@@ -111,13 +111,16 @@ func (p *Probe) attach(spec *ebpf.CollectionSpec) (err error) {
 		frequency = chooseFrequency(p.objects.Sample)
 	}
 	p.config.Log.Debug().Int("frequency", frequency).Dur("tick", tick()).Msg("sampling")
-	if p.timer, err = newTimer(p.objects.Sample, frequency, p.kernel.lacks.link); err != nil {
+	if p.timer, err = newTimer(frequency, p.kernel.lacks.link); err != nil {
 		return err
 	}
 	if !p.kernel.lacks.ticks {
 		if err := p.timer.useTicks(p.objects.TickHandler, p.objects.TickSamples); err != nil {
 			p.config.Log.Debug().Err(err).Msg("samples are not taken by the kernel's ticks")
 		}
+	}
+	if err = p.timer.openClocks(p.objects.Sample); err != nil {
+		return err
 	}
 	p.kernel.chose(p.timer.choice())
 	for _, c := range p.kernel.choices {

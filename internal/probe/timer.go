@@ -36,19 +36,26 @@ type timer struct {
 	noLink bool // the kernel, or what a test has it lack, has no links on perf events
 }
 
-func newTimer(program *ebpf.Program, frequency int, noLink bool) (*timer, error) {
+func newTimer(frequency int, noLink bool) (*timer, error) {
 	cpus, err := parseCPUs(onlineCPUs)
 	if err != nil {
 		return nil, err
 	}
-	t := &timer{cpus: cpus, period: time.Second / time.Duration(frequency), noLink: noLink}
+	return &timer{cpus: cpus, period: time.Second / time.Duration(frequency), noLink: noLink}, nil
+}
+
+// openClocks opens as many as are needed.
+func (t *timer) openClocks(program *ebpf.Program) error {
+	cpus := t.cpus
+	if t.ticks != nil {
+		cpus = cpus[:1]
+	}
 	for _, cpu := range cpus {
 		if err := t.open(program, -1, cpu); err != nil {
-			t.close()
-			return nil, fmt.Errorf("%w on CPU %d: %w", errClock, cpu, err)
+			return fmt.Errorf("%w on CPU %d: %w", errClock, cpu, err)
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // unclocked gives the CPUs that have come online since.
