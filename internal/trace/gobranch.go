@@ -120,6 +120,19 @@ func (p *process) endLook() {
 	p.found, p.died = p.found[:0], p.died[:0]
 }
 
+// looksLate takes that the look which ends comes too late after the one before. What was parked all the time is not told worse
+// for that; what has run may have waited or started others unseen.
+func (p *process) looksLate() {
+	for _, g := range p.byID {
+		if g.state == running || g.seen > p.looked {
+			g.late = p.looked
+		}
+	}
+	for _, g := range p.died {
+		g.late = p.looked
+	}
+}
+
 // isAbove tells that a goroutine is this one or descends from it.
 func (g *goLane) isAbove(other *goLane) bool {
 	for range generations {

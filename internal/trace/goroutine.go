@@ -53,7 +53,7 @@ type goLane struct {
 	read      uint64         // … when
 	elsewhere uint64         // when it last did on another
 	loop      bool           // it is an event loop: it reads for several connections, and may leave it to others to answer
-	late      uint64         // after which look it waited without another for too long, the last time that happened
+	late      uint64         // after which look the next came too late to tell what it did, the last time that happened
 	doubt     uint64         // by how much its time is expected to be wrong, as it was seen late when it began and ended, ns
 }
 

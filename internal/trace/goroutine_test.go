@@ -685,7 +685,8 @@ func TestLateLooks(t *testing.T) {
 	}{
 		{"in time", []uint64{11, 13, 16, 19}, false},
 		{"the first after none was needed", []uint64{2, 11, 15, 19}, false},
-		{"too late", []uint64{11, 12, 18, 19}, true},
+		{"too late to tell when it began to wait", []uint64{11, 17, 19}, true},
+		{"too late while it waited", []uint64{11, 12, 18, 19}, false},
 		{"too long before the end", []uint64{11, 13, 14}, true},
 	}
 	for _, test := range tests {

@@ -16,7 +16,6 @@ type goroutines struct {
 	clocks  uint64 // since when samples are taken, which they are while requests are open and some time longer
 	looked  uint64 // when they were looked at last
 	lowered uint64 // when that was last done too rarely
-	late    uint64 // after which look the next came too late, the last time that happened
 }
 
 func newGoroutines() goroutines {

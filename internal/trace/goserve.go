@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"slices"
 	"strings"
 
 	"apm-ebpf/internal/http1"
@@ -218,7 +219,7 @@ func (r *Request) settleGo() bool {
 	} else {
 		own.rest(r.End - r.Start)
 	}
-	r.Imprecise = max(g.process.lowered, g.process.late, g.late) >= r.Start || own.tooMuch() || beside.tooMuch()
+	r.Imprecise = g.process.lowered >= r.Start || g.lateSince(r.Start) || own.tooMuch() || beside.tooMuch()
 	return true
 }
 
@@ -239,6 +240,13 @@ const (
 	missedMax   = 2_000_000
 	missedShare = 3
 )
+
+// lateSince tells that a look came too late since a point, for the goroutine or one that it has started.
+func (g *goLane) lateSince(at uint64) bool {
+	return g.late >= at || slices.ContainsFunc(g.kids, func(kid *lane) bool {
+		return kid.of != nil && !kid.claimed && kid.of.lateSince(at)
+	})
+}
 
 // missedBeside is what is missed of those that the goroutine has started, in a window.
 func (g *goLane) missedBeside(from, to uint64) (m missed) {

@@ -73,7 +73,7 @@ func (t *Tracer) GoLooked(pid uint32, now uint64, lowered bool) {
 		return
 	}
 	if now-min(p.looked, now) > tooLate {
-		p.late = p.looked
+		p.looksLate()
 	}
 	p.endLook()
 	p.looked = now
