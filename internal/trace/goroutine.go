@@ -187,7 +187,7 @@ func (g *goLane) wait(to uint64) {
 // goesOn tells the wait that was over when the goroutine was seen to run.
 func (g *goLane) goesOn(now uint64) {
 	if !g.exact {
-		now -= min((now-g.held(now))/2, edge)
+		now -= min(g.unheld(now)/2, edge)
 	}
 	g.wait(now)
 	g.exact = false

@@ -708,6 +708,28 @@ func TestLateLooks(t *testing.T) {
 	}
 }
 
+// TestLateEnd has a wait end that was looked at too late, or not at all since.
+func TestLateEnd(t *testing.T) {
+	for name, ends := range map[string]func(p *play){
+		"a sample tells":                    func(p *play) { p.goSample(19, handler, "serve a") },
+		"a look tells, which ends too late": func(p *play) { p.seen(13, 19, handler, goroutine.Running, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			p.goRead(10, 1, handler, "/")
+			p.parked(0, 12, handler, "serve", "sleep", 1)
+			p.looked(13)
+			ends(p)
+			p.goWrite(20, 1, handler)
+			p.looked(21)
+			if !p.told["/"].Imprecise {
+				t.Error("it does not say that it is imprecise")
+			}
+		})
+	}
+}
+
 // TestManyGoroutines has one request open for long beside many, which must not pile up.
 func TestManyGoroutines(t *testing.T) {
 	p := newPlay(t)

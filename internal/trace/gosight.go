@@ -14,6 +14,9 @@ func (g *goLane) see(s *goroutine.Sight, stack *Context) {
 	if stack == nil {
 		stack = g.stack
 	}
+	if s.Time-after > tooLate && (g.state == waiting && !g.exact || g.state == running && !g.told && g.fresh == 0) {
+		g.late = after
+	}
 	switch s.State {
 	case goroutine.Running:
 		g.seesRunning(s.Time, middle, s.Seq)

@@ -63,7 +63,7 @@ const late = 1_000_000
 
 // tooLate is the time between two looks, or without any and without samples, from which on those who were looked at are told
 // imprecisely, ns: on a busy machine the agent may have to wait for a CPU.
-const tooLate = 5_000_000
+const tooLate = 4_000_000
 
 // GoLooked takes that the goroutines which are watched were all looked at: those that GoSight did not tell since are as
 // it told them last. lowered tells that this happens too rarely for precise times.
