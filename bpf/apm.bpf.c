@@ -5,6 +5,7 @@
 #include "event.h"
 #include "target.bpf.h"
 #include "go.bpf.h"
+#include "pystate.bpf.h"
 #include "python.bpf.h"
 #include "stack.bpf.h"
 #include "chain.bpf.h"
