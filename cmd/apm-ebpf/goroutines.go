@@ -45,7 +45,8 @@ type goroutines struct {
 	pcs     []uint64 // of all sights
 }
 
-// sight is a goroutine.Sight that waits, or if it is of no goroutine, that all of a process were looked at.
+// sight is a goroutine.Sight that waits, or if it is of no goroutine, that all of a process were looked at, and After when
+// those were last searched for that they had started.
 type sight struct {
 	goroutine.Sight
 	pid      uint32
@@ -110,7 +111,7 @@ func (a *agent) readGoroutines() error {
 		watching, g.last = true, now
 		if now >= s.golang.next {
 			lowered := s.golang.look(now, g.wake, func(seen *goroutine.Sight) { g.keep(uint32(pid), seen) })
-			g.add(sight{Sight: goroutine.Sight{Time: probe.Now()}, pid: uint32(pid), lowered: lowered})
+			g.add(sight{Sight: goroutine.Sight{Time: probe.Now(), After: s.golang.reader.Searched()}, pid: uint32(pid), lowered: lowered})
 		}
 		g.next = min(g.next, s.golang.next)
 	}
@@ -190,7 +191,7 @@ func (a *agent) tellSights(until uint64) {
 		switch {
 		case s == nil:
 		case seen.GoID == 0:
-			a.tracer.GoLooked(seen.pid, seen.Time, seen.lowered)
+			a.tracer.GoLooked(seen.pid, seen.Time, seen.After, seen.lowered)
 		default:
 			a.tracer.GoSight(seen.pid, &seen.Sight, s.parked(&seen.Sight), s.started(&seen.Sight))
 		}

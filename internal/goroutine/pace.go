@@ -23,8 +23,6 @@ const (
 	walkCredit = 5 * time.Millisecond
 	// walkDebt is the most that an uncommon search, as of many that have just begun, may keep later ones waiting for.
 	walkDebt = time.Millisecond
-	// rarely is for how long none may take place before times count as less precise: what ended meanwhile is not told.
-	rarely = 10 * time.Millisecond
 )
 
 // pace keeps the cost of looks within a share of a CPU.
@@ -34,7 +32,6 @@ type pace struct {
 	credit        time.Duration // CPU time that searches may still take
 	counted       uint64        // up to when credit was given
 	searched      uint64        // when the last search began
-	overdue       bool          // it could not be made again for too long
 }
 
 func (p *pace) begin() {
@@ -54,10 +51,9 @@ func (p *pace) walks(requests int, search func() error) error {
 	p.credit = time.Duration(min(float64(p.credit)+earned, float64(walkCredit)))
 	p.counted = now
 	if p.credit <= 0 {
-		p.overdue = now-p.searched > uint64(rarely)
 		return nil
 	}
-	p.searched, p.overdue = now, false
+	p.searched = now
 	began := ThreadTime()
 	err := search()
 	p.walked = ThreadTime() - began

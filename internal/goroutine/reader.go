@@ -183,6 +183,9 @@ func (r *Reader) arrange() {
 	r.changed = false
 }
 
+// Searched tells when goroutines were last searched for that others had started, CLOCK_MONOTONIC, ns; 0: never.
+func (r *Reader) Searched() uint64 { return r.pace.searched }
+
 // Look reads every goroutine that is watched and finds what they have started. It tells those that have changed.
 // Errors: the process is gone, or may not be read.
 func (r *Reader) Look(yield func(*Sight)) error {

@@ -72,7 +72,7 @@ func (p *play) sight(s goroutine.Sight, text string, started ...Frame) {
 	p.tracer.GoSight(server, &s, stack, started)
 }
 
-func (p *play) looked(at uint64) { p.tracer.GoLooked(server, at*ms, false) }
+func (p *play) looked(at uint64) { p.tracer.GoLooked(server, at*ms, at*ms, false) }
 
 func TestGoroutineLane(t *testing.T) {
 	tests := []struct {
@@ -725,6 +725,47 @@ func TestLateEnd(t *testing.T) {
 			p.looked(21)
 			if !p.told["/"].Imprecise {
 				t.Error("it does not say that it is imprecise")
+			}
+		})
+	}
+}
+
+// TestLateSearches has nobody look for some time what a handler starts that waits for it.
+func TestLateSearches(t *testing.T) {
+	const early, late = 12, 19
+	for _, test := range []struct {
+		name  string
+		why   string
+		kid   bool
+		again uint64 // when it is searched for the second time
+		want  bool
+	}{
+		{"in time", "chan receive", false, early + 1, false},
+		{"too late", "chan receive", false, late, true},
+		{"too late for the last", "sync.WaitGroup.Wait", false, 30, true},
+		{"of which one is known", "chan receive", true, late, false},
+		{"for which it does not wait", "sleep", false, late, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := newPlay(t)
+			p.open(1)
+			p.goRead(10, 1, handler, "/")
+			for at := uint64(11); at < 20; at++ {
+				if at == early {
+					p.parked(0, at, handler, "serve view", test.why, 1)
+				}
+				if at == early && test.kid {
+					p.starts(11, at, handler, 20, "view", "child", "sleep")
+				}
+				searched := at
+				if at > early && at < test.again {
+					searched = early
+				}
+				p.tracer.GoLooked(server, at*ms, searched*ms, false)
+			}
+			p.goWrite(20, 1, handler)
+			if got := p.told["/"].Imprecise; got != test.want {
+				t.Errorf("imprecise: %v", got)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ type goroutines struct {
 	clocks  uint64 // since when samples are taken, which they are while requests are open and some time longer
 	looked  uint64 // when they were looked at last
 	lowered uint64 // when that was last done too rarely
+	searches
 }
 
 func newGoroutines() goroutines {

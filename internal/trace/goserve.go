@@ -219,6 +219,7 @@ func (r *Request) settleGo() bool {
 	} else {
 		own.rest(r.End - r.Start)
 	}
+	own.time += g.unsought(r.Start, r.End)
 	r.Imprecise = g.process.lowered >= r.Start || g.lateSince(r.Start) || own.tooMuch() || beside.tooMuch()
 	return true
 }
@@ -255,7 +256,7 @@ func (g *goLane) missedBeside(from, to uint64) (m missed) {
 			continue
 		}
 		own, beside := kid.of.missed(from, to), kid.of.missedBeside(from, to)
-		m.time += own.time + beside.time + kid.of.doubt
+		m.time += own.time + beside.time + kid.of.doubt + kid.of.unsought(from, to)
 		m.of += own.of + beside.of
 	}
 	return m

@@ -51,7 +51,7 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 		g.fresh = 0
 	}
 	left := s.Left
-	if g.fresh != 0 && left != goroutine.NotKnown {
+	if g.told || g.fresh != 0 && left != goroutine.NotKnown {
 		left = s.Seq - g.left
 	}
 	g.ranOn(stack)
@@ -59,10 +59,16 @@ func (g *goLane) seesParked(s *goroutine.Sight, after, middle uint64, stack *Con
 	switch {
 	case g.state == waiting:
 		g.wait(middle)
-	case g.state == running && g.told:
-		g.run(min(after+edge, middle), nil)
 	case g.state == running && missed && (g.fresh != 0 || s.Time-after > tooLate):
+		if g.told {
+			g.run(min(after+edge, middle), nil)
+		}
 		g.pass(middle, NotSampled, stack)
+	case g.state == running && g.told:
+		if s.Parent != 0 && s.Time-after > tooLate { // it may have been preempted, of which nothing is told yet
+			g.late = after
+		}
+		g.run(min(after+edge, middle), nil)
 	case g.state == running && g.fresh == 0:
 		g.run(middle, stack)
 	}

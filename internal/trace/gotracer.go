@@ -66,8 +66,9 @@ const late = 1_000_000
 const tooLate = 4_000_000
 
 // GoLooked takes that the goroutines which are watched were all looked at: those that GoSight did not tell since are as
-// it told them last. lowered tells that this happens too rarely for precise times.
-func (t *Tracer) GoLooked(pid uint32, now uint64, lowered bool) {
+// it told them last. searched is when those were last searched for that they had started, 0: never. lowered tells that looks
+// are too rare for precise times.
+func (t *Tracer) GoLooked(pid uint32, now, searched uint64, lowered bool) {
 	p := t.processes[pid]
 	if p == nil {
 		return
@@ -76,6 +77,7 @@ func (t *Tracer) GoLooked(pid uint32, now uint64, lowered bool) {
 		p.looksLate()
 	}
 	p.endLook()
+	p.searched(searched)
 	p.looked = now
 	if lowered {
 		p.lowered = now

@@ -242,7 +242,7 @@ func play(ids []uint64, sights []seen, looks []uint64, truth map[uint64]map[stri
 		}})
 	}
 	for _, at := range looks[1:] {
-		events = append(events, event{at - 1, func() { tracer.GoLooked(pid, at-1, false) }}) // before the next look begins
+		events = append(events, event{at - 1, func() { tracer.GoLooked(pid, at-1, at-1, false) }}) // before the next look begins
 	}
 	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 	for _, e := range events {
