@@ -129,7 +129,7 @@ func (s *service) grows(from *service) {
 func (s *service) stackOf(e *probe.Event) *trace.Stack {
 	event := e.Stack()
 	s.at = e.Time
-	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item, Foreign: event.Status == probe.StackNoThread}
+	s.stack = trace.Stack{Frames: s.stack.Frames[:0], Work: event.Work, Item: event.Item, Foreign: event.Status == probe.StackNoThread, InCall: event.Syscall >= 0}
 	switch {
 	case e.Kind != probe.KindSwitchOut:
 	case event.Awaits == probe.AwaitsFuture:

@@ -20,6 +20,7 @@ type Stack struct {
 	Future  uint64  // concurrent.futures.Future that the thread waits for, 0: none
 	Broken  bool    // it could not be read
 	Foreign bool    // the thread is none of Python's now
+	InCall  bool    // the thread is in a system call
 }
 
 // join gives the path of another's functions below one.

@@ -18,9 +18,10 @@ func (t *thread) beginning(now uint64, s *Stack) bool {
 }
 
 // preempted tells that the thread loses its CPU at the very beginning of a step, as it does where the program that told of
-// it took long: nothing but what calls tasks is on the stack.
+// it took long: nothing but what calls tasks is on the stack. Where it lets go of the interpreter lock, which it does by a
+// system call, the step is over.
 func (t *thread) preempted(now uint64, s *Stack, why Reason) bool {
-	if why != RunQueue || !t.beginning(now, s) {
+	if why != RunQueue || s.InCall || !t.beginning(now, s) {
 		return false
 	}
 	stack := t.process.contexts.path(s.Frames)

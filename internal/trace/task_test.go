@@ -441,6 +441,26 @@ func TestPreemptedStep(t *testing.T) {
 	}
 }
 
+// TestPreemptedAfterStep has a thread lose its CPU as it wakes one that waits for the interpreter lock, which uvloop lets go
+// of after each step.
+func TestPreemptedAfterStep(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.task(10, server, "run", "view")
+	p.step(12, server, "*view", false)
+	p.sample(13, server, "run *view")
+	p.step(14, server, "*view", false)
+	s := p.stack("run")
+	s.InCall = true
+	p.tracer.SwitchOut(server, server, 14*ms, s, RunQueue)
+	p.resume(18, server)
+	p.write(20, 1, server, "run *view")
+	if x := p.told["/"]; x.Undecided || x.Waits[RunQueue] != int64(2*ms) || x.Waits[Await] < int64(4*ms) {
+		t.Errorf("told as\n%s", draw(x.Frames))
+	}
+}
+
 // TestLoopAnswers has an event loop write the answers of tasks that the callbacks have made which got the heads.
 func TestLoopAnswers(t *testing.T) {
 	p := newPlay(t)
