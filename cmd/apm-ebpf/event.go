@@ -99,7 +99,9 @@ func (a *agent) stack(e *probe.Event) {
 			a.tracer.ThreadEnded(e.PID, e.TID, e.Time)
 			return
 		}
-		a.tracer.SwitchOut(e.PID, e.TID, e.Time, s.stackOf(e), wait.Reason())
+		stack := s.stackOf(e)
+		stack.Mutex = s.isMutex(wait)
+		a.tracer.SwitchOut(e.PID, e.TID, e.Time, stack, wait.Reason())
 		a.services.sawStack(s)
 	case probe.KindWrite:
 		a.tracer.Write(e.PID, e.TID, e.Time, s.stackOf(e))

@@ -44,6 +44,7 @@ type service struct {
 	deque                           bool      // the same, once a thread was seen to use a queue.Queue
 	dequeUses                       uint64    // of its deques, when they were counted last; 0 where they are not probed
 	dequeCount                      time.Time // when that was
+	bitsets                         bool      // its threads were seen to wait for the interpreter lock by FUTEX_WAIT_BITSET
 	blind                           bool      // it has tasks or greenlets that cannot be told apart
 	looked                          time.Time // when they were last looked for
 	lanesFrom                       uint64    // when they were found (CLOCK_MONOTONIC, ns)
@@ -331,6 +332,17 @@ func (s *service) wait(e *probe.StackEvent) trace.Wait {
 		Mode:    e.Mode,
 		GIL:     e.Args[0] >= py.Runtime && e.Args[0] < py.RuntimeEnd,
 	}
+}
+
+// isMutex tells that a thread waits for a lock of C code's, as malloc's or SQLite's. With glibc those wait by FUTEX_WAIT, and
+// Python's locks and queues by FUTEX_WAIT_BITSET; with musl both by the former.
+func (s *service) isMutex(w trace.Wait) bool {
+	if w.Syscall != unix.SYS_FUTEX {
+		return false
+	}
+	const wait, bitset, command = 0, 9, 0x7f // of linux/futex.h
+	s.bitsets = s.bitsets || w.GIL && w.Args[1]&command == bitset
+	return s.bitsets && w.Args[1]&command == wait
 }
 
 func pythonTypes(py *target.Python, t target.PythonTypes) probe.PythonTypes {

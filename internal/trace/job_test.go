@@ -59,6 +59,18 @@ func TestQueues(t *testing.T) {
 			p.sample(18, worker, loop+" forA")
 			p.leave(20, worker, loop+" forA", Sleep)
 		}, "main boot run forA", "main", false},
+		{"a lock of C's is waited for where the next one is taken", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.take(14, worker, loop, 7)
+			lock := p.stack(loop)
+			lock.Mutex = true
+			p.tracer.SwitchOut(server, worker, 16*ms, lock, Lock)
+			p.resume(18, worker)
+			p.sample(20, worker, loop+" forA")
+			p.leave(22, worker, loop, Lock)
+			p.resume(24, worker)
+			p.sample(26, worker, loop+" forNobody")
+		}, "main boot run forA", "main", false},
 		{"an answer is no work", func(p *play) {
 			p.put(12, a, "main", 7)
 			p.take(14, worker, loop, 7)

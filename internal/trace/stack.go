@@ -21,6 +21,7 @@ type Stack struct {
 	Broken  bool    // it could not be read
 	Foreign bool    // the thread is none of Python's now
 	InCall  bool    // the thread is in a system call
+	Mutex   bool    // it waits for a lock of C code's, as nothing of Python's does
 }
 
 // join gives the path of another's functions below one.

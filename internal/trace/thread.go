@@ -70,7 +70,7 @@ type course struct {
 	turn      *conn        // that it read or wrote on last
 	switched  uint64       // when a greenlet left last
 	leaver    uint64       // its outermost frame, until another's stack is seen
-	onFutex   bool         // waiting: on a futex that is not the interpreter lock's
+	onFutex   bool         // waiting: on a futex that is not the interpreter lock's, nor C code's
 	awaited   uint64       // coroutine that it was seen to wait for last
 	future    uint64       // waiting: for this concurrent.futures.Future, 0: none
 	elsewhere uint64       // when it was last seen to do something else than to wait for these, 0: not yet
@@ -189,7 +189,7 @@ func (t *thread) leave(now uint64, s *Stack, why Reason) {
 	t.state, t.since, t.seen, t.woken = waiting, now, 0, 0
 	t.stack, t.work, t.why, t.broken = stack, s.Work, why, false
 	t.runs(s.Item)
-	t.onFutex = why == Lock
+	t.onFutex = why == Lock && !s.Mutex
 	t.jobSeen(now)
 }
 
