@@ -155,8 +155,7 @@ func (g *goLane) place(kid *goLane) {
 		return
 	}
 	kid.placed = true
-	if kid.born < g.born { // a search read where the other was to be before that began, and found its kid
-		g.beginsBefore(kid.born)
+	if kid.born < g.born { // it cannot have been
 		kid.begunSince(g.born)
 	}
 	for i := range g.slices {
@@ -174,6 +173,20 @@ func (g *goLane) place(kid *goLane) {
 		}
 		if s.stack != nil {
 			kid.started = s.stack.outermost()
+		}
+	}
+}
+
+// precedesKids takes that the goroutine was started before those that it has started, of which samples may have told earlier, and
+// which a search may find that has read where the goroutine was to be before that began.
+func (g *goLane) precedesKids() {
+	if g.placed {
+		return
+	}
+	for _, kid := range g.kids {
+		if kid.of != nil && !kid.claimed {
+			kid.of.precedesKids()
+			g.beginsBefore(kid.born)
 		}
 	}
 }

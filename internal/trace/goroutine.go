@@ -326,6 +326,7 @@ func (g *goLane) settle(now uint64) {
 	g.shows(nil)
 	for _, kid := range g.kids {
 		if kid.of != nil && !kid.claimed {
+			kid.of.precedesKids()
 			g.place(kid.of)
 			kid.of.settle(now)
 		}

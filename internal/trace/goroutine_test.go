@@ -574,6 +574,30 @@ serve 10
     [chan receive] 10`)
 }
 
+// TestStartedInARow has one look find goroutines that have started each other, the last of which was sampled before.
+func TestStartedInARow(t *testing.T) {
+	p := newPlay(t)
+	p.tracer.SamplePeriod = ms
+	p.open(1)
+	p.goRead(10, 1, handler, "/")
+	p.goSample(11, 22, "grandchild")
+	p.starts(9, 16, handler, 20, "view", "child", "chan receive")
+	p.starts(9, 16, 20, 21, "child", "child", "chan receive")
+	p.starts(9, 16, 21, 22, "child", "grandchild", "sleep")
+	p.parked(0, 16, handler, "serve", "sleep", 2) // it has started the first while it ran
+	p.looked(16)
+	p.goWrite(20, 1, handler)
+	depth := 0
+	for _, f := range p.told["/"].Frames {
+		if f.Function == goroutineBranch.Name {
+			depth++
+		}
+	}
+	if depth != 3 {
+		t.Errorf("%d branches are told of 3:\n%s", depth, draw(p.told["/"].Frames))
+	}
+}
+
 // TestStartedBetweenWaits has a handler go on between two looks, start a goroutine and wait as before.
 func TestStartedBetweenWaits(t *testing.T) {
 	p := newPlay(t)
