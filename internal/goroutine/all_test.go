@@ -43,6 +43,27 @@ func TestStartedBefore(t *testing.T) {
 	}
 }
 
+// TestWatchWhatWasStarted has a goroutine looked at for itself that was looked at as what another had started.
+func TestWatchWhatWasStarted(t *testing.T) {
+	r := &Reader{watched: map[uint64]*watched{}}
+	r.Watch(1, 1<<8, 0)
+	for id := uint64(2); id <= 4; id++ { // in a row
+		r.add(&watched{account: account{id: id}, g: id << 8, root: r.watched[1], parent: id - 1})
+	}
+	r.Watch(3, 3<<8, 0)
+	r.Unwatch(1)
+	r.arrange()
+	for id, want := range map[uint64]bool{1: false, 2: false, 3: true, 4: true} {
+		if r.Watches(id) != want {
+			t.Errorf("goroutine %d is looked at: %v", id, !want)
+		}
+	}
+	r.Unwatch(3)
+	if r.arrange(); r.Watching() > 0 || r.roots != 0 {
+		t.Errorf("%d goroutines are looked at, and %d for themselves, when none is to be", r.Watching(), r.roots)
+	}
+}
+
 // fakeG is a runtime.g of this process's memory.
 type fakeG struct {
 	status uint32

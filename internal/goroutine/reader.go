@@ -106,8 +106,28 @@ func (r *Reader) Watch(goid, g uint64, seq uint8) {
 	}
 	if w.root != w && r.watched[goid] == w {
 		r.roots++
+		r.leads(w)
 	}
 	w.root, w.parent, w.skipsFirst = w, 0, false
+}
+
+// leads has what a goroutine has started be looked at for as long as that is, if it was as long as another that it descends from.
+func (r *Reader) leads(w *watched) {
+	for _, o := range r.order {
+		if w.root != nil && o.root == w.root && r.descends(o, w) {
+			o.root = w
+		}
+	}
+}
+
+// descends tells that a goroutine was started by another, or by one that was, and so on, as far as these are looked at.
+func (r *Reader) descends(w, from *watched) bool {
+	for range generations {
+		if w = r.watched[w.parent]; w == nil || w == from {
+			break
+		}
+	}
+	return w == from
 }
 
 // Watches tells whether a goroutine is looked at.

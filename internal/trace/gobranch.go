@@ -12,7 +12,7 @@ const generations = 64
 
 // starts takes the first sight of a goroutine that another has started for an open request.
 func (p *process) starts(s *goroutine.Sight, statement []Frame) {
-	root, child := p.byID[s.Root], p.byID[s.GoID]
+	root, child := p.rootOf(s), p.byID[s.GoID]
 	if root == nil && p.loops { // it may be told later in the same look
 		root = p.goroutine(s.Root)
 	}
@@ -47,6 +47,20 @@ func (p *process) starts(s *goroutine.Sight, statement []Frame) {
 	}
 	parent.lane.starts(&child.lane)
 	root.family++
+}
+
+// rootOf gives the goroutine at work for a request that another descends from, else the one that is told to be looked at with it,
+// which may be the starter of all.
+func (p *process) rootOf(s *goroutine.Sight) *goLane {
+	for g := p.byID[s.Parent]; g != nil; g = g.parent.of {
+		if g.open > 0 {
+			return g
+		}
+		if g.parent == nil {
+			break
+		}
+	}
+	return p.byID[s.Root]
 }
 
 // isFollowed takes that the switches of its thread are told from a point on.

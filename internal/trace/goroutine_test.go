@@ -574,6 +574,31 @@ serve 10
     [chan receive] 10`)
 }
 
+// TestStartedByTheServer has a handler's goroutines looked at as those that the one has started which accepts connections.
+func TestStartedByTheServer(t *testing.T) {
+	const acceptor = 3
+	p := newPlay(t)
+	p.open(1)
+	p.goRead(10, 1, handler, "/")
+	for _, s := range []struct{ goid, parent uint64 }{{handler, acceptor}, {20, handler}, {21, 20}} {
+		p.sight(goroutine.Sight{
+			After: 10, Time: 12, GoID: s.goid, Root: acceptor, Parent: s.parent, State: goroutine.Waiting, Why: "sleep", Left: goroutine.NotKnown,
+		}, "view", Frame{Func: p.fn("view")})
+	}
+	p.parked(10, 12, acceptor, "accept", "IO wait", 1)
+	p.looked(12)
+	p.goWrite(20, 1, handler)
+	p.wants("/", `
+view 10
+  [goroutine] 9
+    view 9
+      [goroutine] 9
+        view 9
+          [sleep] 9
+      [sleep] 9
+  [sleep] 10`)
+}
+
 // TestStartedInARow has one look find goroutines that have started each other, the last of which was sampled before.
 func TestStartedInARow(t *testing.T) {
 	p := newPlay(t)
