@@ -71,7 +71,7 @@ func (ss *services) seeCodeEnd(s *service) bool {
 
 // findLanes has the kernel programs see the tasks and greenlets of a service, as soon as it has any.
 func (ss *services) findLanes(s *service, now time.Time) {
-	if s.golang != nil || s.asyncio && s.greenlet && s.queue && s.epoll || now.Sub(s.looked) < s.lanesEvery(now) {
+	if s.golang != nil || s.asyncio && s.greenlet && s.queue && s.geventQueue && s.epoll || now.Sub(s.looked) < s.lanesEvery(now) {
 		return
 	}
 	maps, err := s.process.Mappings()
@@ -91,6 +91,12 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	}
 	if !s.queue && (loaded.Queue || first) {
 		s.queue = ss.attachQueue(s)
+	}
+	if !s.geventQueue && loaded.GeventQueue {
+		s.geventQueue = true
+		if err := ss.attachGeventQueue(s); err != nil {
+			ss.warn(s, err, "what greenlets of a pool do is not told")
+		}
 	}
 	if !s.epoll && (loaded.Select || first) {
 		s.epoll = ss.attachEpoll(s)
@@ -141,6 +147,15 @@ func (ss *services) attachQueue(s *service) bool {
 		ss.warn(s, err, "what threads of a pool do may be told for no request")
 	}
 	return true
+}
+
+func (ss *services) attachGeventQueue(s *service) error {
+	q, err := s.process.GeventQueue()
+	if err != nil || q == nil {
+		return err
+	}
+	defer q.Close()
+	return ss.probe.AttachGeventQueue(s.process.PID, q.Path, q.Put)
 }
 
 // neglectQueue has what a service puts into queues told no more if all of its threads serve requests, but for the first,

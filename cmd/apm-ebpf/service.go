@@ -38,6 +38,7 @@ type service struct {
 	at        uint64                  // time of the event whose frames are being named
 
 	asyncio, greenlet, queue, epoll bool      // no more to look for
+	geventQueue                     bool      // the same
 	uvloop                          bool      // the same, once an answer's owner could not be told
 	contexts                        bool      // the same, once an event loop called what nobody is known to have given it, or trio's ran
 	trio                            bool      // the same, once tasks of trio were seen to run

@@ -27,7 +27,7 @@ var servers = []server{
 	{
 		name: "gunicorn gevent", pip: "gunicorn gevent packaging", often: true,
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gevent wsgi:app",
-		paths: "/work /pool? /thread /spawn",
+		paths: "/work /pool /thread /spawn",
 	},
 	{
 		name: "gunicorn asgi", pip: "gunicorn>=25",
@@ -42,7 +42,7 @@ var servers = []server{
 	{
 		name: "gevent.pywsgi", pip: "gevent",
 		args:  "serve.py gevent_pywsgi PORT",
-		paths: "/work /spawn",
+		paths: "/work /pool /spawn",
 	},
 	{
 		name: "gevent.pywsgi, older greenlet", pip: "zope.interface==5.5.2 zope.event==4.6", older: "greenlet==1.1.3 gevent==21.12.0",

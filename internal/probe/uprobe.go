@@ -48,6 +48,15 @@ func (p *Probe) AttachQueue(pid int, file string, put, get []uint64) error {
 	return p.attachAll(attached{pid, onQueues}, file, uprobes)
 }
 
+// AttachGeventQueue has them see what is put into queues of gevent's, given the file of their module.
+func (p *Probe) AttachGeventQueue(pid int, file string, put []uint64) error {
+	uprobes := make([]uprobe, len(put))
+	for i, offset := range put {
+		uprobes[i] = uprobe{program: "queue_put", offset: offset}
+	}
+	return p.attachUprobes(pid, file, uprobes)
+}
+
 // DetachQueue undoes AttachQueue, and tells whether there was anything to undo. It does not wait.
 func (p *Probe) DetachQueue(pid int) bool { return p.detach(attached{pid, onQueues}) }
 

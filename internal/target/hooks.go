@@ -52,15 +52,16 @@ const (
 	greenletModule = "_greenlet"
 	oldGreenlet    = "greenlet" // before 1.0
 	queueModule    = "_queue"
+	geventQueue    = "_gevent_cqueue"
 	greenletType   = "greenlet.greenlet"
 	switchStack    = "_ZN8greenlet8Greenlet13g_switchstackEv"
 )
 
 // extension names the shared objects of a module: name.cpython-311-x86_64-linux-gnu.so, name.abi3.so, name.so.
-var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + oldGreenlet + `|` + queueModule + `|` + selectModule + `|` + dequeModule + `|` + uvloopModule + `)(\..+)?\.so$`)
+var extension = regexp.MustCompile(`^(` + asyncioModule + `|` + greenletModule + `|` + oldGreenlet + `|` + queueModule + `|` + geventQueue + `|` + selectModule + `|` + dequeModule + `|` + uvloopModule + `)(\..+)?\.so$`)
 
 // Modules are those of a Python process in which lanes begin and switch.
-type Modules struct{ Asyncio, Greenlet, Queue, Select, UVLoop bool }
+type Modules struct{ Asyncio, Greenlet, Queue, GeventQueue, Select, UVLoop bool }
 
 // LaneModules tells from the mappings alone which of the modules' shared objects are loaded. What is built
 // into the interpreter is not seen here: it is there from the start.
@@ -68,6 +69,7 @@ func LaneModules(maps []Mapping) (loaded Modules) {
 	_, loaded.Asyncio = module(maps, asyncioModule)
 	_, loaded.Greenlet = greenletIn(maps)
 	_, loaded.Queue = module(maps, queueModule)
+	_, loaded.GeventQueue = module(maps, geventQueue)
 	_, loaded.Select = module(maps, selectModule)
 	_, loaded.UVLoop = module(maps, uvloopModule)
 	return loaded

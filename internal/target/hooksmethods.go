@@ -133,6 +133,23 @@ func (p *pointers) method(refs []uint64, m method) (offset uint64, found bool) {
 	return only(all)
 }
 
+// fastMethods gives the offsets in the file of all methods of a name that take their arguments as vectorcall passes them,
+// whatever their types. Cython keeps the PyMethodDef of each by itself.
+func (im *image) fastMethods(name string) (at []uint64, err error) {
+	const flags, fastKeywords = 16, 0x82 // PyMethodDef.ml_flags, METH_FASTCALL | METH_KEYWORDS (CPython Include/methodobject.h)
+	p, err := im.pointers()
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range p.toNames(name)[name] {
+		var how uint32
+		if readStruct(im.at, int64(ref+flags), &how) == nil && how == fastKeywords {
+			at = p.addEntry(at, ref+methMeth)
+		}
+	}
+	return at, nil
+}
+
 // hasText tells whether a C string lies at an address.
 func (im *image) hasText(at uint64, text string) bool {
 	want := append([]byte(text), 0)

@@ -1,6 +1,9 @@
 package target
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Queue tells where something is put into a queue.SimpleQueue, by which concurrent.futures hands work to its threads, and
 // what takes it: the methods put(self, args, nargs, kwnames) and put_nowait of _queue.SimpleQueue, and get and
@@ -36,6 +39,32 @@ func (p *Process) Queue() (*Queue, error) {
 		at = append(at, nowait...)
 	}
 	return &Queue{*f, at[:2], at[2:]}, nil
+}
+
+var geventPuts seen[[]uint64]
+
+// GeventQueue finds where gevent's own queues are filled, with which gevent 25 and later replaces queue.SimpleQueue: the
+// methods put of its types, with the same arguments. The caller must close it. It gives nil where gevent's queues are not
+// loaded.
+func (p *Process) GeventQueue() (*Queue, error) {
+	maps, err := p.Mappings()
+	if err != nil {
+		return nil, err
+	}
+	m, loaded := module(maps, geventQueue)
+	if !loaded {
+		return nil, nil
+	}
+	f, im, err := p.probeFile(m)
+	if err != nil {
+		return nil, err
+	}
+	put, err := geventPuts.find(f.file, func() ([]uint64, error) { return im.fastMethods("put") })
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("find gevent's queues in %s of process %d: %w", m.Path, p.PID, err)
+	}
+	return &Queue{ProbeFile: f, Put: put}, nil
 }
 
 // Deque finds where deques are filled and emptied, which the caller must close. Errors: that they are not found.

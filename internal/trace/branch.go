@@ -98,6 +98,9 @@ func (f *branchFinder) started() {
 		if l.born < f.begun || l.born > br.to || br.item != 0 && l.item != br.item || br.work != 0 && l.work != 0 && l.work != br.work {
 			continue
 		}
+		if f.process.greenJobs && l.started.startsWorker() {
+			continue // its jobs tell
+		}
 		if f.process.shares(l, f.builder.answers) {
 			if !l.started.looksUpName() {
 				br.lane.unsure = l.born

@@ -118,8 +118,10 @@ func (c *Context) startsWorker() bool {
 	return c.within(greenDepth, executorFile, "_adjust_thread_count")
 }
 
-// awaitsResult tells the stack of one that waits for the result of a job.
-func (c *Context) awaitsResult() bool { return c.within(greenDepth, futureFile, "result") }
+// awaitsResult tells the stack of one that waits for the results of jobs.
+func (c *Context) awaitsResult() bool {
+	return c.within(greenDepth, futureFile, "result") || c.within(greenDepth, futureFile, "wait") || c.within(greenDepth, futureFile, "as_completed")
+}
 
 // endsExecutor tells the stack with which an executor itself puts something into its queue: None, for its threads to end.
 func (c *Context) endsExecutor() bool {

@@ -54,11 +54,15 @@ func (t *thread) runsGreenlets(s *Stack) {
 		return
 	}
 	l := t.greenletOf(s.Root, t.process.contexts.path(s.Frames))
-	l.slices, l.kids, l.stack, l.begun, l.on = home.slices, home.kids, home.stack, true, t
+	l.slices, l.kids, l.jobs, l.stack, l.begun, l.on = home.slices, home.kids, home.jobs, home.stack, true, t
 	for _, kid := range l.kids {
 		kid.parent = l
 	}
-	home.slices, home.kids = nil, nil
+	for _, j := range l.jobs {
+		j.giver = l
+		t.process.greenJobs = t.process.greenJobs || j.stack.submits()
+	}
+	home.slices, home.kids, home.jobs = nil, nil, nil
 	t.lane = l
 }
 
@@ -75,14 +79,18 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 		if t.state == unseen {
 			t.state, t.since = running, now
 		}
+		if s.Item != 0 {
+			t.runs(s.Item)
+		}
 		t.runTo(now, stack)
-		t.lane.stack = stack
+		t.runs(s.Item)
+		t.lane.stack, t.lane.doing = stack, t.item
 		if t.lane != &t.home {
 			t.lane.suspend(now, now)
 			t.lane.fetches = t.lane.fetches || stack.waitsForGiver()
 			t.process.trim(t.lane)
 		}
-		if t.process.greenPools && stack.awaitsResult() {
+		if p := t.process; p.greenPools && !p.greenJobs && stack.awaitsResult() {
 			t.lane.unsure = now // which of them works for it nothing tells
 		}
 	}

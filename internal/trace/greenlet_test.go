@@ -2,6 +2,7 @@ package trace
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -180,4 +181,45 @@ serve 15
   wait 10
     [runqueue] 4
     [await] 3`)
+}
+
+// TestGreenletExecutor has two handlers give jobs to the same greenlet of an executor's, which one of them had started.
+func TestGreenletExecutor(t *testing.T) {
+	const worker, a, b = 0x400, 7, 8
+	const submit = " ThreadPoolExecutor.submit@concurrent/futures/thread.py"
+	const start = submit + " _adjust_thread_count@concurrent/futures/thread.py"
+	const runs = "_worker@concurrent/futures/thread.py _WorkItem.run@concurrent/futures/thread.py "
+	const awaits = " Future.result@concurrent/futures/_base.py"
+	p := newPlay(t)
+	p.open(1)
+	p.open(2)
+	switches := func(at, root uint64, stack string, item, to uint64) {
+		p.root = root
+		s := p.stack(stack)
+		s.Item = item
+		p.tracer.Greenlet(server, server, at*ms, s, to)
+		p.root = to
+	}
+	p.greenlet(1, server, hub, "hub", one)
+	p.read(10, 1, server, "/a")
+	p.put(11, server, "serve a"+submit, a)
+	p.spawn(12, server, one, "serve a"+start, worker)
+	p.greenlet(13, server, one, "serve a"+awaits, two)
+	p.read(13, 2, server, "/b")
+	p.put(14, server, "serve b"+submit, b)
+	p.greenlet(15, server, two, "serve b"+awaits, worker)
+	switches(16, worker, runs+"forA", a, hub)
+	p.greenlet(17, server, hub, "hub", worker)
+	switches(18, worker, runs+"forB", b, one)
+	p.write(20, 1, server, "serve a")
+	p.greenlet(21, server, one, "serve", worker)
+	switches(22, worker, "_worker@concurrent/futures/thread.py", 0, two)
+	p.write(24, 2, server, "serve b")
+	for path, own := range map[string]string{"/a": "forA", "/b": "forB"} {
+		x := p.told[path]
+		names := strings.Join(p.functions(path), " ")
+		if x.Undecided || !strings.Contains(names, own) || strings.Count(names, "for") != 1 {
+			t.Errorf("%s: undecided %v:\n%s", path, x.Undecided, draw(x.Frames))
+		}
+	}
 }

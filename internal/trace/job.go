@@ -159,13 +159,17 @@ func (t *thread) runs(item uint64) {
 		t.item = 0
 	case j != nil && j.taken == 0:
 		j.taken = max(t.since, j.from)
-		t.home.does(j)
+		if t.lane != nil && t.lane.kind == greenletLane {
+			t.lane.does(j)
+		} else {
+			t.home.does(j)
+		}
 	}
 }
 
 // doing gives the job that the thread is seen to do, nil for none.
 func (t *thread) doing() *job {
-	if j := t.process.jobs[t.item]; t.item != 0 && t.lane == &t.home && j != nil && j.by == t.lane {
+	if j := t.process.jobs[t.item]; t.item != 0 && j != nil && j.by == t.lane {
 		return j
 	}
 	return nil

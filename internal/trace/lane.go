@@ -50,6 +50,7 @@ type lane struct {
 	started *Context // the parent's stack then
 	born    uint64   // when; 0: before anything was seen of it
 	item    uint64   // job that the parent ran then
+	doing   uint64   // greenlet: job of an executor that it ran when it left its thread
 	work    uint64   // Context in force then, where it was told who waits for the lane
 	bridged bool     // it was told who waits
 	forJob  *job     // that who waits does, nil: none
@@ -64,7 +65,7 @@ type lane struct {
 	works   []work   // that it handed to threads
 	jobs    []*job   // that it handed to executors
 	grants  []grant  // thread: work that it was given
-	did     []*job   // thread: that it has done or does, for which a request may ask
+	did     []*job   // thread, greenlet: that it has done or does, for which a request may ask
 	held    *job     // thread: that it has taken from a queue …
 	heldAt  *Context // … where, and does now
 
@@ -159,8 +160,8 @@ func (l *lane) goOn(now uint64, stack *Context) {
 	}
 	if l.suspended != 0 {
 		l.endsGap(between)
-		l.add(slice{from: l.untold, to: l.suspended, stack: stack, gap: between})
-		l.add(slice{from: l.suspended, to: now, stack: stack, why: Await, stacks: 1})
+		l.add(slice{from: l.untold, to: l.suspended, stack: stack, item: l.doing, gap: between})
+		l.add(slice{from: l.suspended, to: now, stack: stack, item: l.doing, why: Await, stacks: 1})
 	}
 	l.stack, l.suspended, l.untold = stack, 0, 0
 }

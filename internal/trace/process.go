@@ -23,7 +23,8 @@ type process struct {
 	handed     map[uint64]*lane          // tasks that copied a Context for a thread of trio's, by its address; likewise
 	promises   map[uint64]*lane          // tasks by the Future that gets their result; the newest where an address was reused
 	fetchers   map[symbol.Func]struct{}  // outermost functions of tasks that take their work from an asyncio.Queue
-	greenPools bool                      // its executors' threads are greenlets
+	greenPools bool                      // its executors' threads are greenlets …
+	greenJobs  bool                      // … and what is put into their queues is told
 	seesJobs   bool                      // threads' stacks tell which they run
 	granted    uint64                    // when a thread was given work last
 	scoped     bool                      // what its application is called with was seen to tell for which request

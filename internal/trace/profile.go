@@ -127,9 +127,10 @@ func (r *Request) tells(l *lane) {
 	l.handedOut(r)
 }
 
-// handedOut takes that a request was told with what the lane did. A task or greenlet that was made for it is of no other.
+// handedOut takes that a request was told with what the lane did. A task or greenlet that was made for it is of no other, but
+// for those of executors.
 func (l *lane) handedOut(r *Request) {
-	if l.kind == threadLane || l.born < r.Start {
+	if l.kind == threadLane || l.born < r.Start || l.started.startsWorker() {
 		return
 	}
 	l.claimed = true

@@ -168,6 +168,9 @@ func (t *thread) take(l *lane, from uint64) {
 	l.suspended = 0
 	l.on = t
 	t.lane, t.since, t.seen, t.stack, t.broken = l, from, 0, l.stack, false
+	if l.kind == greenletLane {
+		t.item = l.doing
+	}
 }
 
 // midway is half-way between what was seen last and now.

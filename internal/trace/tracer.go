@@ -219,6 +219,7 @@ func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
 	}
 	th := p.thread(tid)
 	if giver, stack := th.creates(now, s); giver != nil && !stack.endsExecutor() {
+		p.greenJobs = p.greenJobs || giver.kind == greenletLane && stack.submits()
 		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item, idle: !th.handsOut(now)})
 	}
 }
