@@ -142,7 +142,7 @@ func now() uint64 {
 }
 
 // TestGoTruth compares the times that a tracer tells of goroutines with those that their program measured. Times can be
-// wrong by what lies between two looks.
+// wrong by what lies between two looks, or three where the one in the middle finds it running: without a CPU on a busy machine.
 func TestGoTruth(t *testing.T) {
 	if testing.Short() {
 		t.Skip("reads another process, which emulators do not do")
@@ -158,7 +158,7 @@ func TestGoTruth(t *testing.T) {
 				for name, s := range functions {
 					wrong = append(wrong, check(t, told[id], name, s, gap))
 				}
-				if children := told[id].of("main.child"); w.layout.ParentGoID != goroutine.NoOffset && children < 5*int64(20*time.Millisecond)-5*gap {
+				if children := told[id].of("main.child"); w.layout.ParentGoID != goroutine.NoOffset && children < 5*int64(20*time.Millisecond)-2*5*gap {
 					t.Errorf("5 children of %d were told to take %v together", id, time.Duration(children))
 				}
 			}
@@ -188,7 +188,7 @@ func check(t *testing.T, told tree, name string, s span, gap int64) int64 {
 	const unseen = int64(2 * time.Millisecond) // on a CPU between two waits, and the program's own measuring
 	got, want := told.of(name), int64(s.To-s.From)
 	wrong := max(got-want, want-got)
-	if wrong > gap+unseen {
+	if wrong > 2*gap+unseen {
 		t.Errorf("%s: %v, measured %v, looked at every %v", name, time.Duration(got), time.Duration(want), time.Duration(gap))
 	}
 	return wrong
