@@ -148,7 +148,16 @@ static __always_inline bool is_worker(struct target *t, struct code_event *e)
 	       read_user(end - 17) == EIGHT("futures/") && read_user(end - 9) == EIGHT("thread.p");
 }
 
-/* Is it a method of queue.Queue? name: the last four letters. */
+static __always_inline bool is_digit(u8 c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/*
+ * Is it a method of queue.Queue? name: the last four letters. Others have such queues for their connections
+ * (SQLAlchemy), whose threads work for nobody who has put one back. The standard library lies in
+ * lib/python3.13, lib/python3.13t or python313.zip.
+ */
 static __always_inline bool is_queues(struct target *t, struct code_event *e, const char *name)
 {
 	u64 end = e->file.address + t->py.str_ascii + e->file.length;
@@ -156,9 +165,13 @@ static __always_inline bool is_queues(struct target *t, struct code_event *e, co
 	bool method =
 	    e->name.length == 10 && *(u32 *)e->name.data == *(const u32 *)"Queu" && qualified == want;
 
-	return ((e->name.length == 4 && plain == want) || method) &&
-	       read_user(end - 8) == EIGHT("queue.py") &&
-	       (e->file.length == 8 || (read_user(end - 9) & 0xff) == '/');
+	if (!((e->name.length == 4 && plain == want) || method) || read_user(end - 8) != EIGHT("queue.py"))
+		return false;
+	u64 dir = read_user(end - 16);
+	u8 slash = dir >> 56, last = dir >> 48, before = dir >> 40;
+
+	return e->file.length == 8 ||
+	       (slash == '/' && (is_digit(last) || last == 'p' || (last == 't' && is_digit(before))));
 }
 
 /*

@@ -28,3 +28,21 @@ func TestLateExecutor(t *testing.T) {
 	t.Run("at first", func(t *testing.T) { v.check(t, s, a, "/executor?") })
 	t.Run("later", func(t *testing.T) { v.check(t, s, a, "/executor") })
 }
+
+// TestConnectionPool has requests take connections from a pool, which keeps them in a queue like Python's own: who has put one
+// back gives no work to who takes it.
+func TestConnectionPool(t *testing.T) {
+	v := server{
+		pip:  "fastapi uvicorn h11 sqlalchemy",
+		args: "BIN/uvicorn --port PORT --loop asyncio --http h11 --log-level warning fast:app",
+	}
+	prepared(t)
+	python := venv(t, v.interpreter(t))
+	install(t, python, v.pip)
+	s := v.start(t, python)
+	a := attach(t, s.PID, "-F", "1000")
+	v.check(t, s, a, "/def/lent?")
+	for range 8 {
+		v.check(t, s, a, "/def/lent")
+	}
+}

@@ -61,6 +61,15 @@ def threads():
 
 
 @functools.lru_cache(None)
+def lender():
+    """Connections that lie in a queue, from which threads take what others have put there."""
+    import sqlalchemy.pool
+    import sqlite3
+
+    return sqlalchemy.pool.QueuePool(lambda: sqlite3.connect(':memory:', check_same_thread=False), pool_size=4)
+
+
+@functools.lru_cache(None)
 def proxy():
     import wrapt
 
@@ -129,6 +138,14 @@ def mapped_K(truth):
 def doze_K(truth):
     with timed(truth, 'doze_K'):
         time.sleep(0.01)
+
+def lent_K(truth):
+    with timed(truth, 'lent_K'):
+        for again in range(50):
+            lender().connect().close()
+        connection = lender().connect()
+        work_K(truth)
+        connection.close()
 
 def thread_K(truth):
     with timed(truth, 'thread_K'):
