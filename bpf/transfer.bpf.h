@@ -294,19 +294,24 @@ __noinline int send_writer(u32 slot)
 	return 0;
 }
 
+#define GO_BUFFER 4096 /* bytes that net/http and fasthttp collect before they write any */
+
 /*
  * Does what is kept of a write end like a chunk (RFC 9112, 7.1), and not like the last one? So does a head
- * that net/http writes ahead of the first: "Transfer-Encoding: chunked" comes last.
+ * that net/http writes ahead of the first: "Transfer-Encoding: chunked" comes last. A buffer that is full
+ * ends anywhere in a chunk.
  */
 static __always_inline bool ends_chunk(struct io_event *e)
 {
 	u32 end = e->head + e->tail;
 
 	FORGET(end);
-	if (end < 4 || end > IO_HEAD + IO_TAIL)
+	if (end < 2 || end > IO_HEAD + IO_TAIL)
 		return false;
 	if (e->data[end - 1] != '\n' || e->data[end - 2] != '\r')
-		return false;
+		return e->length == GO_BUFFER;
+	if (end < 4) /* of a chunk that was longer than the buffer */
+		return true;
 	if (e->data[end - 3] != '\n' || e->data[end - 4] != '\r')
 		return true;
 	return end >= 7 && e->data[end - 5] == 'd' && e->data[end - 6] == 'e' && e->data[end - 7] == 'k';

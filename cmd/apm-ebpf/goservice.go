@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,7 @@ type waiting struct {
 	answering  bool
 	answered   uint64    // since when its answer is written as far as that can be told, 0: it is not
 	left       int64     // bytes of it that are to follow, where its head tells
+	chunked    bool      // it comes in chunks, so that its end shows
 	goids      [2]uint64 // of goroutines that were started next when it ended, from and to; 0: not known
 }
 
@@ -266,6 +268,7 @@ func (s *goService) sent(e *probe.Event) {
 	w.goids = io.Goids
 	if w.answering {
 		w.left -= io.Length
+		goesOn = goesOn || w.chunked && !endsChunks(e)
 	} else {
 		head, _ := e.Data()
 		switch {
@@ -274,9 +277,8 @@ func (s *goService) sent(e *probe.Event) {
 		case io.Length >= bufferOfGo:
 			w.left = leftOf(head, io.Length)
 		}
-		if goesOn && io.Flags&probe.Short == 0 {
-			goesOn = bytes.Contains(head, []byte("chunked\r\n"))
-		}
+		w.chunked = goesOn && bytes.Contains(head, []byte("chunked\r\n"))
+		goesOn = w.chunked || io.Flags&probe.Short != 0
 	}
 	goesOn = goesOn || w.left > 0
 	w.answering, w.answered = true, e.Time
@@ -284,6 +286,12 @@ func (s *goService) sent(e *probe.Event) {
 		w.answered = 0
 	}
 	s.waiting[by] = w
+}
+
+// endsChunks tells a write that ends like the last chunk.
+func endsChunks(e *probe.Event) bool {
+	head, tail := e.Data()
+	return bytes.HasSuffix(slices.Concat(head, tail), []byte("\r\n\r\n"))
 }
 
 // bufferOfGo is what net/http and fasthttp collect of an answer before they write any of it, bytes: what is longer may have

@@ -480,6 +480,32 @@ func TestGoSizedAnswer(t *testing.T) {
 	}
 }
 
+// TestGoChunkedAnswer has answers go on in chunks that do not end where writes do.
+func TestGoChunkedAnswer(t *testing.T) {
+	prepared(t)
+	s := goService(t, goBuilds[0])
+	a := attach(t, s.PID)
+	c := s.dial(t)
+	const rounds = 3
+	for range rounds {
+		c.do(t, "GET", "/page", "", "")
+		c.do(t, "GET", "/parts", "", "")
+	}
+	told := map[string]int{}
+	for _, r := range a.exactly(t, 2*rounds) {
+		if tree := r.tree(t); tree.inclusive()["doze"] >= 0.05 { // it was called twice for 30 ms
+			told[r.Endpoint]++
+		} else if !r.incomplete("precision") {
+			t.Errorf("%s\n%s", r, tree)
+		}
+	}
+	for _, endpoint := range []string{"/page", "/parts"} {
+		if told[endpoint] < rounds-1 { // on a busy machine the agent may once come late
+			t.Errorf("%s is told %d times of %d", endpoint, told[endpoint], rounds)
+		}
+	}
+}
+
 // TestGoAfterPause has slow requests come after pauses, in which the agent sleeps, on a connection where the answer before
 // looked as if it went on.
 func TestGoAfterPause(t *testing.T) {

@@ -84,6 +84,8 @@ func main() {
 	http.HandleFunc("/panic", func(w http.ResponseWriter, r *http.Request) { doze(); panic("on purpose") })
 	http.HandleFunc("/stream", stream)
 	http.HandleFunc("/sized", sized)
+	http.HandleFunc("/page", page)
+	http.HandleFunc("/parts", parts)
 	http.HandleFunc("/abandoned", outliveClient)
 	http.Handle("/timed", http.TimeoutHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		doze()

@@ -241,6 +241,27 @@ func sized(w http.ResponseWriter, _ *http.Request) {
 	io.WriteString(w, body)
 }
 
+// page writes an answer line by line, of which each buffer that is full is sent.
+func page(w http.ResponseWriter, _ *http.Request) {
+	line := strings.Repeat("x", 100) + "\n"
+	for range [2]struct{}{} {
+		for range [200]struct{}{} {
+			io.WriteString(w, line)
+		}
+		doze()
+	}
+}
+
+// parts sends an answer in parts that are longer than any buffer.
+func parts(w http.ResponseWriter, _ *http.Request) {
+	part := strings.Repeat("x", 20_000)
+	for range [2]struct{}{} {
+		io.WriteString(w, part)
+		w.(http.Flusher).Flush()
+		doze()
+	}
+}
+
 func stream(w http.ResponseWriter, r *http.Request) {
 	for i := range [5]struct{}{} {
 		fmt.Fprintf(w, "part %d\n", i)
