@@ -18,7 +18,7 @@ const stretchesMax = 256
 // searched takes that the last search began at a point.
 func (p *process) searched(at uint64) {
 	s := &p.searches
-	if at > s.last+missedMax {
+	if at > s.last+tooLate {
 		if len(s.missed) == stretchesMax {
 			oldest := p.oldest()
 			s.missed = slices.DeleteFunc(s.missed, func(m stretch) bool { return m.to <= oldest })
@@ -36,7 +36,7 @@ func (g *goLane) unsought(from, to uint64) (time uint64) {
 	if s.last == 0 {
 		return 0
 	}
-	if to > s.last+missedMax {
+	if to > s.last+tooLate {
 		time = g.waitsAlone(max(from, s.last), to)
 	}
 	for _, m := range slices.Backward(s.missed) {
