@@ -66,7 +66,8 @@ func (t *Table) Find(pc uint64) (Func, bool) {
 	return t.function(uint64(i - 1))
 }
 
-// function reads number i of the table, in the order of their addresses.
+// function reads number i of the table, in the order of their addresses. Functions of C++ may share their code, as that of -race
+// does, and all but the last of these are empty.
 func (t *Table) function(i uint64) (f Func, ok bool) {
 	record := uint64(t.word(t.table, 8*i+4))
 	raw := t.bytes(t.table, record, recordSize)
@@ -91,7 +92,7 @@ func (t *Table) function(i uint64) (f Func, ok bool) {
 		f.treeIndex = t.word(t.table, more+4*pcdataInlineTree)
 		f.tree = t.word(t.table, more+4*(pcdata+funcdataInlineTree))
 	}
-	return f, f.Entry < f.End && f.End <= t.TextEnd
+	return f, f.Entry <= f.End && f.End <= t.TextEnd
 }
 
 // bytes gives what lies at an offset of a table, nil where the table ends before. It is valid until the next read.
