@@ -175,6 +175,20 @@ static __always_inline bool is_queues(struct target *t, struct code_event *e, co
 }
 
 /*
+ * Is it _PySimpleQueue.put? queue.Queue has another put, which fills no deque itself: up to 3.10 either may
+ * be taken for the other.
+ */
+static __always_inline bool is_simple_put(struct target *t, struct code_event *e)
+{
+	u64 end = e->file.address + t->py.str_ascii + e->file.length, name = *(u64 *)e->name.data;
+	bool plain = e->name.length == 3 && (name & 0xffffff) == ('p' | 'u' << 8 | 't' << 16);
+	bool method = e->name.length == 18 && name == EIGHT("_PySimpl") &&
+		      *(u64 *)(e->name.data + 10) == EIGHT("ueue.put");
+
+	return (plain || method) && read_user(end - 9) == EIGHT("/queue.p");
+}
+
+/*
  * Is it asgiref's AsyncToSync.__call__, in which a thread waits for a coroutine that its event loop's thread
  * runs? The other __call__ of that file is one itself.
  */
@@ -344,6 +358,8 @@ __noinline int tell_code(u64 time, u64 code, u64 says, u32 pid, u32 scratch)
 		t->put = code;
 	if (is_queues(t, e, "_get"))
 		t->get = code;
+	if (is_simple_put(t, e))
+		t->simple = code;
 	s->code = code | (e->flags & CO_COROUTINES ? CODE_OF_COROUTINE : 0) |
 		  (note_hand_over(t, e, code) ? CODE_TELLS : 0);
 	s->process = process;

@@ -43,7 +43,21 @@ int queue_got(struct pt_regs *ctx)
  * all. */
 #define SOUGHT_MAX 2000
 
-/* Sends an event if it is queue.Queue that works with its deque now. */
+/* Is it code of queue.py's that fills a deque, or empties one for threads? */
+static __always_inline bool uses_queue(struct target *t, u32 kind, u64 code)
+{
+	return code && (kind == EVENT_TAKE ? code == t->get : code == t->put || code == t->simple);
+}
+
+/* Is there still such code to be found? */
+static __always_inline bool seeks_queue(struct target *t, u32 kind)
+{
+	if (t->sought >= SOUGHT_MAX)
+		return false;
+	return kind == EVENT_TAKE ? !t->get : !t->put || (t->lanes & LANES_GREENLETS && !t->simple);
+}
+
+/* Sends an event if it is queue.py that works with its deque now. */
 static __always_inline void send_queue_event(u32 kind, struct target *t, u64 object)
 {
 	struct walk *w = begin_lane_event(kind, t, false);
@@ -51,15 +65,14 @@ static __always_inline void send_queue_event(u32 kind, struct target *t, u64 obj
 	if (!w)
 		return;
 	u64 caller = py_leaf(w, t, SCRATCH_UPROBE);
-	u64 known = kind == EVENT_TAKE ? t->get : t->put;
 
 	w->event.object = object;
-	if (caller == known && known) {
+	if (uses_queue(t, kind, caller)) {
 		send_stack(w, t, SCRATCH_UPROBE);
-	} else if (!known && t->sought < SOUGHT_MAX) { /* its name may tell */
+	} else if (seeks_queue(t, kind)) { /* its name may tell */
 		t->sought++;
 		py_walk(w, t, SCRATCH_UPROBE);
-		if (caller == (kind == EVENT_TAKE ? t->get : t->put))
+		if (uses_queue(t, kind, caller))
 			send_frames(w, t);
 	}
 	release_uprobe();

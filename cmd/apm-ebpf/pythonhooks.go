@@ -94,7 +94,7 @@ func (ss *services) findLanes(s *service, now time.Time) {
 	}
 	if !s.geventQueue && loaded.GeventQueue {
 		s.geventQueue = true
-		if err := ss.attachGeventQueue(s); err != nil {
+		if s.greenJobs, err = ss.attachGeventQueue(s); err != nil {
 			ss.warn(s, err, "what greenlets of a pool do is not told")
 		}
 	}
@@ -149,13 +149,14 @@ func (ss *services) attachQueue(s *service) bool {
 	return true
 }
 
-func (ss *services) attachGeventQueue(s *service) error {
+// attachGeventQueue tells whether there is one that executors have.
+func (ss *services) attachGeventQueue(s *service) (bool, error) {
 	q, err := s.process.GeventQueue()
 	if err != nil || q == nil {
-		return err
+		return false, err
 	}
 	defer q.Close()
-	return ss.probe.AttachGeventQueue(s.process.PID, q.Path, q.Put)
+	return true, ss.probe.AttachGeventQueue(s.process.PID, q.Path, q.Put)
 }
 
 // neglectQueue has what a service puts into queues told no more if all of its threads serve requests, but for the first,
@@ -221,7 +222,7 @@ func (ss *services) watchDeques(now time.Time) {
 
 // sawStack looks at the stack of a service that was named last.
 func (ss *services) sawStack(s *service) {
-	if !s.deque && s.usesQueue() && ss.known[s.process.PID] == s {
+	if !s.deque && (s.usesQueue() || s.greenPools()) && ss.known[s.process.PID] == s {
 		ss.attachDeque(s)
 	}
 }

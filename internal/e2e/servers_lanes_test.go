@@ -47,12 +47,12 @@ var servers = []server{
 	{
 		name: "gevent.pywsgi, older greenlet", pip: "zope.interface==5.5.2 zope.event==4.6", older: "greenlet==1.1.3 gevent==21.12.0",
 		args:  "serve.py gevent_pywsgi PORT",
-		paths: "/work /spawn", minor: 6, newest: 10,
+		paths: "/work /pool? /pool /spawn", minor: 6, newest: 10,
 	},
 	{
 		name: "eventlet.wsgi", pip: "eventlet",
 		args:  "serve.py eventlet_wsgi PORT",
-		paths: "/work /thread",
+		paths: "/work /pool? /pool /thread",
 	},
 	{
 		name: "uvicorn h11", pip: "uvicorn h11 wrapt", often: true,

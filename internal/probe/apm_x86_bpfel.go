@@ -526,6 +526,7 @@ type apmTarget struct {
 	Runner           uint64
 	Worker           uint64
 	Put              uint64
+	Simple           uint64
 	Get              uint64
 	Sought           uint64
 	Bridge           uint64

@@ -134,14 +134,18 @@ func (p *pointers) method(refs []uint64, m method) (offset uint64, found bool) {
 }
 
 // fastMethods gives the offsets in the file of all methods of a name that take their arguments as vectorcall passes them,
-// whatever their types. Cython keeps the PyMethodDef of each by itself.
-func (im *image) fastMethods(name string) (at []uint64, err error) {
+// whatever their types, where one of a given name is among the file's. Cython keeps the PyMethodDef of each by itself.
+func (im *image) fastMethods(name, class string) (at []uint64, err error) {
 	const flags, fastKeywords = 16, 0x82 // PyMethodDef.ml_flags, METH_FASTCALL | METH_KEYWORDS (CPython Include/methodobject.h)
 	p, err := im.pointers()
 	if err != nil {
 		return nil, err
 	}
-	for _, ref := range p.toNames(name)[name] {
+	refs := p.toNames(name, class)
+	if len(refs[class]) == 0 {
+		return nil, nil
+	}
+	for _, ref := range refs[name] {
 		var how uint32
 		if readStruct(im.at, int64(ref+flags), &how) == nil && how == fastKeywords {
 			at = p.addEntry(at, ref+methMeth)

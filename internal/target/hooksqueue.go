@@ -22,9 +22,10 @@ type Deque struct {
 }
 
 const (
-	simpleQueue = "_queue.SimpleQueue"
-	dequeModule = "_collections"
-	dequeType   = "collections.deque"
+	simpleQueue  = "_queue.SimpleQueue"
+	geventSimple = "gevent._gevent_cqueue.SimpleQueue"
+	dequeModule  = "_collections"
+	dequeType    = "collections.deque"
 )
 
 // Queue finds where queues are filled, which the caller must close. It gives nil where _queue is not loaded, and an error
@@ -44,8 +45,7 @@ func (p *Process) Queue() (*Queue, error) {
 var geventPuts seen[[]uint64]
 
 // GeventQueue finds where gevent's own queues are filled, with which gevent 25 and later replaces queue.SimpleQueue: the
-// methods put of its types, with the same arguments. The caller must close it. It gives nil where gevent's queues are not
-// loaded.
+// methods put of its types, with the same arguments. The caller must close it. It gives nil where there are none.
 func (p *Process) GeventQueue() (*Queue, error) {
 	maps, err := p.Mappings()
 	if err != nil {
@@ -59,12 +59,15 @@ func (p *Process) GeventQueue() (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	put, err := geventPuts.find(f.file, func() ([]uint64, error) { return im.fastMethods("put") })
+	put, err := geventPuts.find(f.file, func() ([]uint64, error) { return im.fastMethods("put", geventSimple) })
+	if err == nil && len(put) > 0 {
+		return &Queue{ProbeFile: f, Put: put}, nil
+	}
+	f.Close()
 	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("find gevent's queues in %s of process %d: %w", m.Path, p.PID, err)
 	}
-	return &Queue{ProbeFile: f, Put: put}, nil
+	return nil, nil
 }
 
 // Deque finds where deques are filled and emptied, which the caller must close. Errors: that they are not found.

@@ -79,9 +79,7 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 		if t.state == unseen {
 			t.state, t.since = running, now
 		}
-		if s.Item != 0 {
-			t.runs(s.Item)
-		}
+		t.goesTo(s.Item)
 		t.runTo(now, stack)
 		t.runs(s.Item)
 		t.lane.stack, t.lane.doing = stack, t.item
@@ -97,6 +95,18 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 	t.lane, t.since, t.switched, t.seen, t.stack = nil, now, now, 0, nil
 	t.object = object
 	t.leaver = s.Root
+}
+
+// goesTo takes for which job the greenlet leaves, 0 for none: that is what it did since it came unless it did another then, or
+// a sample tells.
+func (t *thread) goesTo(item uint64) {
+	switch {
+	case t.seen != 0:
+	case t.item == 0:
+		t.runs(item)
+	case item != 0 && item != t.item:
+		t.item = 0
+	}
 }
 
 // switching tells that the stack is still that of the greenlet which has told that it leaves: the interpreter has the

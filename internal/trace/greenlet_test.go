@@ -183,7 +183,8 @@ serve 15
     [await] 3`)
 }
 
-// TestGreenletExecutor has two handlers give jobs to the same greenlet of an executor's, which one of them had started.
+// TestGreenletExecutor has two handlers give jobs to the same greenlet of an executor's, which one of them had started and
+// which goes from one job to the other without a wait.
 func TestGreenletExecutor(t *testing.T) {
 	const worker, a, b = 0x400, 7, 8
 	const submit = " ThreadPoolExecutor.submit@concurrent/futures/thread.py"
@@ -193,11 +194,14 @@ func TestGreenletExecutor(t *testing.T) {
 	p := newPlay(t)
 	p.open(1)
 	p.open(2)
-	switches := func(at, root uint64, stack string, item, to uint64) {
-		p.root = root
+	does := func(stack string, item uint64) *Stack {
+		p.root = worker
 		s := p.stack(stack)
 		s.Item = item
-		p.tracer.Greenlet(server, server, at*ms, s, to)
+		return s
+	}
+	switches := func(at uint64, stack string, item, to uint64) {
+		p.tracer.Greenlet(server, server, at*ms, does(stack, item), to)
 		p.root = to
 	}
 	p.greenlet(1, server, hub, "hub", one)
@@ -208,12 +212,13 @@ func TestGreenletExecutor(t *testing.T) {
 	p.read(13, 2, server, "/b")
 	p.put(14, server, "serve b"+submit, b)
 	p.greenlet(15, server, two, "serve b"+awaits, worker)
-	switches(16, worker, runs+"forA", a, hub)
+	switches(16, runs+"forA", a, hub)
 	p.greenlet(17, server, hub, "hub", worker)
-	switches(18, worker, runs+"forB", b, one)
+	p.tracer.Sample(server, server, 18*ms, does(runs+"forA more", a))
+	switches(19, runs+"forB", b, one)
 	p.write(20, 1, server, "serve a")
 	p.greenlet(21, server, one, "serve", worker)
-	switches(22, worker, "_worker@concurrent/futures/thread.py", 0, two)
+	switches(22, "_worker@concurrent/futures/thread.py", 0, two)
 	p.write(24, 2, server, "serve b")
 	for path, own := range map[string]string{"/a": "forA", "/b": "forB"} {
 		x := p.told[path]
