@@ -99,7 +99,7 @@ func (p *Python) function(flags, firstLine uint32, name, file string) *Func {
 	if known := p.functions[fn]; known != nil {
 		return known
 	}
-	if len(p.functions) >= maxCodes {
+	if len(p.functions) >= maxFunctions {
 		clear(p.functions)
 	}
 	p.functions[fn] = &fn

@@ -65,8 +65,9 @@ type Python struct {
 
 // Bounds of the caches of one process. A program that keeps making code objects would otherwise fill our memory.
 const (
-	maxCodes = 1 << 16
-	maxSpans = 4 << 20 // 32 MiB
+	maxCodes     = 1 << 16
+	maxSpans     = 4 << 20 // 32 MiB
+	maxFunctions = 1 << 14 // 6 MiB: the same code that is compiled again is one
 )
 
 // NewPython finds the layout of the interpreter and checks it on a live thread. Errors: target.ErrGone,
