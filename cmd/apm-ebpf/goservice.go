@@ -219,6 +219,9 @@ func (s *goService) received(e *probe.Event) {
 // begins takes note of a request in place of the goroutine's last one, or the connection's.
 func (s *goService) begins(by uint64, w waiting) {
 	if last, ok := s.waiting[by]; ok {
+		if last.watched && by != last.connection {
+			s.reader.Turns(by, w.begun)
+		}
 		s.forget(by, last)
 	}
 	s.waiting[by] = w

@@ -238,7 +238,7 @@ func (r *Reader) findStarted() error {
 			if r.watched[s.id] == nil && !r.skips(&s) && !r.isSystem(&s) && !r.startedBefore(parent, &s) {
 				r.add(&watched{
 					account: account{id: s.id}, g: s.g, root: parent.root, parent: s.parent,
-					goPC: s.goPC, startPC: s.startPC, seen: s.before,
+					goPC: s.goPC, startPC: s.startPC, seen: s.before, absent: s.before, found: s.at,
 				})
 				if r.Follow != nil {
 					r.Follow(s.id)

@@ -2,6 +2,7 @@ package goroutine
 
 import (
 	"os"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -61,6 +62,28 @@ func TestWatchWhatWasStarted(t *testing.T) {
 	r.Unwatch(3)
 	if r.arrange(); r.Watching() > 0 || r.roots != 0 {
 		t.Errorf("%d goroutines are looked at, and %d for themselves, when none is to be", r.Watching(), r.roots)
+	}
+}
+
+// TestTurns has a goroutine turn to something else, for which it has started another that was found before that was known.
+func TestTurns(t *testing.T) {
+	r := &Reader{watched: map[uint64]*watched{}}
+	r.Watch(1, 1<<8, 0)
+	for i, found := range []uint64{90, 110, 110} {
+		id := uint64(i) + 2
+		r.add(&watched{account: account{id: id}, g: id << 8, root: r.watched[1], parent: max(1, id-2), found: found})
+	}
+	r.Turns(1, 100)
+	r.arrange()
+	if n := r.Watching(); n != 0 || r.roots != 0 {
+		t.Errorf("%d goroutines are looked at", n)
+	}
+	var again []uint64
+	for _, s := range r.all.started {
+		again = append(again, s.id)
+	}
+	if want := []uint64{3, 4}; !slices.Equal(again, want) {
+		t.Errorf("%d are looked for again, want %d", again, want)
 	}
 }
 

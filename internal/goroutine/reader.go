@@ -63,6 +63,7 @@ type watched struct {
 	root          *watched
 	parent        uint64
 	goPC, startPC uint64
+	absent, found uint64 // when it was not there yet, and when a search found it; 0: this is the root
 	skipsFirst    bool
 	mark, marked  uint64 // the first that it started for what it does now, and when it was found; 0: not known
 	told          bool
@@ -178,6 +179,24 @@ func (r *Reader) Unwatch(goid uint64) {
 	if w := r.watched[goid]; w != nil && w.root == w {
 		r.remove(w)
 	}
+}
+
+// Turns takes that a watched goroutine has turned to something else at a point. It is no longer looked at, and if it is watched
+// again soon, what it has started since, as far as that is known, goes with it.
+func (r *Reader) Turns(goid, since uint64) {
+	w := r.watched[goid]
+	if w == nil || w.root != w {
+		return
+	}
+	now := monotonic()
+	for _, o := range r.order {
+		if o.root == w && !o.gone && o.found >= since {
+			r.all.started = append(r.all.started, started{
+				g: o.g, id: o.id, parent: o.parent, goPC: o.goPC, startPC: o.startPC, before: o.absent, at: now,
+			})
+		}
+	}
+	r.remove(w)
 }
 
 func (r *Reader) remove(w *watched) {
