@@ -88,7 +88,7 @@ func (t *thread) greenletLeaves(now uint64, s *Stack, object uint64) {
 			t.lane.fetches = t.lane.fetches || stack.waitsForGiver()
 			t.process.trim(t.lane)
 		}
-		if p := t.process; p.greenPools && !p.greenJobs && stack.awaitsResult() {
+		if t.process.greenPools && stack.awaitsResult() && !t.lane.submitted() {
 			t.lane.unsure = now // which of them works for it nothing tells
 		}
 	}

@@ -68,6 +68,12 @@ func (l *lane) forgetJobs(n int) {
 	l.jobs = slices.Delete(l.jobs, 0, n)
 }
 
+// submitted tells that the last job which the lane has handed out was for an executor.
+func (l *lane) submitted() bool {
+	n := len(l.jobs)
+	return n > 0 && l.jobs[n-1].stack.submits()
+}
+
 // does takes that the thread's lane does a job.
 func (l *lane) does(j *job) {
 	j.by = l
