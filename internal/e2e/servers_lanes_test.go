@@ -22,7 +22,7 @@ var servers = []server{
 	{
 		name: "gunicorn gthread", pip: "gunicorn", often: true,
 		args:  "BIN/gunicorn -b 127.0.0.1:PORT -k gthread --threads 32 wsgi:app",
-		paths: "/work /pool /thread /simple /applied? /applied /mapped /own? /own /last?",
+		paths: "/work /pool /thread /simple /applied? /applied /mapped /own? /own /shared /last?",
 	},
 	{
 		name: "gunicorn gevent", pip: "gunicorn gevent packaging", often: true,

@@ -159,6 +159,9 @@ func (f *branchFinder) granted() {
 			if own || told {
 				continue
 			}
+			if g.to != 0 && g.to == t.paused && t.took != 0 && t.home.held == nil { // it may do another's work since
+				br.lane.unsure = g.from
+			}
 			if t.mayServe(g.from) || g.stack.ofPool() && p.wasCrowded(g.from) {
 				if !g.stack.looksUpName() {
 					br.lane.unsure = g.from

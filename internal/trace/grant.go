@@ -85,14 +85,23 @@ func (t *thread) rests(now uint64) {
 	}
 	if t.home.held == nil && t.onFutex && t.idle() {
 		t.pooled = t.pooled || !t.stack.tellsWork()
-		t.returns(now)
+		t.pauses(now)
 		t.job, t.jobSince = nil, 0
 	}
 }
 
-// idle tells a thread that waits where it got its last work, or for an executor's or a queue's next item.
+// pauses ends the work that the thread was given, if any, until it turns out to go on.
+func (t *thread) pauses(now uint64) {
+	if t.home.openGrant() != nil {
+		t.paused = now
+	}
+	t.returns(now)
+}
+
+// idle tells a thread that waits where it got its last work, or for an executor's or a queue's next item. Within an executor's
+// job it waits for what that needs.
 func (t *thread) idle() bool {
-	if t.stack == nil {
+	if t.stack == nil || t.stack.jobOf() != nil {
 		return false
 	}
 	return t.stack == t.idleAt || ofFile(t.stack.fn, executorFile, "_worker") ||

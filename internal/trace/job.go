@@ -189,6 +189,7 @@ func (t *thread) takes(now uint64, s *Stack, item uint64) {
 	at := t.stack.belowQueue()
 	works := !t.servesItself() && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil && !at.calledByThread() &&
 		(t.home.held == nil || at.depth <= t.home.heldAt.depth)
+	t.took = item
 	j := t.process.takes(now, item, works)
 	if !works || j != nil && j.giver.worksFor(&t.home) {
 		return
@@ -197,12 +198,41 @@ func (t *thread) takes(now uint64, s *Stack, item uint64) {
 	if j != nil {
 		t.wasWokenAt(at)
 	}
-	t.returns(now)
+	if j != nil {
+		t.paused = 0
+	}
+	t.pauses(now)
 	t.fetches = true
 	if j != nil {
 		t.home.does(j)
 		t.home.held, t.home.heldAt, t.item = j, at, item
 	}
+}
+
+// putsBack takes that the thread puts an object into a queue, and tells whether it gives nobody work by that: it has taken it
+// amid its work, as from a pool of connections, so neither was the wait for it the end of that.
+func (t *thread) putsBack(item uint64, s *Stack) bool {
+	t.putBackAt = nil
+	if t.lane != &t.home || item != t.took {
+		return false
+	}
+	t.took = 0
+	n := len(t.home.grants)
+	amid := n > 0 && t.paused != 0 && t.home.grants[n-1].to == t.paused
+	if !amid && s.Item == 0 && !t.servesItself() {
+		return false
+	}
+	if amid {
+		t.home.grants[n-1].to, t.pooled = 0, false
+	}
+	if j := t.home.held; j != nil && j.item == item {
+		j.by = nil
+		t.home.did = slices.DeleteFunc(t.home.did, func(other *job) bool { return other == j })
+		t.home.held, t.home.heldAt = nil, nil
+		t.runs(s.Item)
+	}
+	t.putBackAt = t.stack.belowQueue()
+	return true
 }
 
 // wasWokenAt takes that what the thread was woken for is known by its queue, if it was nowhere else since.

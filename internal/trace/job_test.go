@@ -5,6 +5,20 @@ import (
 	"testing"
 )
 
+// TestTakenAmidWork has a thread take what may be a job or a connection, and the request that started it end before that is known.
+func TestTakenAmidWork(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	p.read(10, 1, server, "/")
+	p.tracer.Thread(server, server, 12*ms, p.stack("main start"), server+1)
+	p.take(14, server+1, "boot run", 7)
+	p.leave(16, server+1, "boot run", Sleep)
+	p.write(20, 1, server, "main")
+	if x := p.told["/"]; !x.Undecided {
+		t.Errorf("has an owner:\n%s", draw(x.Frames))
+	}
+}
+
 // TestQueues has threads put objects into queues and others take them.
 func TestQueues(t *testing.T) {
 	const a, b, worker, other = server, server + 1, server + 2, server + 3
@@ -71,6 +85,31 @@ func TestQueues(t *testing.T) {
 			p.resume(24, worker)
 			p.sample(26, worker, loop+" forNobody")
 		}, "main boot run forA", "main", false},
+		{"a connection is taken amid work and put back", func(p *play) {
+			const get, put = "boot run forB get@queue.py ", "boot run forA put@queue.py "
+			p.tracer.Thread(server, a, 12*ms, p.stack("main start"), worker)
+			p.tracer.Thread(server, b, 12*ms, p.stack("main start"), other)
+			p.take(14, worker, "boot run forA", 7)
+			p.leave(15, other, get+"wait@threading.py", Lock)
+			p.put(17, worker, put, 7)
+			p.handoff(17, worker, put+"notify@threading.py", other)
+			p.wake(17, other)
+			p.resume(17, other)
+			p.take(18, other, get, 7)
+			p.leave(20, worker, "boot run forA alsoForA", Sleep)
+			p.put(22, other, "boot run forB", 7)
+			p.leave(24, other, "boot run forB alsoForB", Sleep)
+		}, "main start boot run forA alsoForA", "main start boot run forB alsoForB get wait", false},
+		{"a connection is put back by who answers, and taken amid work", func(p *play) {
+			p.write(11, 1, a, "main") // it serves requests
+			p.read(12, 1, a, "/a")
+			p.take(13, a, "main get@queue.py", 7)
+			p.tracer.Thread(server, b, 13*ms, p.stack("main start"), other)
+			p.put(14, a, "main put@queue.py", 7)
+			p.take(16, other, "boot run forB get@queue.py", 7)
+			p.put(18, other, "boot run forB", 7)
+			p.leave(20, other, "boot run forB", Sleep)
+		}, "main", "main start boot run forB", false},
 		{"an answer is no work", func(p *play) {
 			p.put(12, a, "main", 7)
 			p.take(14, worker, loop, 7)

@@ -64,6 +64,9 @@ type course struct {
 	begins    bool         // no stack was seen since that began
 	job       *symbol.Func // executor's thread: what it was seen to do last
 	jobSince  uint64       // since when; 0: not known
+	took      uint64       // object that it has taken from a queue last, 0: none, or it was put back …
+	putBackAt *Context     // … here, and nothing has been put since
+	paused    uint64       // when it went to take one, or took one, amid work that it was given; 0: it did not
 	object    uint64       // greenlet that runs, as the last switch told
 	callback  *Request     // whose head it has read, and no other's since; nil: none, or a task has run since
 	wrote     uint64       // when it last began an answer with a stack

@@ -218,7 +218,7 @@ func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
 		return
 	}
 	th := p.thread(tid)
-	if giver, stack := th.creates(now, s); giver != nil && !stack.endsExecutor() {
+	if giver, stack := th.creates(now, s); giver != nil && !stack.endsExecutor() && !th.putsBack(object, s) {
 		p.greenJobs = p.greenJobs || giver.kind == greenletLane && stack.submits()
 		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item, idle: !th.handsOut(now)})
 	}
@@ -290,6 +290,9 @@ func (t *Tracer) Handoff(pid, tid uint32, now uint64, s *Stack, woken uint32) {
 		return
 	}
 	giver, stack := th.creates(now, s)
+	if back := th.putBackAt; back != nil && stack.belowQueue() == back { // who waits for it is let go on
+		return
+	}
 	w := p.thread(woken)
 	if giver != nil && w != th && woken != pid && !w.servesItself() && w.givenBy(stack) {
 		th.handsOut(now)

@@ -54,6 +54,9 @@ class Pool:
 own = Pool(queue.Queue())
 simple = Pool(queue.SimpleQueue())
 last = Pool(queue.LifoQueue())
+connections = queue.Queue()
+for connection in range(2):
+    connections.put(object())
 
 @functools.lru_cache(None)
 def threads():
@@ -146,6 +149,19 @@ def lent_K(truth):
         connection = lender().connect()
         work_K(truth)
         connection.close()
+
+def shared_K(truth):
+    with timed(truth, 'shared_K'):
+        t = threading.Thread(target=borrow_K, args=(truth,))
+        t.start()
+        t.join()
+        pool.submit(borrow_K, truth).result()
+
+def borrow_K(truth):
+    with timed(truth, 'borrow_K'):
+        connection = connections.get()
+        work_K(truth)
+        connections.put(connection)
 
 def thread_K(truth):
     with timed(truth, 'thread_K'):
