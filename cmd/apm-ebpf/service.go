@@ -40,7 +40,7 @@ type service struct {
 	asyncio, greenlet, queue, epoll bool      // no more to look for
 	geventQueue                     bool      // the same
 	greenJobs                       bool      // gevent's own queue was found
-	pools                           bool      // it was seen to run an executor
+	pools, patched                  bool      // it was seen to run an executor, and gevent or eventlet
 	uvloop                          bool      // the same, once an answer's owner could not be told
 	contexts                        bool      // the same, once an event loop called what nobody is known to have given it, or trio's ran
 	trio                            bool      // the same, once tasks of trio were seen to run
@@ -246,7 +246,7 @@ func (s *service) usesQueue() bool {
 }
 
 // greenPools tells that it may have executors whose threads are greenlets and whose queues are Python's, without any C.
-func (s *service) greenPools() bool { return s.pools && s.greenlet && !s.greenJobs }
+func (s *service) greenPools() bool { return s.pools && s.patched && s.greenlet && !s.greenJobs }
 
 // step names what is told of the beginning of a task's step.
 func (s *service) step(e *probe.Event) trace.Step {
@@ -303,6 +303,7 @@ func (s *service) told(c *probe.CodeEvent) {
 		s.imports = time.Now()
 	}
 	s.pools = s.pools || fn.InFile("/concurrent/futures/thread.py")
+	s.patched = s.patched || fn.InPackage("gevent") || fn.InPackage("eventlet")
 	const queues = 7 // the minor version from which on executors have a SimpleQueue
 	if !s.queue && !s.executes && fn.InFile("/concurrent/futures/thread.py") && s.process.Python.Minor >= queues {
 		s.executes, s.imports = true, time.Now()
