@@ -344,6 +344,13 @@ func (s *goService) ended(r *trace.Request) {
 	if !ok || w.begun > r.End {
 		return // its goroutine has begun another
 	}
+	if r.Pipelined() {
+		if w.goids[0] != 0 {
+			s.reader.Passed(by, w.goids[0], w.goids[1])
+		}
+		s.waiting[by] = waiting{connection: w.connection, g: w.g, ran: w.ran, read: true, watched: w.watched, begun: r.End}
+		return
+	}
 	s.forget(by, w)
 }
 

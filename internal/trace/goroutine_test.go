@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"apm-ebpf/internal/goroutine"
@@ -693,6 +694,37 @@ serve 10
     [sync.WaitGroup.Wait] 10`)
 	if !p.told["/"].Imprecise {
 		t.Error("it does not say that it is imprecise")
+	}
+}
+
+// TestGoPipelined has a goroutine read two requests at once, and start another for the second that may have begun before.
+func TestGoPipelined(t *testing.T) {
+	p := newPlay(t)
+	p.open(1)
+	var waits []bool
+	p.tracer.finished = func(finished func(*Request)) func(*Request) {
+		return func(r *Request) { waits = append(waits, r.Pipelined()); finished(r) }
+	}(p.tracer.finished)
+	p.goRead(10, 1, handler, "/a")
+	p.goRead(10, 1, handler, "/b")
+	p.parked(0, 11, handler, "serve a", "sleep", 1)
+	p.looked(13)
+	p.goWrite(14, 1, handler)
+	p.starts(13, 16, handler, 20, "b", "child", "sleep")
+	p.parked(13, 16, handler, "serve b", "chan receive", 2)
+	p.looked(16)
+	p.goWrite(20, 1, handler)
+	p.wants("/b", `
+serve 10
+  [runqueue] 4
+  b 5
+    [goroutine] 5
+      child 5
+        [sleep] 5
+    [chan receive] 5
+  [not sampled] 1`)
+	if want := []bool{true, false}; !slices.Equal(waits, want) {
+		t.Errorf("others wait: %v", waits)
 	}
 }
 

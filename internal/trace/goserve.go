@@ -71,10 +71,16 @@ func (r *Request) unserve() {
 		g.serves = nil
 	}
 	g.open--
+	g.served = max(g.served, r.End) // with what it has read already, pipelined
 	if g.open == 0 {
 		g.disown()
 		g.lane.forget(r.End)
 	}
+}
+
+// Pipelined tells of a request that is about to end that its goroutine has read another on the connection, which it serves next.
+func (r *Request) Pipelined() bool {
+	return r.goroutine != nil && len(r.conn.requests) > 0 && r.conn.requests[0].goroutine == r.goroutine
 }
 
 // isStream tells a request of HTTP/2: the goroutine that reads and writes for all streams is not at work for it.
