@@ -474,6 +474,9 @@ func (s *goService) findFrames(pc uint64) {
 // ran names the stack that an event brought, nil where it is torn. The result is reused by the next call.
 func (s *goService) ran(e *probe.Event) *trace.Stack {
 	pcs, gap, truncated := e.PCs()
+	if s.isGoingOn(pcs) {
+		return nil
+	}
 	if e.Go().Lost != 0 {
 		s.findFrames(pcs[0])
 		truncated = true
@@ -486,6 +489,15 @@ func (s *goService) ran(e *probe.Event) *trace.Stack {
 		return nil
 	}
 	return s.stackOf(pcs, callers, gap, truncated)
+}
+
+// isGoingOn tells that a goroutine is given a thread just now: its registers are set one after the other, so they tell no stack.
+func (s *goService) isGoingOn(pcs []uint64) bool {
+	if len(pcs) == 0 {
+		return false
+	}
+	frames := s.symbols.Frames(pcs[0], false)
+	return len(frames) > 0 && frames[0].Func.Name == "gogo"
 }
 
 // started names the functions of the go statement that started a goroutine, outermost first, where its starter is told.

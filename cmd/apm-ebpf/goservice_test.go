@@ -29,11 +29,9 @@ func TestBeginsRequest(t *testing.T) {
 	}
 }
 
-// TestFrameless has a stack taken where a function begins, of the test itself.
-func TestFrameless(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
-		t.Skip("another architecture has the caller in a register there")
-	}
+// ownService has the names of the test's own functions.
+func ownService(t *testing.T) *goService {
+	t.Helper()
 	httptest.NewServer(nil).Close() // what serves no HTTP is no target
 	process, err := target.Inspect(os.Getpid())
 	if err != nil {
@@ -43,8 +41,34 @@ func TestFrameless(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer symbols.Close()
-	s := &goService{symbols: symbols}
+	t.Cleanup(symbols.Close)
+	return &goService{symbols: symbols}
+}
+
+// TestGoingOn finds where the runtime has a goroutine go on, which is near where goroutines end.
+func TestGoingOn(t *testing.T) {
+	s := ownService(t)
+	var pcs [64]uintptr
+	end := uint64(pcs[runtime.Callers(0, pcs[:])-1])
+	const near = 64 << 10
+	found := 0
+	for pc := end - near; pc < end+near; pc += 16 {
+		if s.isGoingOn([]uint64{pc, end}) {
+			found++
+		}
+	}
+	if found == 0 || found > 16 || s.isGoingOn([]uint64{end}) || s.isGoingOn(nil) {
+		t.Errorf("found %d times", found)
+	}
+}
+
+// TestFrameless has a stack taken where a function begins, of the test itself.
+func TestFrameless(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("another architecture has the caller in a register there")
+	}
+	s := ownService(t)
+	symbols := s.symbols
 	caller := uint64(reflect.ValueOf(TestFrameless).Pointer())
 	at := caller
 	for symbols.SPDelta(at) == 0 {
