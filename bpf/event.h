@@ -140,6 +140,7 @@ struct stack_event {
 	u64 item; /* _WorkItem of an executor that the thread runs, 0: none; EVENT_STEP: Context in which trio
 		     runs it, 0: asyncio does */
 	u64 args[2]; /* EVENT_SWITCH_OUT: first two arguments of the system call;
+			EVENT_JOB, EVENT_TAKE: the deque of a queue.Queue, 0: it has none;
 			EVENT_TASK: the concurrent.futures.Future that gets its result, 0: none such;
 			EVENT_STEP: coroutine of the step before, its frame state */
 	s32 syscall; /* -1: not in one */

@@ -58,7 +58,7 @@ static __always_inline bool seeks_queue(struct target *t, u32 kind)
 }
 
 /* Sends an event if it is queue.py that works with its deque now. */
-static __always_inline void send_queue_event(u32 kind, struct target *t, u64 object)
+static __always_inline void send_queue_event(u32 kind, struct target *t, u64 object, u64 deque)
 {
 	struct walk *w = begin_lane_event(kind, t, false);
 
@@ -67,6 +67,7 @@ static __always_inline void send_queue_event(u32 kind, struct target *t, u64 obj
 	u64 caller = py_leaf(w, t, SCRATCH_UPROBE);
 
 	w->event.object = object;
+	w->event.args[0] = deque;
 	if (uses_queue(t, kind, caller)) {
 		send_stack(w, t, SCRATCH_UPROBE);
 	} else if (seeks_queue(t, kind)) { /* its name may tell */
@@ -96,7 +97,7 @@ int deque_append(struct pt_regs *ctx)
 	struct target *t = deque_target();
 
 	if (t)
-		send_queue_event(EVENT_JOB, t, UPROBE_ARG1(ctx));
+		send_queue_event(EVENT_JOB, t, UPROBE_ARG1(ctx), UPROBE_ARG0(ctx));
 	return 0;
 }
 
@@ -116,7 +117,7 @@ int deque_popleft(struct pt_regs *ctx)
 	u64 block = read_user(deque + t->py.object_type + DEQUE_LEFT);
 	u64 index = read_user(deque + t->py.object_type + DEQUE_LEFT_INDEX);
 
-	send_queue_event(EVENT_TAKE, t, read_user(block + DEQUE_BLOCK_ITEMS + 8 * index));
+	send_queue_event(EVENT_TAKE, t, read_user(block + DEQUE_BLOCK_ITEMS + 8 * index), deque);
 	return 0;
 }
 

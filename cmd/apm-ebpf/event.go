@@ -112,9 +112,9 @@ func (a *agent) stack(e *probe.Event) {
 	case probe.KindEnded:
 		a.tracer.TaskEnded(e.PID, e.TID, e.Time, event.Object)
 	case probe.KindJob:
-		a.tracer.Job(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
+		a.tracer.Job(e.PID, e.TID, e.Time, s.stackOf(e), event.Object, event.Args[0])
 	case probe.KindTake:
-		a.tracer.Take(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
+		a.tracer.Take(e.PID, e.TID, e.Time, s.stackOf(e), event.Object, event.Args[0])
 	case probe.KindArm:
 		a.tracer.Arm(e.PID, e.TID, e.Time, s.stackOf(e), event.Object)
 	case probe.KindCopy:

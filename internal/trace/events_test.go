@@ -130,13 +130,15 @@ func (p *play) leave(at uint64, tid uint32, stack string, why Reason) {
 func (p *play) wake(at uint64, tid uint32)   { p.tracer.Wake(server, tid, at*ms) }
 func (p *play) resume(at uint64, tid uint32) { p.tracer.SwitchIn(server, tid, at*ms) }
 
+const deque = 0x77
+
 // put and take have a thread put an object into a queue and take one.
 func (p *play) put(at uint64, tid uint32, stack string, object uint64) {
-	p.tracer.Job(server, tid, at*ms, p.stack(stack), object)
+	p.tracer.Job(server, tid, at*ms, p.stack(stack), object, deque)
 }
 
 func (p *play) take(at uint64, tid uint32, stack string, object uint64) {
-	p.tracer.Take(server, tid, at*ms, p.stack(stack), object)
+	p.tracer.Take(server, tid, at*ms, p.stack(stack), object, deque)
 }
 
 // task has a thread make a task around the coroutine of a function.

@@ -183,13 +183,13 @@ func (t *thread) doing() *job {
 
 // takes takes that the thread has taken an object from a queue. It works for who put it there until it comes back to the
 // same place. What it takes in the midst of that, or as the answer of one whom it gave work, is none.
-func (t *thread) takes(now uint64, s *Stack, item uint64) {
+func (t *thread) takes(now uint64, s *Stack, item, deque uint64) {
 	t.cut(now, s)
 	t.runs(s.Item)
 	at := t.stack.belowQueue()
 	works := !t.servesItself() && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil && !at.calledByThread() &&
 		(t.home.held == nil || at.depth <= t.home.heldAt.depth)
-	t.took = item
+	t.took, t.tookFrom = item, deque
 	j := t.process.takes(now, item, works)
 	if !works || j != nil && j.giver.worksFor(&t.home) {
 		return
@@ -210,10 +210,10 @@ func (t *thread) takes(now uint64, s *Stack, item uint64) {
 }
 
 // putsBack takes that the thread puts an object into a queue, and tells whether it gives nobody work by that: it has taken it
-// amid its work, as from a pool of connections, so neither was the wait for it the end of that.
-func (t *thread) putsBack(item uint64, s *Stack) bool {
+// from there amid its work, as from a pool of connections, so neither was the wait for it the end of that.
+func (t *thread) putsBack(item, deque uint64, s *Stack) bool {
 	t.putBackAt = nil
-	if t.lane != &t.home || item != t.took {
+	if t.lane != &t.home || item != t.took || deque == 0 || deque != t.tookFrom {
 		return false
 	}
 	t.took = 0

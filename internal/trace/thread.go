@@ -65,6 +65,7 @@ type course struct {
 	job       *symbol.Func // executor's thread: what it was seen to do last
 	jobSince  uint64       // since when; 0: not known
 	took      uint64       // object that it has taken from a queue last, 0: none, or it was put back …
+	tookFrom  uint64       // that queue's deque, 0: it has none …
 	putBackAt *Context     // … here, and nothing has been put since
 	paused    uint64       // when it went to take one, or took one, amid work that it was given; 0: it did not
 	object    uint64       // greenlet that runs, as the last switch told

@@ -208,7 +208,7 @@ func (t *Tracer) TaskEnded(pid, tid uint32, now uint64, coroutine uint64) {
 }
 
 // Job takes that a thread puts an object into a queue, from which another may take it to run it.
-func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
+func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object, deque uint64) {
 	p := t.processes[pid]
 	if p == nil {
 		return
@@ -218,16 +218,16 @@ func (t *Tracer) Job(pid, tid uint32, now uint64, s *Stack, object uint64) {
 		return
 	}
 	th := p.thread(tid)
-	if giver, stack := th.creates(now, s); giver != nil && !stack.endsExecutor() && !th.putsBack(object, s) {
+	if giver, stack := th.creates(now, s); giver != nil && !stack.endsExecutor() && !th.putsBack(object, deque, s) {
 		p.greenJobs = p.greenJobs || giver.kind == greenletLane && stack.submits()
 		p.puts(&job{item: object, from: now, giver: giver, stack: stack, work: s.Work, outer: th.item, idle: !th.handsOut(now)})
 	}
 }
 
-// Take takes that a thread takes an object from a queue.
-func (t *Tracer) Take(pid, tid uint32, now uint64, s *Stack, object uint64) {
+// Take takes that a thread takes an object from a queue, deque as for Job.
+func (t *Tracer) Take(pid, tid uint32, now uint64, s *Stack, object, deque uint64) {
 	if _, th := t.watch(pid, tid); th != nil {
-		th.takes(now, s, object)
+		th.takes(now, s, object, deque)
 	}
 }
 
