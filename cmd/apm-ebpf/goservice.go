@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -277,7 +278,7 @@ func (s *goService) sent(e *probe.Event) {
 		switch {
 		case isInterim(head):
 			return
-		case io.Length >= bufferOfGo:
+		case io.Length >= bufferOfGo, bytes.HasPrefix(head, []byte(http10)):
 			w.left = leftOf(head, io.Length)
 		}
 		w.chunked = goesOn && bytes.Contains(head, []byte("chunked\r\n"))
@@ -301,11 +302,19 @@ func endsChunks(e *probe.Event) bool {
 // been written in part.
 const bufferOfGo = 4096
 
-// leftOf tells how many bytes of an answer are to follow its first write, by the length that its head tells.
+// http10 begins answers that end with the connection, unless they tell their length: nginx asks for them.
+const http10 = "HTTP/1.0 "
+
+// leftOf tells how many bytes of an answer are to follow its first write, by the length that its head tells, at most.
 func leftOf(head []byte, written int64) int64 {
 	head, _, complete := bytes.Cut(head, []byte("\r\n\r\n"))
 	_, value, told := bytes.Cut(head, []byte("\r\nContent-Length: "))
-	if !complete || !told {
+	switch {
+	case !complete:
+		return 0
+	case !told && bytes.HasPrefix(head, []byte(http10)):
+		return math.MaxInt64
+	case !told:
 		return 0
 	}
 	value, _, _ = bytes.Cut(value, []byte("\r\n"))

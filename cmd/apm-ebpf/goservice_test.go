@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"net/http/httptest"
 	"os"
 	"reflect"
@@ -25,6 +26,25 @@ func TestBeginsRequest(t *testing.T) {
 	} {
 		if got := beginsRequest([]byte(head)); got != want {
 			t.Errorf("%q begins a request: %v, want %v", head, got, want)
+		}
+	}
+}
+
+func TestLeftOf(t *testing.T) {
+	for _, test := range []struct {
+		head    string
+		written int64
+		want    int64
+	}{
+		{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", 40 + 60, 40},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", 40 + 100, 0},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 4096, 0},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nX-", 4096, 0},
+		{"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n", 100, math.MaxInt64},
+		{"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", 41, 0},
+	} {
+		if got := leftOf([]byte(test.head), test.written); got != test.want {
+			t.Errorf("%q, %d written: %d left, want %d", test.head, test.written, got, test.want)
 		}
 	}
 }
