@@ -25,6 +25,7 @@ type play struct {
 	funcs  map[string]*symbol.Func
 	told   map[string]*told
 	root   uint64 // address of the outermost frame of the stacks to come
+	item   uint64 // job of an executor that they are of, 0: none
 	framer uint64 // goroutine that reads and writes HTTP/2's frames, 0: none of Go's
 }
 
@@ -68,7 +69,7 @@ func (p *play) filled(x *told) {
 // stack makes a stack of functions, outermost first. NAME@FILE is in a file; *NAME is the coroutine of a task, whose
 // object is named by the function. NAME#NUMBER is at an instruction.
 func (p *play) stack(text string) *Stack {
-	s := &Stack{Root: p.root}
+	s := &Stack{Root: p.root, Item: p.item}
 	for _, name := range strings.Fields(text) {
 		name, instr, _ := strings.Cut(name, "#")
 		f := Frame{Func: p.fn(strings.TrimPrefix(name, "*"))}

@@ -147,29 +147,30 @@ func (j *job) again() *job {
 	return &next
 }
 
-// runs takes which job the thread was seen to run, 0 for none that a stack tells.
+// runs takes which of an executor's jobs the thread is seen to run, 0 for none that a stack tells. What it has taken from a queue
+// within that counts more.
 func (t *thread) runs(item uint64) {
-	before := t.item
-	if t.item = item; item == 0 {
-		if held := t.home.held; held != nil {
-			t.item = held.item
-		}
-		return
+	before, held := t.item, t.home.held
+	if held != nil && item != t.heldIn && (item != 0 || ofFile(t.stack.function(), executorFile, "_worker")) { // that is over
+		t.home.held, t.home.heldAt, held = nil, nil, nil
 	}
-	t.process.seesJobs = true
-	if held := t.home.held; held != nil && held.stack.submits() { // an executor's: from now on stacks tell
-		t.home.held, t.home.heldAt = nil, nil
-	}
-	switch j := t.process.jobs[item]; {
-	case j == nil && item != before: // it was put unseen; its Context may tell whose it is
-		t.item = 0
-	case j != nil && j.taken == 0:
-		j.taken = max(t.since, j.from)
-		if t.lane != nil && t.lane.kind == greenletLane {
-			t.lane.does(j)
-		} else {
-			t.home.does(j)
+	t.item = item
+	if item != 0 {
+		t.process.seesJobs = true
+		switch j := t.process.jobs[item]; {
+		case j == nil && item != before: // it was put unseen; its Context may tell whose it is
+			t.item = 0
+		case j != nil && j.taken == 0:
+			j.taken = max(t.since, j.from)
+			if t.lane != nil && t.lane.kind == greenletLane {
+				t.lane.does(j)
+			} else {
+				t.home.does(j)
+			}
 		}
+	}
+	if held != nil {
+		t.item = held.item
 	}
 }
 
@@ -187,7 +188,7 @@ func (t *thread) takes(now uint64, s *Stack, item, deque uint64) {
 	t.cut(now, s)
 	t.runs(s.Item)
 	at := t.stack.belowQueue()
-	works := !t.servesItself() && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil && !at.calledByThread() &&
+	works := !t.servesItself() && !t.process.isAsked(s.Item) && !t.tasks && !t.greenlets && t.lane == &t.home && at != nil && !at.calledByThread() &&
 		(t.home.held == nil || at.depth <= t.home.heldAt.depth)
 	t.took, t.tookFrom = item, deque
 	j := t.process.takes(now, item, works)
@@ -205,8 +206,15 @@ func (t *thread) takes(now uint64, s *Stack, item, deque uint64) {
 	t.fetches = true
 	if j != nil {
 		t.home.does(j)
-		t.home.held, t.home.heldAt, t.item = j, at, item
+		t.home.held, t.home.heldAt, t.heldIn, t.item = j, at, s.Item, item
 	}
+}
+
+// isAsked tells an executor's job that a request which may still be open has given. Another may be a loop that does what a
+// queue gives it.
+func (p *process) isAsked(item uint64) bool {
+	j := p.jobs[item]
+	return j != nil && !j.idle && j.from >= p.oldest()
 }
 
 // putsBack takes that the thread puts an object into a queue, and tells whether it gives nobody work by that: it has taken it
@@ -230,6 +238,9 @@ func (t *thread) putsBack(item, deque uint64, s *Stack) bool {
 		t.home.did = slices.DeleteFunc(t.home.did, func(other *job) bool { return other == j })
 		t.home.held, t.home.heldAt = nil, nil
 		t.runs(s.Item)
+		for i := len(t.home.slices) - 1; i >= 0 && t.home.slices[i].from >= j.taken; i-- {
+			t.home.slices[i].item = t.item
+		}
 	}
 	t.putBackAt = t.stack.belowQueue()
 	return true

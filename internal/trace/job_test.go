@@ -85,6 +85,30 @@ func TestQueues(t *testing.T) {
 			p.resume(24, worker)
 			p.sample(26, worker, loop+" forNobody")
 		}, "main boot run forA", "main", false},
+		{"an object is passed on", func(p *play) {
+			p.put(12, a, "main", 7)
+			p.take(14, worker, loop, 7)
+			p.sample(16, worker, loop+" forA")
+			p.tracer.Job(server, worker, 18*ms, p.stack(loop), 7, deque+1)
+			p.take(20, other, loop, 7)
+			p.leave(22, other, loop+" alsoForA", Sleep)
+		}, "main boot run boot run alsoForA forA", "main", false},
+		{"an executor's job does what a queue gives it", func(p *play) {
+			p.item = 5 // which was put before
+			p.put(12, a, "main", 7)
+			p.take(14, worker, loop, 7)
+			p.sample(16, worker, loop+" forA")
+			p.take(18, worker, loop, 8)
+		}, "main boot run forA", "main", false},
+		{"an executor's job waits for what another request gives it", func(p *play) {
+			p.put(12, a, "main submit@concurrent/futures/thread.py", 5)
+			p.put(13, b, "main", 7)
+			p.item = 5
+			p.sample(14, worker, loop+" forA")
+			p.take(15, worker, loop+" forA", 7)
+			p.leave(18, worker, loop+" forA", Sleep)
+			p.item = 0
+		}, "main submit boot run forA", "main", false},
 		{"a connection is taken amid work and put back", func(p *play) {
 			const get, put = "boot run forB get@queue.py ", "boot run forA put@queue.py "
 			p.tracer.Thread(server, a, 12*ms, p.stack("main start"), worker)

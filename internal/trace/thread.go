@@ -62,6 +62,7 @@ type course struct {
 	step      *lane        // task whose step runs
 	lastStep  *lane        // whose step ended before the event loop waited; the next step tells whether it has finished
 	begins    bool         // no stack was seen since that began
+	heldIn    uint64       // in which of an executor's jobs it has taken what it holds, 0: in none
 	job       *symbol.Func // executor's thread: what it was seen to do last
 	jobSince  uint64       // since when; 0: not known
 	took      uint64       // object that it has taken from a queue last, 0: none, or it was put back …
