@@ -39,8 +39,6 @@ type service struct {
 
 	asyncio, greenlet, queue, epoll bool      // no more to look for
 	geventQueue                     bool      // the same
-	greenJobs                       bool      // gevent's own queue was found
-	pools, patched                  bool      // it was seen to run an executor, and gevent or eventlet
 	uvloop                          bool      // the same, once an answer's owner could not be told
 	contexts                        bool      // the same, once an event loop called what nobody is known to have given it, or trio's ran
 	trio                            bool      // the same, once tasks of trio were seen to run
@@ -53,6 +51,8 @@ type service struct {
 	lanesFrom                       uint64    // when they were found (CLOCK_MONOTONIC, ns)
 	imports                         time.Time // when it was first seen to have run their modules before
 	executes                        bool      // it was seen to run an executor before its queue was found
+	pools, patched                  bool      // it was seen to run an executor, and gevent or eventlet
+	greenJobs                       bool      // what is put into gevent's own queue is told
 
 	openSSL   map[uint64]bool // inodes of the files whose copies are seen
 	goLooked  map[uint64]bool // inodes of the files that were asked whether they are built with Go

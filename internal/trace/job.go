@@ -198,8 +198,6 @@ func (t *thread) takes(now uint64, s *Stack, item, deque uint64) {
 	t.drops(now)
 	if j != nil {
 		t.wasWokenAt(at)
-	}
-	if j != nil {
 		t.paused = 0
 	}
 	t.pauses(now)
