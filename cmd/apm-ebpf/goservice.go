@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -294,8 +293,13 @@ func (s *goService) sent(e *probe.Event) {
 
 // endsChunks tells a write that ends like the last chunk.
 func endsChunks(e *probe.Event) bool {
+	const end = "\r\n\r\n"
 	head, tail := e.Data()
-	return bytes.HasSuffix(slices.Concat(head, tail), []byte("\r\n\r\n"))
+	if len(tail) >= len(end) {
+		return bytes.HasSuffix(tail, []byte(end))
+	}
+	rest := len(end) - len(tail)
+	return bytes.HasSuffix(head, []byte(end[:rest])) && string(tail) == end[rest:]
 }
 
 // bufferOfGo is what net/http and fasthttp collect of an answer before they write any of it, bytes: what is longer may have
