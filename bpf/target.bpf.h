@@ -168,11 +168,11 @@ struct target {
 	u64 interpreter;       /* the newest of them */
 	u64 requests;	       /* begun so far */
 	u64 lost;	       /* stack events that were lost */
-	u64 runner; /* code object of concurrent.futures' _WorkItem.run; 0: not seen. Needs LANES_JOBS */
-	u64 worker; /* of the function whose threads call that; 0: not seen */
-	u64 put;    /* of queue.Queue's _put and _get; 0: not seen */
-	u64 simple; /* of _PySimpleQueue's put, by which executors hand work to greenlets; 0: not seen */
-	u64 get;
+	u64 runner;	/* code object of concurrent.futures' _WorkItem.run; 0: not seen. Needs LANES_JOBS */
+	u64 worker;	/* of the function whose threads call that; 0: not seen */
+	u64 put;	/* of queue.Queue's _put; 0: not seen */
+	u64 simple;	/* of _PySimpleQueue's put, by which executors hand work to greenlets; 0: not seen */
+	u64 get;	/* of queue.Queue's _get; 0: not seen */
 	u64 sought;	/* how often they were looked for */
 	u64 bridge;	/* of asgiref's AsyncToSync.__call__; 0: not seen */
 	u64 hands_over; /* of asyncio's run_coroutine_threadsafe, … */

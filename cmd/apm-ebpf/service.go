@@ -302,10 +302,11 @@ func (s *service) told(c *probe.CodeEvent) {
 		((before || !s.greenlet) && ofGreenlets(fn) || (before || !s.asyncio) && fn.InPackage("asyncio")) {
 		s.imports = time.Now()
 	}
-	s.pools = s.pools || fn.InFile("/concurrent/futures/thread.py")
+	executor := fn.InFile("/concurrent/futures/thread.py")
+	s.pools = s.pools || executor
 	s.patched = s.patched || fn.InPackage("gevent") || fn.InPackage("eventlet")
 	const queues = 7 // the minor version from which on executors have a SimpleQueue
-	if !s.queue && !s.executes && fn.InFile("/concurrent/futures/thread.py") && s.process.Python.Minor >= queues {
+	if !s.queue && !s.executes && executor && s.process.Python.Minor >= queues {
 		s.executes, s.imports = true, time.Now()
 	}
 }

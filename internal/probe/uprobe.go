@@ -38,23 +38,12 @@ func (p *Probe) AttachGreenlet(pid int, file string, create, leave uint64, old b
 // AttachQueue has the kernel programs see what a process puts into queues and takes from them, given the file of its
 // _queue module and the offsets in it of the places where it puts, and of the functions by which it takes.
 func (p *Probe) AttachQueue(pid int, file string, put, get []uint64) error {
-	var uprobes []uprobe
-	for _, offset := range put {
-		uprobes = append(uprobes, uprobe{program: "queue_put", offset: offset})
-	}
-	for _, offset := range get {
-		uprobes = append(uprobes, uprobe{program: "queue_got", offset: offset, ret: true})
-	}
-	return p.attachAll(attached{pid, onQueues}, file, uprobes)
+	return p.attachAll(attached{pid, onQueues}, file, slices.Concat(onEach("queue_put", put, false), onEach("queue_got", get, true)))
 }
 
 // AttachGeventQueue has them see what is put into queues of gevent's, given the file of their module.
 func (p *Probe) AttachGeventQueue(pid int, file string, put []uint64) error {
-	uprobes := make([]uprobe, len(put))
-	for i, offset := range put {
-		uprobes[i] = uprobe{program: "queue_put", offset: offset}
-	}
-	return p.attachUprobes(pid, file, uprobes)
+	return p.attachUprobes(pid, file, onEach("queue_put", put, false))
 }
 
 // DetachQueue undoes AttachQueue, and tells whether there was anything to undo. It does not wait.
@@ -90,11 +79,7 @@ func (p *Probe) AttachEpoll(pid int, file string, modify uint64) error {
 // AttachStream has the kernel programs see who has an answer that uvloop writes, given the file of a process's
 // uvloop.loop module and the offsets in it of the methods that take what to write.
 func (p *Probe) AttachStream(pid int, file string, writes []uint64) error {
-	probes := make([]uprobe, len(writes))
-	for i, offset := range writes {
-		probes[i] = uprobe{program: "stream_write", offset: offset}
-	}
-	return p.attachUprobes(pid, file, probes)
+	return p.attachUprobes(pid, file, onEach("stream_write", writes, false))
 }
 
 // AttachContexts has the kernel programs see who copies its contextvars.Context, given the file of a process's interpreter
@@ -106,11 +91,7 @@ func (p *Probe) AttachContexts(pid int, file string, copies uint64) error {
 // AttachTrio has the kernel programs see the steps of trio's tasks, given the file of a process's interpreter and the offsets
 // in it of the functions that copy a contextvars.Context and of the one that runs something in one.
 func (p *Probe) AttachTrio(pid int, file string, copies []uint64, run uint64) error {
-	probes := []uprobe{{program: "context_run", offset: run}}
-	for _, offset := range copies {
-		probes = append(probes, uprobe{program: "context_copied", offset: offset, ret: true})
-	}
-	return p.attachUprobes(pid, file, probes)
+	return p.attachUprobes(pid, file, append([]uprobe{{program: "context_run", offset: run}}, onEach("context_copied", copies, true)...))
 }
 
 // AttachCode has the kernel programs see the end of the code objects of a process, given the file of its
@@ -179,6 +160,15 @@ type uprobe struct {
 	program string
 	offset  uint64
 	ret     bool
+}
+
+// onEach has a program run at each of some offsets.
+func onEach(program string, offsets []uint64, ret bool) []uprobe {
+	uprobes := make([]uprobe, len(offsets))
+	for i, offset := range offsets {
+		uprobes[i] = uprobe{program: program, offset: offset, ret: ret}
+	}
+	return uprobes
 }
 
 // attachUprobes attaches for one process: others that map the same file must not pay for a trap.
